@@ -1,0 +1,78 @@
+"""Boxes: ``float32 (…, 4)``, ``x0, y0, x1, y1`` in [0, 1] of the image after EXIF rotation."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import RegionError
+
+Floats = npt.NDArray[np.float32]
+
+WHOLE_IMAGE: Floats = np.array([0.0, 0.0, 1.0, 1.0], dtype=np.float32)
+NO_BOX: Floats = np.full(4, np.nan, dtype=np.float32)
+
+
+def check_boxes(boxes: npt.ArrayLike, where: str) -> Floats:
+    """Return ``boxes`` as float32 ``(P, 4)`` after checking them.
+
+    Args:
+        boxes: anything that becomes a ``(P, 4)`` array of ``x0, y0, x1, y1`` in [0, 1]; ``P`` may
+            be 0. Values up to 1e-4 outside are clipped (rounding in other people's files).
+        where: how an error names the origin (file and entry, or image id).
+
+    Raises:
+        RegionError: wrong shape, NaN, outside [0, 1] or empty (``x1 <= x0`` or ``y1 <= y0``).
+    """
+    array = np.asarray(boxes, dtype=np.float32)
+    if array.size == 0:
+        return np.zeros((0, 4), dtype=np.float32)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise RegionError(f"{where}: boxes need the shape (P, 4), got {array.shape}")
+    inside = (array >= -1e-4) & (array <= 1 + 1e-4)
+    good = inside.all(axis=1) & (array[:, 2] > array[:, 0]) & (array[:, 3] > array[:, 1])
+    if not good.all():
+        row = int(np.flatnonzero(~good)[0])
+        raise RegionError(
+            f"{where}: box {row} is {array[row].tolist()}; expected x0 < x1 and y0 < y1 within "
+            "[0, 1] of the image (divide pixel boxes by its width and height)"
+        )
+    return np.ascontiguousarray(array.clip(0.0, 1.0))
+
+
+def from_pixels(boxes: npt.ArrayLike, width: int, height: int, layout: str = "xyxy") -> Floats:
+    """Return pixel boxes ``(P, 4)`` as relative ones; ``layout`` is ``xyxy`` or ``xywh``."""
+    array = np.array(boxes, dtype=np.float64).reshape(-1, 4)
+    if layout == "xywh":
+        array[:, 2:] += array[:, :2]
+    elif layout != "xyxy":
+        raise RegionError(f"box layout {layout!r} is unknown; use 'xyxy' or 'xywh'")
+    array /= np.array([width, height, width, height], dtype=np.float64)
+    return array.astype(np.float32)
+
+
+def to_pixels(box: npt.ArrayLike, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return the nearest whole-pixel ``(x0, y0, x1, y1)``, at least one pixel wide and high."""
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
+    return left, top, max(round(x1 * width), left + 1), max(round(y1 * height), top + 1)
+
+
+def area(boxes: Floats) -> Floats:
+    """Return the area ``(…,)`` of boxes ``(…, 4)`` as a share of the image."""
+    return np.asarray(
+        (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]), dtype=np.float32
+    )
+
+
+def iou(first: Floats, second: Floats) -> Floats:
+    """Return the intersection over union of two broadcastable arrays of boxes, in [0, 1].
+
+    A NaN box (no box) overlaps nothing: 0.
+    """
+    low = np.maximum(first[..., :2], second[..., :2])
+    high = np.minimum(first[..., 2:], second[..., 2:])
+    shared = np.prod(np.clip(high - low, 0.0, None), axis=-1)
+    union = area(first) + area(second) - shared
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.nan_to_num(shared / union, nan=0.0, posinf=0.0).astype(np.float32)

@@ -1,0 +1,55 @@
+"""One exception family: everything a user can cause is a ``PatchRerankError``.
+
+A message says what was wrong, where (file, row, key), and what to do about it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PatchRerankError(Exception):
+    """Root of all errors that a caller can cause and mend."""
+
+
+class ImageError(PatchRerankError):
+    """An image cannot be read; the message names the file and the reason."""
+
+
+class RegionError(PatchRerankError, ValueError):
+    """A region strategy has impossible settings, or no boxes for an image."""
+
+
+class EncoderError(PatchRerankError):
+    """An encoder is unknown, cannot be loaded, or returned something unusable."""
+
+
+class MissingExtraError(PatchRerankError, ImportError):
+    """An optional dependency is absent; the message says which extra brings it."""
+
+
+class GalleryError(PatchRerankError):
+    """A gallery is missing, half-written, damaged, or does not fit what was asked of it."""
+
+
+class ShortlistError(PatchRerankError, ValueError):
+    """A shortlist has unknown or duplicate ids, bad scores, or the wrong shape."""
+
+
+class QueryError(PatchRerankError, ValueError):
+    """A query has the wrong dimension or was encoded differently from the gallery."""
+
+
+class SettingError(PatchRerankError, ValueError):
+    """A parameter (λ, γ, a cut-off, a metric name) is outside its range."""
+
+
+class DatasetError(PatchRerankError):
+    """A data set folder is damaged; the message names the file and the entry."""
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean …?"`` for the closest of the known names, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -1,0 +1,112 @@
+"""Append-only array files with a running checksum, and their memory-mapped reading."""
+
+from __future__ import annotations
+
+import math
+import os
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.manifest import ArrayRecord
+
+Array = npt.NDArray[np.generic]
+BLOCK = 1 << 24
+
+
+def array_path(folder: Path, name: str) -> Path:
+    """Return the file that holds the array ``name``."""
+    return folder / f"{name}.bin"
+
+
+def record_bytes(record: ArrayRecord) -> int:
+    """Return the size in bytes of the array's data."""
+    return int(np.dtype(record.dtype).itemsize) * math.prod(record.shape)
+
+
+def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
+    """Memory-map an array read-only; the file may be longer (an append under way).
+
+    Raises:
+        GalleryError: the file is missing or too short.
+    """
+    path = array_path(folder, name)
+    size = record_bytes(record)
+    actual = path.stat().st_size if path.is_file() else -1
+    if actual < size:
+        what = "is missing" if actual < 0 else f"has {actual} bytes"
+        raise GalleryError(f"{path}: {what}, the manifest says {size}; restore it or index again")
+    if size == 0:
+        return np.zeros(record.shape, dtype=record.dtype)
+    return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+
+
+def decode_ids(blob: Array, ends: Array) -> list[str]:
+    """Return the ids whose UTF-8 bytes stand one behind the other in ``blob``."""
+    text, stops = blob.tobytes(), ends.tolist()
+    starts = [0, *stops[:-1]]
+    return [text[a:b].decode("utf-8") for a, b in zip(starts, stops, strict=False)]
+
+
+def crc_of(path: Path, size: int) -> int:
+    """Return the CRC-32 of the first ``size`` bytes of a file."""
+    crc, left = 0, size
+    with path.open("rb") as file:
+        while left > 0:
+            block = file.read(min(BLOCK, left))
+            if not block:
+                break
+            crc = zlib.crc32(block, crc)
+            left -= len(block)
+    return crc
+
+
+class ArrayWriter:
+    """Appends rows to one array file.
+
+    Args:
+        folder: the gallery directory.
+        name: the array's name.
+        record: what is already there; anything behind it (of a killed run) is cut off.
+
+    Raises:
+        GalleryError: the bytes already there are not those that the record describes.
+    """
+
+    def __init__(self, folder: Path, name: str, record: ArrayRecord) -> None:
+        self.path = array_path(folder, name)
+        self.record = record
+        size = record_bytes(record)
+        if size:
+            open_array(folder, name, record)
+            if crc_of(self.path, size) != record.crc32:
+                raise GalleryError(
+                    f"{self.path}: checksum differs from the manifest's; the file is damaged. "
+                    "Delete the gallery folder and index again"
+                )
+        self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+        self._file.truncate(size)
+        self._file.seek(size)
+
+    def append(self, rows: Array) -> None:
+        """Write rows behind the last; they count only once a manifest names them."""
+        record = self.record
+        if rows.shape[1:] != record.shape[1:]:
+            raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
+        data = np.ascontiguousarray(rows, dtype=record.dtype).tobytes()
+        self._file.write(data)
+        shape = (record.shape[0] + len(rows), *record.shape[1:])
+        self.record = ArrayRecord(record.dtype, shape, zlib.crc32(data, record.crc32))
+
+    def flush(self, *, durable: bool) -> None:
+        """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""
+        self._file.flush()
+        if durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,163 @@
+"""Reading a gallery: memory-mapped, read-only, opened in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+from patchrerank.errors import GalleryError, QueryError, ShortlistError, near_matches
+from patchrerank.gallery.arrays import Array, array_path, decode_ids, open_array, record_bytes
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
+from patchrerank.gallery.stores import open_store
+from patchrerank.types import Queries, Rows
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Whitening
+    from patchrerank.kernels import PatchStore
+
+WHITENING = "whitening.npz"
+
+
+class Gallery:
+    """The database side on disk: ids, global vectors, patch vectors, boxes.
+
+    Rows are image numbers 0 … N−1 in the order of indexing. Nothing is read before it is used.
+
+    Args:
+        folder: a directory written by :func:`patchrerank.gallery.build_gallery`.
+
+    Raises:
+        GalleryError: not a gallery, half-written, damaged, or of another format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / MANIFEST).is_file() and (self.folder / BUILDING).is_file():
+            raise GalleryError(
+                f"{self.folder}: this gallery is half-written; run the same index command again "
+                "to finish it"
+            )
+        self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
+        self._arrays = {
+            name: open_array(self.folder, name, record)
+            for name, record in self.manifest.arrays.items()
+        }
+
+    def __len__(self) -> int:
+        return self.manifest.images
+
+    def __repr__(self) -> str:
+        made = self.manifest
+        return (
+            f"Gallery({str(self.folder)!r}: {made.images} images, {made.patches} patches, "
+            f"{made.dim}-d {made.store}, {made.regions})"
+        )
+
+    def array(self, name: str) -> Array:
+        """Return the memory-mapped array ``name`` of the manifest."""
+        if name not in self._arrays:
+            raise GalleryError(f"{self.folder}: holds no array {name!r}")
+        return self._arrays[name]
+
+    @property
+    def dim(self) -> int:
+        """Dimensions d of every vector."""
+        return self.manifest.dim
+
+    @property
+    def global_vectors(self) -> Floats:
+        """float32 ``(N, d)``, unit norm: the whole image."""
+        return self.array("globals")  # type: ignore[return-value]
+
+    @property
+    def patches(self) -> Array:
+        """``(T, d)`` patch vectors of all images one behind the other, in the store's dtype."""
+        return self.array("patches")
+
+    @cached_property
+    def patch_store(self) -> PatchStore:
+        """The patch vectors as the scoring kernels take them."""
+        return open_store(self.manifest.store, self._arrays)
+
+    @property
+    def patch_ends(self) -> Rows:
+        """int64 ``(N,)``: patches of image n end before ``patch_ends[n]``."""
+        return self.array("patch_ends")  # type: ignore[return-value]
+
+    @property
+    def boxes(self) -> Floats:
+        """float32 ``(T, 4)``: the region of each patch, in [0, 1]."""
+        return self.array("boxes")  # type: ignore[return-value]
+
+    @property
+    def sizes(self) -> Array:
+        """int32 ``(N, 2)``: width and height in pixels after EXIF rotation."""
+        return self.array("sizes")
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        """The N ids, in row order."""
+        return decode_ids(self.array("ids"), self.array("id_ends"))
+
+    @cached_property
+    def _row_by_id(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.ids)}
+
+    def rows_of(self, ids: Sequence[str]) -> Rows:
+        """Return the row of each id, int64 ``(len(ids),)``.
+
+        Raises:
+            ShortlistError: ids that the gallery does not hold; near matches are listed.
+        """
+        known = self._row_by_id
+        missing = [item for item in ids if item not in known]
+        if missing:
+            raise ShortlistError(
+                f"{len(missing)} of {len(ids)} ids are not in the gallery {self.folder}, for "
+                f"example {missing[0]!r}{near_matches(str(missing[0]), known)}"
+            )
+        return np.fromiter((known[item] for item in ids), dtype=np.int64, count=len(ids))
+
+    @cached_property
+    def whitening(self) -> Whitening | None:
+        """The PCA-whitening applied behind the encoder, if any."""
+        if not self.manifest.whitened:
+            return None
+        from patchrerank.encoders import Whitening
+
+        return Whitening.load(self.folder / WHITENING)
+
+    def image_path(self, row: int) -> Path:
+        """Return where the image of ``row`` was read from; it may since have moved."""
+        return Path(self.manifest.root or "") / self.ids[row]
+
+    def nbytes(self) -> dict[str, int]:
+        """Return the size in bytes of each array file."""
+        return {name: record_bytes(record) for name, record in self.manifest.arrays.items()}
+
+    def files(self) -> dict[str, Path]:
+        """Return the file of each array."""
+        return {name: array_path(self.folder, name) for name in self.manifest.arrays}
+
+    def check_queries(self, queries: Queries) -> None:
+        """Refuse queries that do not live in this gallery's space.
+
+        Raises:
+            QueryError: another dimension, or encoded differently from the gallery.
+        """
+        if queries.vectors.shape[1] != self.dim:
+            raise QueryError(
+                f"queries have {queries.vectors.shape[1]} dimensions, the gallery {self.folder} "
+                f"has {self.dim}; encode them with {self.manifest.encoder.get('spec')!r}"
+            )
+        if queries.encoder is not None and queries.encoder != self.manifest.identity:
+            raise QueryError(
+                f"queries were encoded by {queries.encoder[:12]}…, the gallery {self.folder} by "
+                f"{self.manifest.identity[:12]}…; use the gallery's encoder, weights, image size, "
+                f"precision and whitening: {self.manifest.encoder}"
+            )

@@ -1,0 +1,117 @@
+"""The manifest: what a gallery directory holds and how it was made.
+
+``manifest.json`` describes a complete gallery; ``building.json``, of the same layout, one whose
+build or append is under way. Array files only ever grow, so an append that was killed leaves
+the older manifest true. Both files are replaced atomically.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+from patchrerank.errors import GalleryError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+BUILDING = "building.json"
+
+
+@dataclass(frozen=True)
+class ArrayRecord:
+    """One array file: numpy dtype string, shape, and the CRC-32 of its bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    crc32: int = 0
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything about a gallery except its arrays' contents.
+
+    Attributes:
+        images: number of images (rows).
+        patches: number of patch vectors of all images.
+        dim: dimensions of a vector as stored (after whitening).
+        store: how patch vectors are stored: ``float32`` or ``float16``, ….
+        regions: spec of the region strategy.
+        encoder: the encoder's own record (spec, preprocessing, weights' digest, fingerprint).
+        identity: what a query's encoder must match: encoder fingerprint and whitening.
+        chunk: images encoded and committed together.
+        whitened: whether ``whitening.npz`` is applied after the encoder.
+        root: folder that ids are relative to, or None.
+        skipped: ``[id, reason]`` of each image that could not be read.
+        arrays: name → record.
+        format: layout version of the directory.
+        version: patchrerank version that wrote it.
+    """
+
+    dim: int
+    store: str
+    regions: str
+    encoder: dict[str, object]
+    identity: str
+    chunk: int
+    images: int = 0
+    patches: int = 0
+    whitened: bool = False
+    root: str | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+    arrays: dict[str, ArrayRecord] = field(default_factory=dict)
+    format: int = FORMAT
+    version: str = ""
+
+    def plan(self) -> dict[str, object]:
+        """Return what must stay the same when a build is resumed or appended to."""
+        return {name: getattr(self, name) for name in ("identity", "regions", "store", "dim")}
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` atomically."""
+        scratch = path.with_suffix(".tmp")
+        with scratch.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+
+    def with_arrays(self, arrays: dict[str, ArrayRecord]) -> Manifest:
+        """Return a copy whose counts follow from the arrays."""
+        return replace(
+            self,
+            arrays=arrays,
+            images=arrays["patch_ends"].shape[0],
+            patches=arrays["patches"].shape[0],
+        )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest file.
+
+    Raises:
+        GalleryError: missing, not JSON, of another format, or with missing or unknown keys.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        known = {item.name for item in fields(Manifest)}
+        if content.get("format") != FORMAT:
+            raise GalleryError(
+                f"{path}: format {content.get('format')!r}, this version reads {FORMAT}; "
+                "index the images again"
+            )
+        if set(content) - known:
+            raise GalleryError(f"{path}: unknown keys {sorted(set(content) - known)}")
+        content["arrays"] = {
+            name: ArrayRecord(record["dtype"], tuple(record["shape"]), record["crc32"])
+            for name, record in content["arrays"].items()
+        }
+        content["skipped"] = tuple((name, reason) for name, reason in content["skipped"])
+        return Manifest(**content)
+    except FileNotFoundError:
+        raise GalleryError(f"{path}: no such file; is this a gallery folder?") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise GalleryError(
+            f"{path}: damaged manifest ({error}); restore it or index again"
+        ) from error

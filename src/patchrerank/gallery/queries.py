@@ -1,0 +1,97 @@
+"""Encoding queries the way a gallery was encoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes
+from patchrerank.errors import QueryError, SettingError
+from patchrerank.gallery.identity import identity_of
+from patchrerank.images import ImageSource, read_image
+from patchrerank.types import Queries, QueryCrop
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder, Whitening
+
+
+def encode_queries(
+    encoder: Encoder,
+    images: Sequence[ImageSource],
+    *,
+    boxes: Sequence[npt.ArrayLike | None] | None = None,
+    crop: QueryCrop = "none",
+    whitening: Whitening | None = None,
+    batch: int = 32,
+) -> Queries:
+    """Encode query pictures into one global descriptor each.
+
+    Args:
+        encoder: the gallery's encoder.
+        images: paths, file bytes or pictures.
+        boxes: where the object is in each picture, ``x0, y0, x1, y1`` in [0, 1], or None.
+        crop: ``none`` encodes the whole picture; ``box`` cuts each picture to its box first
+            (pictures without a box stay whole). The choice is recorded in the result.
+        whitening: the gallery's whitening, if it has one.
+        batch: pictures decoded at once.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        QueryError: a different number of boxes than pictures.
+        RegionError: a malformed box.
+    """
+    if crop not in ("none", "box"):
+        raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
+    known = _query_boxes(boxes, len(images))
+    cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
+    parts = [
+        _encode_batch(encoder, images[start : start + batch], cuts[start : start + batch])
+        for start in range(0, len(images), batch)
+    ]
+    vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dim), dtype=np.float32)
+    return Queries(
+        vectors=whitening.apply(vectors) if whitening is not None else vectors,
+        boxes=known if boxes is not None else None,
+        crop=crop,
+        encoder=identity_of(encoder, whitening),
+        images=list(images),
+    )
+
+
+def reduced_size(encoder: Encoder, finest: float | None) -> tuple[int, int] | None:
+    """Return the least ``(width, height)`` an image must be decoded at, or None for all of it.
+
+    The smallest region keeps at least twice the encoder's input size, so that only resampling
+    differs from a full decode.
+    """
+    if finest is None:
+        return None
+    height, width = encoder.preprocessing.image_size
+    return math.ceil(2 * width / finest), math.ceil(2 * height / finest)
+
+
+def _query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:
+    if boxes is None:
+        return np.tile(NO_BOX, (count, 1))
+    if len(boxes) != count:
+        raise QueryError(f"{count} query pictures but {len(boxes)} boxes; give None for unknown")
+    rows = [
+        NO_BOX
+        if box is None or np.isnan(np.asarray(box, dtype=np.float32)).any()
+        else check_boxes(np.asarray(box)[None], f"query {number}")[0]
+        for number, box in enumerate(boxes)
+    ]
+    return np.array(rows, dtype=np.float32).reshape(count, 4)
+
+
+def _encode_batch(encoder: Encoder, images: Sequence[ImageSource], cuts: Floats) -> Floats:
+    crops = []
+    for image, cut in zip(images, cuts, strict=True):
+        side = float(min(cut[2] - cut[0], cut[3] - cut[1]))
+        picture = read_image(image, min_size=reduced_size(encoder, side))
+        crops.append(encoder.preprocessing.prepare(picture, cut[None]))
+    return encoder.encode(np.concatenate(crops))

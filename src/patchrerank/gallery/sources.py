@@ -1,0 +1,57 @@
+"""Where the images of a gallery come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from pathlib import Path
+
+from patchrerank.errors import GalleryError
+from patchrerank.images import ImageSource, list_images
+
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | tuple[str, ImageSource]]
+
+
+@dataclass(frozen=True)
+class SourceItems:
+    """A stream of ``(id, image)``, its length where known, and the folder ids are relative to."""
+
+    items: Iterator[tuple[str, ImageSource]]
+    count: int | None
+    root: str | None
+
+
+def open_source(images: Images) -> SourceItems:
+    """Turn a folder, a list of files, or an iterator of ``(id, image)`` into one stream.
+
+    Ids: of a folder, the path relative to it with forward slashes; of a list of files, the path
+    as given; of pairs, the string given.
+
+    Raises:
+        GalleryError: a folder without images, or entries that are neither path nor pair.
+        ImageError: the folder does not exist.
+    """
+    if isinstance(images, str | os.PathLike):
+        root = Path(images)
+        files = list_images(root)
+        if not files:
+            raise GalleryError(f"{root}: no images found in this folder")
+        pairs = ((path.relative_to(root).as_posix(), path) for path in files)
+        return SourceItems(pairs, len(files), str(root.resolve()))
+    count = len(images) if isinstance(images, Sized) else None
+    return SourceItems(_pairs(images), count, None)
+
+
+def _pairs(
+    entries: Iterable[str | os.PathLike[str] | tuple[str, ImageSource]],
+) -> Iterator[tuple[str, ImageSource]]:
+    for number, entry in enumerate(entries):
+        if isinstance(entry, str | os.PathLike):
+            yield os.fspath(entry), entry
+        elif isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[0], str):
+            yield entry[0], entry[1]
+        else:
+            raise GalleryError(
+                f"image {number} is {entry!r}; expected a path or a pair (id: str, image)"
+            )

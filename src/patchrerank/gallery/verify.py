@@ -1,0 +1,94 @@
+"""Checking a gallery byte by byte and value by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank.gallery.arrays import Array, crc_of, record_bytes
+from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.manifest import BUILDING
+
+BLOCK_ROWS = 65_536
+NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3}
+
+
+def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
+    """Check sizes, checksums, ids, counts, NaN/Inf, norms and boxes of a whole gallery.
+
+    Args:
+        gallery: an open gallery.
+        progress: show a progress bar.
+
+    Returns:
+        One sentence for each thing that is wrong, naming the array and the first bad row; empty
+        if all is well.
+    """
+    checks = [_check_files, _check_ids, _check_ends, _check_vectors, _check_boxes]
+    found: list[str] = []
+    for check in tqdm(checks, desc="verify", disable=not progress):
+        found += check(gallery)
+    return found
+
+
+def _check_files(gallery: Gallery) -> Iterator[str]:
+    growing = (gallery.folder / BUILDING).exists()
+    for name, path in gallery.files().items():
+        record = gallery.manifest.arrays[name]
+        size, actual = record_bytes(record), path.stat().st_size
+        if actual != size and not growing:
+            yield f"{path.name}: {actual} bytes, the manifest says {size}"
+        if crc_of(path, size) != record.crc32:
+            yield f"{path.name}: checksum differs from the manifest's"
+
+
+def _check_ids(gallery: Gallery) -> Iterator[str]:
+    try:
+        ids = gallery.ids
+    except UnicodeDecodeError as error:
+        yield f"ids: not valid UTF-8 ({error})"
+        return
+    if len(set(ids)) != len(ids):
+        seen: set[str] = set()
+        double = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
+        yield f"ids: {double!r} stands twice"
+
+
+def _check_ends(gallery: Gallery) -> Iterator[str]:
+    for name, last in (("patch_ends", gallery.manifest.patches), ("id_ends", None)):
+        ends = np.asarray(gallery.array(name))
+        total = gallery.manifest.arrays["ids"].shape[0] if last is None else last
+        if len(ends) != len(gallery):
+            yield f"{name}: {len(ends)} entries for {len(gallery)} images"
+        if (np.diff(ends, prepend=0) < 0).any():
+            yield f"{name}: not increasing at row {np.argmax(np.diff(ends, prepend=0) < 0)}"
+        if int(ends[-1] if len(ends) else 0) != total:
+            yield f"{name}: ends at {ends[-1]}, expected {total}"
+
+
+def _check_vectors(gallery: Gallery) -> Iterator[str]:
+    arrays: list[tuple[str, Array, str]] = [("globals", gallery.global_vectors, "float32")]
+    if gallery.manifest.store in NORM_TOLERANCE:
+        arrays.append(("patches", gallery.patches, gallery.manifest.store))
+    for name, vectors, store in arrays:
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            block = np.asarray(vectors[start : start + BLOCK_ROWS], dtype=np.float32)
+            finite = np.isfinite(block).all(axis=1)
+            if not finite.all():
+                yield f"{name}: NaN or infinite values in row {start + int(np.argmin(finite))}"
+            off = np.abs(np.linalg.norm(np.nan_to_num(block), axis=1) - 1) > NORM_TOLERANCE[store]
+            if (off & finite).any():
+                yield f"{name}: row {start + int(np.argmax(off & finite))} has not unit norm"
+
+
+def _check_boxes(gallery: Gallery) -> Iterator[str]:
+    boxes = np.asarray(gallery.boxes)
+    inside = ((boxes >= 0) & (boxes <= 1)).all(axis=1)
+    good = inside & (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+    if not good.all():
+        row = int(np.argmin(good))
+        yield f"boxes: row {row} is {boxes[row].tolist()}, not a box within [0, 1]"
+    if (np.asarray(gallery.sizes, dtype=np.int64) < 1).any():
+        yield "sizes: an image has a side under one pixel"

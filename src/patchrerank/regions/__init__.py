@@ -1,0 +1,9 @@
+"""Where to look: strategies that cut an image into regions."""
+
+from patchrerank.regions.base import Regions
+from patchrerank.regions.fixed_boxes import FixedBoxes
+from patchrerank.regions.grid_pyramid import GridPyramid
+from patchrerank.regions.parsing import parse_regions
+from patchrerank.regions.sliding_windows import SlidingWindows
+
+__all__ = ["FixedBoxes", "GridPyramid", "Regions", "SlidingWindows", "parse_regions"]

@@ -1,0 +1,65 @@
+"""What a region strategy is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+
+
+class Regions(Protocol):
+    """Cuts an image into regions; a new strategy is one file with one class."""
+
+    @property
+    def spec(self) -> str:
+        """The strategy and its settings as text: equal specs give equal boxes for an image."""
+        ...
+
+    @property
+    def finest(self) -> float | None:
+        """Side of the smallest region as a share of the image's; None if it is not known.
+
+        It decides how far a large JPEG may be reduced while it is decoded.
+        """
+        ...
+
+    def boxes(self, image_id: str, width: int, height: int) -> Floats:
+        """Return the regions of one image.
+
+        Args:
+            image_id: the gallery id of the image.
+            width: pixels of the upright image.
+            height: likewise.
+
+        Returns:
+            float32 ``(P, 4)`` relative boxes whose edges lie on whole pixels. A region that is
+            the whole image, if there is one, comes first.
+
+        Raises:
+            RegionError: the strategy has nothing to say about this image.
+        """
+        ...
+
+
+def window(offset: float, cells: int, side: int) -> tuple[int, int]:
+    """Return the pixels ``[start, end)`` of a window at ``offset`` cells of ``side / cells``.
+
+    Windows at 0, 1, … ``cells - 1`` partition the side exactly, also when it does not divide;
+    where it has fewer pixels than cells, neighbours share pixels and none is empty.
+    """
+    start = min(int(offset * side / cells), side - 1)
+    return start, max(int((offset + 1) * side / cells), start + 1)
+
+
+def pixel_boxes(offsets_by_cells: list[tuple[int, list[float]]], width: int, height: int) -> Floats:
+    """Return all windows of all sizes as relative boxes, row by row, coarse sizes first."""
+    found = []
+    for cells, offsets in offsets_by_cells:
+        columns = [window(offset, cells, width) for offset in offsets]
+        for offset in offsets:
+            top, bottom = window(offset, cells, height)
+            found += [(left, top, right, bottom) for left, right in columns]
+    scale = np.array([width, height, width, height], dtype=np.float64)
+    return (np.array(found, dtype=np.float64).reshape(-1, 4) / scale).astype(np.float32)

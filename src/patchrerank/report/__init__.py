@@ -1,0 +1,12 @@
+"""One self-contained HTML page that compares rankings, query by query.
+
+:func:`write_report` takes what :mod:`patchrerank.report.content` describes and writes one file
+that needs no network and no other file.
+"""
+
+from __future__ import annotations
+
+from patchrerank.report.content import ReportColumn, ReportHit, ReportQuery, ReportTable
+from patchrerank.report.page import write_report
+
+__all__ = ["ReportColumn", "ReportHit", "ReportQuery", "ReportTable", "write_report"]

@@ -1,0 +1,123 @@
+"""Write a report: the template, its policy, and the file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from tqdm import tqdm
+
+from patchrerank.errors import SettingError
+from patchrerank.report.content import ReportQuery, ReportTable
+from patchrerank.report.markup import query_section, settings_list, table_card
+from patchrerank.report.pictures import PictureSheet
+
+SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 32, 2048
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    queries: Sequence[ReportQuery],
+    tables: Sequence[ReportTable],
+    settings: Mapping[str, str],
+    thumbnail: int = 224,
+    progress: bool = False,
+) -> Path:
+    """Write one HTML page that compares the methods, query by query, and return its path.
+
+    The page holds everything it needs: it loads nothing, works without a network, and its
+    content security policy forbids anything else. The same input gives the same bytes. The file
+    is replaced at once, so no half-written page is ever seen; missing folders are made.
+
+    Args:
+        path: the file to write.
+        title: heading of the page.
+        queries: shown in this order; the reader can filter and sort them by gain.
+        tables: metrics, shown above the queries.
+        settings: what produced the rankings, name to value.
+        thumbnail: long side of the stored pictures in pixels, 32…2048. Each distinct picture is
+            stored once; at 224 expect about 10 kB each.
+        progress: show a progress bar while pictures are read.
+
+    Raises:
+        ImageError: a picture cannot be read; the message names it, its query and its method.
+        SettingError: ``thumbnail`` is outside its range, or ``path`` cannot be written.
+    """
+    if not SMALLEST_THUMBNAIL <= thumbnail <= LARGEST_THUMBNAIL:
+        raise SettingError(
+            f"thumbnail must lie in {SMALLEST_THUMBNAIL}…{LARGEST_THUMBNAIL} pixels, "
+            f"got {thumbnail}"
+        )
+    sheet = PictureSheet(thumbnail)
+    for query in tqdm(queries, desc="report pictures", unit="query", disable=not progress):
+        for image, where in query.pictures():
+            sheet.add(image, where)
+    facts = [table_card(table) for table in tables]
+    if settings:
+        facts.append(settings_list(settings))
+    target = Path(path)
+    _write_whole(target, _fill(title, queries, "\n".join(facts), sheet))
+    return target
+
+
+def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: PictureSheet) -> str:
+    template = files("patchrerank.report").joinpath("page.html").read_text(encoding="utf-8")
+    gains = [query.gain or 0.0 for query in queries]
+    pictures = sheet.css()
+    sections = [query_section(n, query, sheet) for n, query in enumerate(queries, start=1)]
+    return Template(template).substitute(
+        policy=_policy(template, pictures),
+        title=escape(title),
+        pictures=pictures,
+        facts=facts,
+        count_all=len(gains),
+        count_gained=sum(gain > 0 for gain in gains),
+        count_lost=sum(gain < 0 for gain in gains),
+        queries="\n".join(sections) or '<p class="none">No queries.</p>',
+    )
+
+
+def _policy(template: str, pictures: str) -> str:
+    """Return a content security policy that lets in the page's own style and script alone."""
+    styles = [pictures if s == "$pictures" else s for s in _bodies(template, "style")]
+    allowed = {"style": styles, "script": _bodies(template, "script")}
+    rules = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", "img-src data:"]
+    for kind, bodies in allowed.items():
+        rules.append(f"{kind}-src " + " ".join(f"'sha256-{_digest(body)}'" for body in bodies))
+    return "; ".join(rules)
+
+
+def _bodies(template: str, tag: str) -> list[str]:
+    return re.findall(f"<{tag}>(.*?)</{tag}>", template, flags=re.DOTALL)
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+def _write_whole(target: Path, page: str) -> None:
+    """Write beside the target and move into place; nothing is left behind on failure."""
+    partial = target.parent / f".{secrets.token_hex(8)}.partial"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(page.encode("utf-8", errors="replace"))
+        partial.replace(target)
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"the report cannot be written to {target}: {error}; "
+            "choose a file in a folder that you may write to"
+        ) from error
+    finally:
+        with suppress(OSError, ValueError):
+            partial.unlink()

@@ -1,0 +1,73 @@
+"""Shared: a tiny encoder, drawn photographs, a gallery of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
+    """A smooth random picture: coarse noise, enlarged."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def make_tiny_encoder(seed: int = 0, batch_size: int = 8):
+    import torch
+
+    from patchrerank.encoders import Preprocessing, load_encoder
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = torch.nn.Sequential(
+            torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 16)
+        )
+    preprocessing = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "area")
+    return load_encoder(
+        module, preprocessing=preprocessing, device="cpu", batch_size=batch_size, name="tiny"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder():
+    return make_tiny_encoder()
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "sub").mkdir()
+    for number in range(40):
+        name = f"sub/{number:02d}.png" if number % 5 == 0 else f"{number:02d}.png"
+        draw_photo(number, 60 + number, 50 + 2 * number).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gallery(tmp_path_factory, photo_folder, tiny_encoder):
+    from patchrerank.gallery import BuildOptions, build_gallery
+    from patchrerank.regions import GridPyramid
+
+    folder = tmp_path_factory.mktemp("gallery") / "g"
+    quiet = BuildOptions(progress=False)
+    return build_gallery(folder, photo_folder, tiny_encoder, GridPyramid(2), quiet)
+
+
+@pytest.fixture
+def quiet():
+    from patchrerank.gallery import BuildOptions
+
+    return BuildOptions(progress=False)
+
+
+@pytest.fixture(scope="session")
+def other_encoder():
+    """The tiny encoder with other weights."""
+    return make_tiny_encoder(seed=1)

@@ -1,0 +1,70 @@
+"""Build a gallery while being killed at random moments; run by test_killed_builds.
+
+Arguments: folder of photos, folder to write, number of kills, seed. Forks before torch starts
+any thread, so that each child is cheap.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from patchrerank.encoders import Preprocessing, load_encoder
+from patchrerank.gallery import BuildOptions, build_gallery
+from patchrerank.regions import GridPyramid
+
+PREPROCESSING = Preprocessing((32, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "area")
+
+
+def build(photos: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 32, 5),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(32, 32, 5),
+        torch.nn.AdaptiveAvgPool2d(2),
+        torch.nn.Flatten(),
+    )
+    encoder = load_encoder(module, preprocessing=PREPROCESSING, device="cpu", name="killed")
+    build_gallery(out, photos, encoder, GridPyramid(2), BuildOptions(progress=False))
+
+
+def build_in_child(photos: Path, out: Path, kill_after: float | None) -> tuple[bool, float]:
+    """Return whether the child was killed, and how long it lived."""
+    begun = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        build(photos, out)
+        os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitpid(child, 0)[1]
+    return os.WIFSIGNALED(status), time.monotonic() - begun
+
+
+def main() -> None:
+    photos, out, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
+    whole, pieces = out / "whole", out / "pieces"
+    _, seconds = build_in_child(photos, whole, None)
+    rng = np.random.default_rng(seed)
+    killed = 0
+    for _ in range(kills):
+        was_killed, _ = build_in_child(photos, pieces, rng.uniform(0.1, 0.6) * seconds)
+        killed += was_killed
+        if not (pieces / "building.json").exists() and (pieces / "manifest.json").exists():
+            break
+    if not (pieces / "manifest.json").exists():
+        build_in_child(photos, pieces, None)
+    print(killed)
+
+
+if __name__ == "__main__":
+    main()

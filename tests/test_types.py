@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from patchrerank.errors import QueryError, ShortlistError
+from patchrerank.types import Queries, Shortlist, rank_scores
+
+
+class Letters:
+    """Ids a…z are rows 0…25."""
+
+    def rows_of(self, ids):
+        return np.array([ord(item) - ord("a") for item in ids], dtype=np.int64)
+
+
+def from_ids(ids, scores=None, **options):
+    return Shortlist.from_ids(Letters(), ids, scores, **options)
+
+
+def test_ragged_lists_are_padded():
+    shortlist = from_ids([["a", "b"], ["c"], []], [[0.9, 0.5], [0.3], []])
+    assert shortlist.rows.tolist() == [[0, 1], [2, -1], [-1, -1]]
+    assert shortlist.scores[1, 1] == -np.inf
+    assert shortlist.rows.dtype == np.int64
+    assert shortlist.scores.dtype == np.float32
+
+
+def test_order_without_scores():
+    assert from_ids([["c", "a", "b", "d"]]).scores.tolist() == [[1.0, 0.75, 0.5, 0.25]]
+    assert rank_scores(0).tolist() == []
+
+
+def test_empty():
+    assert from_ids([]).rows.shape == (0, 0)
+    assert from_ids([[]], [[]]).rows.shape == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "message"),
+    [
+        ([["a", "a"]], [[0.5, 0.4]], "'a' stands twice"),
+        ([["a", "b"]], [[0.5]], "2 ids but 1 scores"),
+        ([["a"]], [[0.5], [0.4]], "1 lists of ids but 2"),
+        ([["a", "b"]], [[0.5, float("nan")]], "position 1 is nan"),
+        ([["a", "b"]], [[float("inf"), 0.1]], "must be finite"),
+        ([["a", "b"]], [[0.1, 0.5]], "higher is better"),
+        (["ab"], None, "got the string 'ab'"),
+    ],
+)
+def test_bad_input(ids, scores, message):
+    with pytest.raises(ShortlistError, match=message):
+        from_ids(ids, scores)
+
+
+def test_sort_is_stable_and_explicit():
+    shortlist = from_ids([["a", "b", "c", "d"]], [[0.1, 0.5, 0.1, 0.9]], sort=True)
+    assert shortlist.rows.tolist() == [[3, 1, 0, 2]]
+
+
+def test_inputs_are_not_changed():
+    ids, scores = [["a", "b"]], [np.array([0.1, 0.5])]
+    from_ids(ids, scores, sort=True)
+    assert ids == [["a", "b"]]
+    assert scores[0].tolist() == [0.1, 0.5]
+
+
+def test_direct_construction_is_checked():
+    with pytest.raises(ShortlistError, match="at the end"):
+        Shortlist(np.array([[-1, 2]]), np.array([[0.5, 0.4]], np.float32))
+    with pytest.raises(ShortlistError, match="shape"):
+        Shortlist(np.array([1, 2]), np.array([0.5, 0.4], np.float32))
+    with pytest.raises(ShortlistError, match="negative"):
+        Shortlist(np.array([[-2]]), np.array([[0.5]], np.float32))
+
+
+@given(st.lists(st.floats(-1, 1, width=32), max_size=20))
+def test_sorted_scores_come_back_sorted(scores):
+    ids = [chr(ord("a") + number) for number in range(len(scores))]
+    shortlist = from_ids([ids], [scores], sort=True)
+    assert shortlist.scores[0].tolist() == sorted(scores, reverse=True)
+    assert sorted(shortlist.rows[0].tolist()) == list(range(len(scores)))
+
+
+def test_queries_are_checked():
+    with pytest.raises(QueryError, match="query 1 holds NaN"):
+        Queries(np.array([[0.0, 1.0], [np.nan, 0.0]]))
+    with pytest.raises(QueryError, match="shape"):
+        Queries(np.zeros(3))
+    with pytest.raises(QueryError, match="1 boxes"):
+        Queries(np.zeros((2, 3)), boxes=np.zeros((1, 4), np.float32))
