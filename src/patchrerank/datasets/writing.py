@@ -1,0 +1,89 @@
+"""Writing a data set's ``index.json``; the format is told in :mod:`patchrerank.datasets.folder`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from patchrerank.datasets._entries import INDEX
+from patchrerank.datasets.folder import DatasetImage, DatasetQuery
+from patchrerank.errors import DatasetError
+from patchrerank.types import Floats
+
+
+def write_index(
+    folder: str | Path,
+    queries: Sequence[DatasetQuery],
+    images: Sequence[DatasetImage],
+    args: Mapping[str, Any],
+) -> Path:
+    """Write ``folder/index.json`` and return its path.
+
+    The same entries give the same bytes, one entry a line. The file appears whole or not at all
+    (temporary file and rename). Pictures must lie inside ``folder``.
+
+    Raises:
+        DatasetError: a picture lies outside the folder, or a value has no place in JSON (NaN).
+    """
+    root = Path(folder)
+    settings = _dump(args, f"{root / INDEX}: args", sort_keys=True)
+    asked = ",\n".join(_dump(_query_entry(root, query), f'query "{query.id}"') for query in queries)
+    shown = ",\n".join(_dump(_image_entry(root, image), f'image "{image.id}"') for image in images)
+    text = f'{{"args": {settings},\n"queries": [\n{asked}\n],\n"db": [\n{shown}\n]}}\n'
+    path = root / INDEX
+    write_atomically(path, text.encode("ascii"))
+    return path
+
+
+def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
+    """Write ``content`` to ``path`` through a hidden file beside it and a rename.
+
+    ``sync`` waits until the disk has it, which a power cut needs and a killed process does not.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        if sync:
+            file.flush()
+            os.fsync(file.fileno())
+    part.replace(path)
+
+
+def _dump(entry: Mapping[str, Any], name: str, sort_keys: bool = False) -> str:
+    try:
+        return json.dumps(entry, allow_nan=False, sort_keys=sort_keys)
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{name} cannot be written as JSON: {error}") from error
+
+
+def _query_entry(root: Path, query: DatasetQuery) -> dict[str, Any]:
+    box = None if query.box is None else _numbers(query.box)
+    entry = {"id": query.id, "file": _relative(root, query.file), "instance": query.instance}
+    source = {} if query.source is None else {"source": query.source}
+    return {**entry, **source, "box": box}
+
+
+def _image_entry(root: Path, image: DatasetImage) -> dict[str, Any]:
+    boxes = [_numbers(box) for box in image.boxes]
+    place = {"boxes": boxes} if len(boxes) > 1 else {"box": boxes[0] if boxes else None}
+    entry = {"id": image.id, "file": _relative(root, image.file), "instance": image.instance}
+    return {**entry, **place, "area": image.area, "visible": image.visible}
+
+
+def _numbers(box: Floats) -> list[float]:
+    """Return the shortest decimals that read back as the same float32."""
+    return [float(str(value)) for value in np.asarray(box, dtype=np.float32)]
+
+
+def _relative(root: Path, file: Path) -> str:
+    try:
+        return file.relative_to(root).as_posix()
+    except ValueError as error:
+        raise DatasetError(
+            f"{file} lies outside the data set's folder {root}; copy or link it into the folder"
+        ) from error
