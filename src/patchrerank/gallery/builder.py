@@ -20,6 +20,7 @@ from patchrerank.errors import GalleryError, ImageError, SettingError
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.queries import reduced_size
 from patchrerank.gallery.sources import Images, open_source
+from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image, upright_size
 from patchrerank.regions import GridPyramid, Regions
@@ -38,7 +39,9 @@ class BuildOptions:
     """How a gallery is built (not what is in it).
 
     Attributes:
-        store: ``float32`` or ``float16`` for the patch vectors.
+        store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
+            a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
+            what a gallery that is appended to has.
         on_error: ``raise`` stops at the first image that cannot be read, keeping all finished
             work; ``skip`` records it with its reason and goes on.
         append: allow adding images to a gallery that is already complete.
@@ -47,7 +50,7 @@ class BuildOptions:
         progress: show a progress bar.
     """
 
-    store: str = "float32"
+    store: str | None = None
     on_error: OnError = "raise"
     append: bool = False
     workers: int = 2
@@ -55,6 +58,8 @@ class BuildOptions:
     progress: bool = True
 
     def __post_init__(self) -> None:
+        if self.store is not None:
+            check_store(self.store)
         if self.on_error not in ("raise", "skip"):
             raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
         if self.workers < 1:

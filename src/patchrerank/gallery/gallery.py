@@ -18,7 +18,7 @@ from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
-    from patchrerank.kernels import PatchStore
+    from patchrerank.kernels import Store
 
 WHITENING = "whitening.npz"
 
@@ -80,7 +80,7 @@ class Gallery:
         return self.array("patches")
 
     @cached_property
-    def patch_store(self) -> PatchStore:
+    def patch_store(self) -> Store:
         """The patch vectors as the scoring kernels take them."""
         return open_store(self.manifest.store, self._arrays)
 

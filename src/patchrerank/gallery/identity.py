@@ -13,4 +13,9 @@ def identity_of(encoder: Encoder, whitening: Whitening | None = None) -> str:
     """Return a digest of encoder (weights, preprocessing, precision) and whitening."""
     if whitening is None:
         return encoder.fingerprint
-    return hashlib.sha256(f"{encoder.fingerprint}+{whitening.fingerprint}".encode()).hexdigest()
+    return combined_identity(encoder.fingerprint, whitening)
+
+
+def combined_identity(identity: str, whitening: Whitening) -> str:
+    """Return the identity of vectors that are whitened after ``identity`` made them."""
+    return hashlib.sha256(f"{identity}+{whitening.fingerprint}".encode()).hexdigest()

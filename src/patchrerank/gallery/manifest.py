@@ -36,11 +36,12 @@ class Manifest:
         images: number of images (rows).
         patches: number of patch vectors of all images.
         dim: dimensions of a vector as stored (after whitening).
-        store: how patch vectors are stored: ``float32`` or ``float16``, ….
+        store: how patch vectors are stored: ``float32``, ``float16``, ``int8`` or ``pq``.
         regions: spec of the region strategy.
         encoder: the encoder's own record (spec, preprocessing, weights' digest, fingerprint).
         identity: what a query's encoder must match: encoder fingerprint and whitening.
         chunk: images encoded and committed together.
+        trained_on: what a product quantiser was trained on; empty for other stores.
         whitened: whether ``whitening.npz`` is applied after the encoder.
         root: folder that ids are relative to, or None.
         skipped: ``[id, reason]`` of each image that could not be read.
@@ -57,6 +58,7 @@ class Manifest:
     chunk: int
     images: int = 0
     patches: int = 0
+    trained_on: str = ""
     whitened: bool = False
     root: str | None = None
     skipped: tuple[tuple[str, str], ...] = ()

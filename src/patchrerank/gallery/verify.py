@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.gallery.arrays import Array, crc_of, record_bytes
+from patchrerank.boxes import Floats
+from patchrerank.gallery.arrays import crc_of, record_bytes
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING
+from patchrerank.types import Rows
 
-BLOCK_ROWS = 65_536
-NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3}
+BLOCK_ROWS = 16_384
+NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3, "int8": 2e-2, "pq": 1.0}
 
 
 def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
@@ -69,16 +71,18 @@ def _check_ends(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_vectors(gallery: Gallery) -> Iterator[str]:
-    arrays: list[tuple[str, Array, str]] = [("globals", gallery.global_vectors, "float32")]
-    if gallery.manifest.store in NORM_TOLERANCE:
-        arrays.append(("patches", gallery.patches, gallery.manifest.store))
-    for name, vectors, store in arrays:
-        for start in range(0, len(vectors), BLOCK_ROWS):
-            block = np.asarray(vectors[start : start + BLOCK_ROWS], dtype=np.float32)
+    stored, store = gallery.patch_store, gallery.manifest.store
+    readers: list[tuple[str, int, Callable[[Rows], Floats], str]] = [
+        ("globals", len(gallery), lambda rows: gallery.global_vectors[rows], "float32"),
+        ("patches", len(stored), stored.decode, store),
+    ]
+    for name, count, read, kind in readers:
+        for start in range(0, count, BLOCK_ROWS):
+            block = read(np.arange(start, min(start + BLOCK_ROWS, count)))
             finite = np.isfinite(block).all(axis=1)
             if not finite.all():
                 yield f"{name}: NaN or infinite values in row {start + int(np.argmin(finite))}"
-            off = np.abs(np.linalg.norm(np.nan_to_num(block), axis=1) - 1) > NORM_TOLERANCE[store]
+            off = np.abs(np.linalg.norm(np.nan_to_num(block), axis=1) - 1) > NORM_TOLERANCE[kind]
             if (off & finite).any():
                 yield f"{name}: row {start + int(np.argmax(off & finite))} has not unit norm"
 

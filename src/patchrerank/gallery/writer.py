@@ -13,7 +13,7 @@ import numpy as np
 
 from patchrerank import __version__
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError, near_matches
+from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import Array, ArrayWriter, decode_ids, open_array
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of
@@ -24,7 +24,7 @@ from patchrerank.gallery.manifest import (
     Manifest,
     read_manifest,
 )
-from patchrerank.gallery.stores import STORES
+from patchrerank.gallery.stores import UNTRAINED, store_columns, store_records
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -59,6 +59,8 @@ def open_writer(
     begun, complete = folder / BUILDING, folder / MANIFEST
     if not begun.exists() and not complete.exists():
         _check_empty(folder)
+        if options.store == "pq":
+            raise SettingError(UNTRAINED)
         return GalleryWriter(folder, _new_manifest(encoder, regions, options, chunk), None, lock)
     if not begun.exists() and not options.append:
         raise GalleryError(
@@ -69,7 +71,8 @@ def open_writer(
     else:  # an append tries again what could not be read before
         manifest = replace(read_manifest(complete), skipped=())
     whitening = _whitening(folder, manifest)
-    _check_plan(folder, manifest, _new_manifest(encoder, regions, options, chunk, whitening))
+    wanted = replace(options, store=options.store or manifest.store)
+    _check_plan(folder, manifest, _new_manifest(encoder, regions, wanted, chunk, whitening))
     return GalleryWriter(folder, manifest, whitening, lock)
 
 
@@ -86,6 +89,7 @@ class GalleryWriter:
         self.manifest = manifest
         self._whitening = whitening
         self._lock = lock
+        self._centroids = _centroids(folder, manifest)
         self._synced = time.monotonic()
         self._files = {
             name: ArrayWriter(folder, name, record) for name, record in manifest.arrays.items()
@@ -142,6 +146,8 @@ class GalleryWriter:
         patch_counts = np.array([len(item.boxes) for item in rows], dtype=np.int64)
         id_bytes = np.array([len(item) for item in encoded], dtype=np.int64)
         dim = self.manifest.dim
+        empty = np.zeros((0, _width(rows, dim)), dtype=np.float32)
+        patches = self._whiten(np.concatenate([empty, *(item.patches for item in rows)]), dim)
         return {
             "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
             "id_ends": np.cumsum(id_bytes) + self._files["ids"].record.shape[0],
@@ -149,12 +155,7 @@ class GalleryWriter:
             "globals": self._whiten(
                 np.array([item.global_vector for item in rows], dtype=np.float32), dim
             ),
-            "patches": self._whiten(
-                np.concatenate(
-                    [np.zeros((0, _width(rows, dim)), np.float32)] + [item.patches for item in rows]
-                ),
-                dim,
-            ),
+            **store_columns(self.manifest.store, patches, self._centroids),
             "patch_ends": np.cumsum(patch_counts) + self._files["patches"].record.shape[0],
             "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
         }
@@ -176,24 +177,20 @@ def _new_manifest(
     chunk: int,
     whitening: Whitening | None = None,
 ) -> Manifest:
-    if options.store not in STORES:
-        raise SettingError(
-            f"store {options.store!r} is unknown{near_matches(options.store, STORES)}; "
-            f"use one of {', '.join(STORES)}"
-        )
+    store = options.store or "float32"
     dim = encoder.dim if whitening is None else whitening.matrix.shape[1]
     arrays = {
         "ids": ArrayRecord("|u1", (0,)),
         "id_ends": ArrayRecord("<i8", (0,)),
         "sizes": ArrayRecord("<i4", (0, 2)),
         "globals": ArrayRecord("<f4", (0, dim)),
-        "patches": ArrayRecord(STORES[options.store], (0, dim)),
+        **store_records(store, dim),
         "patch_ends": ArrayRecord("<i8", (0,)),
         "boxes": ArrayRecord("<f4", (0, 4)),
     }
     return Manifest(
         dim=dim,
-        store=options.store,
+        store=store,
         regions=regions.spec,
         encoder=dict(encoder.describe()),
         identity=identity_of(encoder, whitening),
@@ -235,6 +232,13 @@ def _whitening(folder: Path, manifest: Manifest) -> Whitening | None:
     from patchrerank.encoders import Whitening
 
     return Whitening.load(folder / WHITENING)
+
+
+def _centroids(folder: Path, manifest: Manifest) -> Floats | None:
+    record = manifest.arrays.get("pq_centroids")
+    if record is None or not record.shape[0]:
+        return None
+    return np.array(open_array(folder, "pq_centroids", record), dtype=np.float32)
 
 
 def _lock(folder: Path) -> IO[bytes]:

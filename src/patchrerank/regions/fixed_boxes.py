@@ -46,6 +46,11 @@ class FixedBoxes:
         return cls(content, whole_image=whole_image)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """The images that boxes were given for, in the order given."""
+        return tuple(self._boxes)
+
+    @property
     def spec(self) -> str:
         """``boxes:`` and a digest of all ids and boxes."""
         digest = hashlib.sha256(f"whole_image={self.whole_image}".encode())

@@ -1,0 +1,13 @@
+"""How good is it: evaluation of a data set, overall and by object size."""
+
+from patchrerank.analysis.evaluation import EvaluationSettings, Measured, evaluate, measure
+from patchrerank.analysis.relevance import Relevance, relevance_of
+
+__all__ = [
+    "EvaluationSettings",
+    "Measured",
+    "Relevance",
+    "evaluate",
+    "measure",
+    "relevance_of",
+]

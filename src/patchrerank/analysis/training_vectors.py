@@ -1,0 +1,85 @@
+"""What a quantiser is trained on: a grid level, descriptors of boxes, or a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+from patchrerank.datasets import Dataset
+from patchrerank.errors import SettingError
+from patchrerank.gallery import Gallery
+from patchrerank.gallery.compress import training_rows
+from patchrerank.images import read_image
+from patchrerank.regions import FixedBoxes
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+
+
+def training_vectors(
+    gallery: Gallery, train_on: str, boxes: Path | None = None, encoder: Encoder | None = None
+) -> Floats | None:
+    """Return float32 ``(n, d)`` training vectors, or None for all patches.
+
+    Source: Patchify (WACV 2026), Table 6: descriptors of ground-truth boxes > L0 > … > L3.
+
+    Args:
+        gallery: holds the patches of the levels, and the images of the boxes.
+        train_on: ``all``; ``L0``, ``L1``, … (all patches up to that level of the gallery's own
+            grid); ``boxes``; or a ``.npy`` file of float vectors.
+        boxes: for ``boxes``: a data set folder (its true boxes), or JSON ``{id: [[…], …]}``.
+        encoder: the gallery's, for ``boxes``.
+
+    Raises:
+        SettingError: something that ``train_on`` needs is missing, or the file is no array.
+        GalleryError: the gallery has no such level.
+    """
+    if train_on == "all":
+        return None
+    level = re.fullmatch(r"L(\d+)", train_on)
+    if level:
+        return gallery.patch_store.decode(training_rows(gallery, int(level[1])))
+    if train_on == "boxes":
+        if boxes is None or encoder is None:
+            raise SettingError("training on boxes needs --boxes: a data set folder or a JSON file")
+        return _box_vectors(gallery, boxes, encoder)
+    return _read_vectors(Path(train_on), gallery.dim)
+
+
+def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:
+    """Encode each given box of each image as one crop."""
+    if boxes.is_dir():
+        data = Dataset.load(boxes)
+        given = [(image.file, image.boxes) for image in data.images if len(image.boxes)]
+    else:
+        regions = FixedBoxes.from_json(boxes, whole_image=False)
+        rows = gallery.rows_of(list(regions.ids))
+        pairs = zip(rows, regions.ids, strict=True)
+        given = [(gallery.image_path(row), regions.boxes(name, 1, 1)) for row, name in pairs]
+    parts = [
+        encoder.encode(encoder.preprocessing.prepare(read_image(file), found))
+        for file, found in given
+        if len(found)
+    ]
+    if not parts:
+        raise SettingError(f"{boxes}: holds no boxes to train on")
+    vectors = np.concatenate(parts)
+    return vectors if gallery.whitening is None else gallery.whitening.apply(vectors)
+
+
+def _read_vectors(path: Path, dim: int) -> Floats:
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"--train-on {path}: neither all, L0 …, boxes nor a readable .npy file ({error})"
+        ) from error
+    if vectors.ndim != 2 or vectors.shape[1] != dim or not np.isfinite(vectors).all():
+        raise SettingError(
+            f"{path}: holds {vectors.shape} {vectors.dtype}, expected finite (n, {dim}) vectors"
+        )
+    return np.ascontiguousarray(vectors, dtype=np.float32)

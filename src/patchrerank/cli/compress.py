@@ -1,0 +1,77 @@
+"""``patchrerank compress``: a gallery with smaller patch vectors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchrerank.cli import options as opt
+
+if TYPE_CHECKING:
+    from patchrerank.boxes import Floats
+    from patchrerank.gallery import Gallery
+
+
+def command(
+    gallery: Annotated[Path, typer.Argument(help="Gallery with float patches.")],
+    out: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
+    store: Annotated[str, typer.Option(help="float32, float16, int8 or pq.")] = "int8",
+    whiten: Annotated[
+        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
+    ] = None,
+    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
+    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    train_on: Annotated[
+        str,
+        typer.Option(
+            help="What pq is trained on: all, L0 … L3 (levels of the gallery's grid), boxes (see "
+            "--boxes), or a .npy file of vectors."
+        ),
+    ] = "all",
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --train-on boxes: a data set folder, or JSON {image id: [[x0,y0,x1,y1], …]}."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of sampling and clustering.")] = 0,
+    device: opt.Device = "auto",
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Copy a gallery with its patch vectors stored another way; report bytes and what is lost."""
+    from patchrerank.gallery import CompressOptions, Gallery, compress
+
+    opened = Gallery(gallery)
+    how = CompressOptions(
+        store=store,
+        whiten=whiten,
+        m=m,
+        nbits=nbits,
+        train=_training_vectors(opened, train_on, boxes, device) if store == "pq" else None,
+        train_on=train_on,
+        seed=seed,
+        progress=not quiet,
+    )
+    result = compress(opened, out, how)
+    if json:
+        opt.print_json({"gallery": out, "store": store, **asdict(result)})
+        return
+    ratio = result.bytes_before / max(result.bytes_after, 1)
+    opt.print_line(
+        f"patch vectors: {result.bytes_before:,} → {result.bytes_after:,} bytes ({ratio:.1f}×), "
+        f"cosine with the original {result.mean_cosine:.5f} on average, "
+        f"{result.worst_cosine:.5f} at worst"
+    )
+
+
+def _training_vectors(
+    gallery: Gallery, train_on: str, boxes: Path | None, device: str
+) -> Floats | None:
+    from patchrerank.analysis.training_vectors import training_vectors
+
+    encoder = opt.gallery_encoder(gallery, device) if train_on == "boxes" else None
+    return training_vectors(gallery, train_on, boxes, encoder)

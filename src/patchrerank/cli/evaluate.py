@@ -1,0 +1,121 @@
+"""``patchrerank evaluate``: mAP and LocScore of a data set, with time and bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchrerank.cli import options as opt
+
+if TYPE_CHECKING:
+    from patchrerank.analysis import Measured
+
+
+def command(
+    dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
+    encoder: opt.EncoderSpec = "efficientnet_lite0",
+    regions: Annotated[
+        list[str] | None,
+        typer.Option(help="grid:L, sliding:L:stride, boxes:FILE; may be repeated. [grid:3]"),
+    ] = None,
+    first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
+    shortlist_size: opt.ShortlistSize = "all",
+    lam: opt.Lam = 0.0,
+    gamma: opt.Gamma = 1.0,
+    query_crop: opt.QueryCropOption = "none",
+    convention: Annotated[
+        str | None,
+        typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
+    ] = None,
+    store: Annotated[str, typer.Option(help="Patch vectors as float32 or float16.")] = "float32",
+    image_size: opt.ImageSize = None,
+    device: opt.Device = "auto",
+    precision: opt.Precision = "fp32",
+    random_weights: opt.RandomWeights = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
+    ] = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Index, search, rerank and measure; all metrics in percent."""
+    from patchrerank.analysis import EvaluationSettings, evaluate
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import load_encoder
+    from patchrerank.fusion import Fusion
+    from patchrerank.gallery import BuildOptions
+    from patchrerank.metrics import parse_convention
+    from patchrerank.regions import parse_regions
+
+    strategies = [parse_regions(spec) for spec in regions or ["grid:3"]]
+    fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
+    chosen = parse_convention(convention) if convention else None
+    data = Dataset.load(dataset)
+    model = load_encoder(
+        encoder,
+        image_size=image_size,
+        device=device,
+        precision=precision,  # type: ignore[arg-type]
+        pretrained=not random_weights,
+    )
+    build = BuildOptions(store=store, progress=not quiet)
+    results = []
+    for strategy in strategies:
+        settings = EvaluationSettings(
+            strategy,
+            fusion,
+            query_crop,  # type: ignore[arg-type]
+            first_stage,
+            chosen,
+            build,
+        )
+        results.append(evaluate(data, model, settings, cache).measured)
+    if json:
+        records = [result.as_dict() for result in results]
+        opt.print_json(records[0] if len(records) == 1 else records)
+    else:
+        show_measured(results)
+
+
+def show_measured(results: list[Measured]) -> None:
+    """Print metrics, area bins, times and bytes, a row each result."""
+    common = results[0].settings
+    opt.print_line(", ".join(f"{key} {value}" for key, value in common.items() if key != "regions"))
+    metrics = list(results[0].metrics)
+    opt.print_table(
+        f"percent; AP convention {common['AP']}",
+        ("regions", *metrics),
+        [(r.settings["regions"], *(opt.number(r.metrics[m]) for m in metrics)) for r in results],
+    )
+    bins = list(results[0].areas)
+    opt.print_table(
+        f"by the object's share of the image (mAP | LocScore, percent; AP {common['AP']})",
+        ("regions", *bins),
+        [(r.settings["regions"], *(_pair(r.areas[name]) for name in bins)) for r in results],
+    )
+    opt.print_table(
+        "cost",
+        (
+            "regions",
+            "index ms/image",
+            "encode ms/query",
+            "search ms/query",
+            "rerank ms/query",
+            "patch bytes/image",
+            "bytes/image",
+        ),
+        [
+            (
+                r.settings["regions"],
+                *(opt.number(value, 2) for value in r.milliseconds.values()),
+                *(opt.number(value, 0) for value in r.bytes_per_image.values()),
+            )
+            for r in results
+        ],
+    )
+
+
+def _pair(metrics: dict[str, float]) -> str:
+    return f"{opt.number(metrics['mAP'])} | {opt.number(metrics['LocScore'])}"

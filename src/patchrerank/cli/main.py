@@ -1,0 +1,55 @@
+"""The ``patchrerank`` command.
+
+Exit codes: 0 all is well; 1 the work was done and found something wrong (``info --verify``);
+2 bad usage or bad input, with one sentence on standard error; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from patchrerank.cli import (
+    composite,
+    compress,
+    demo,
+    evaluate,
+    index,
+    info,
+    rerank,
+    search,
+    storage,
+)
+from patchrerank.errors import PatchRerankError
+
+app = typer.Typer(
+    name="patchrerank",
+    help="Rescore an image-search shortlist with local evidence, with a box on every hit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (index, info, search, rerank, evaluate, compress, storage, composite, demo)
+for module in COMMANDS:
+    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+
+
+def main() -> None:
+    """Run the command line; turn errors that a user can mend into one line and exit code 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        app()
+    except PatchRerankError as error:
+        sys.stderr.write(f"patchrerank: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("patchrerank: interrupted; finished work is kept, run it again\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

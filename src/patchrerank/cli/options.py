@@ -1,0 +1,119 @@
+"""Options that several commands share, and how their results are printed."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from patchrerank.errors import SettingError
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+    from patchrerank.gallery import Gallery
+
+EncoderSpec = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE].",
+    ),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(help="Network input size in pixels; default: the model's own.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+RandomWeights = Annotated[
+    bool, typer.Option("--random-weights", help="Do not load pretrained weights (for trials).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Lam = Annotated[float, typer.Option(help="λ in [0, 1]: weight of the global score.")]
+Gamma = Annotated[float, typer.Option(help="γ ≥ 0: slope of the sigmoid on the local score.")]
+ShortlistSize = Annotated[
+    str, typer.Option(help="Candidates rescored: a number, or 'all'.", metavar="K|all")
+]
+QueryCropOption = Annotated[
+    str, typer.Option("--query-crop", help="none: whole query picture; box: cut to its box.")
+]
+
+
+def shortlist_size(text: str) -> int | None:
+    """Parse ``--shortlist-size``."""
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'") from None
+
+
+def parse_box(text: str | None) -> list[float] | None:
+    """Parse ``x0,y0,x1,y1``."""
+    if text is None:
+        return None
+    try:
+        box = [float(part) for part in text.split(",")]
+    except ValueError:
+        box = []
+    if len(box) != 4:
+        raise SettingError(f"--box is {text!r}; use x0,y0,x1,y1 in [0, 1] of the picture")
+    return box
+
+
+def gallery_encoder(gallery: Gallery, device: str) -> Encoder:
+    """Load the encoder that the gallery's manifest names, with its own settings."""
+    from patchrerank.encoders import load_encoder
+
+    record: Mapping[str, Any] = gallery.manifest.encoder
+    return load_encoder(
+        str(record["spec"]),
+        image_size=tuple(record["preprocessing"]["image_size"]),
+        precision=record["precision"],
+        pretrained=bool(record.get("pretrained", True)),
+        device=device,
+    )
+
+
+def print_json(content: object) -> None:
+    """Print one JSON document; NaN becomes null."""
+    sys.stdout.write(json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
+
+
+def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for number, header in enumerate(headers):
+        table.add_column(header, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 120, markup=False).print(table)
+
+
+def print_line(text: str) -> None:
+    """Print one line of text."""
+    sys.stdout.write(text + "\n")
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a figure for a table; unknown ones become a dash."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,162 @@
+"""The encoder: uint8 crops in, unit vectors out, whatever runs the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.boxes import WHOLE_IMAGE, check_boxes
+from patchrerank.encoders.backends.base import Backend
+from patchrerank.encoders.network import Network
+from patchrerank.encoders.normalise import normalise_rows
+from patchrerank.encoders.preprocessing import Crops
+from patchrerank.errors import EncoderError
+from patchrerank.types import Floats
+
+if TYPE_CHECKING:
+    from patchrerank.images import ImageSource
+
+CPU_BATCH = 16
+ACCELERATOR_BATCH = 256
+
+
+class Encoder:
+    """A network, its preprocessing, and the back end that runs it; made by ``load_encoder``.
+
+    Attributes:
+        spec: what ``load_encoder`` was given, such as ``timm:resnet50``.
+        architecture: the network's structure without its weights.
+        dim: the length d of the vectors.
+        preprocessing: how crops are made (``preprocessing.prepare``).
+        precision: ``fp32``, ``bf16`` or ``fp16``; the vectors are float32 in any case.
+        device: where it runs: ``cpu``, ``cuda`` or ``mps``.
+        weights: sha256 (hex) of the weights.
+        fingerprint: sha256 (hex) over architecture, weights, preprocessing, and precision unless
+            fp32. Encoders with equal fingerprints make comparable vectors; a gallery records it.
+        batch_size: the most crops that run through the network at once.
+        backend: what runs the network.
+    """
+
+    def __init__(
+        self, spec: str, network: Network, backend: Backend, *, batch_size: int | None = None
+    ) -> None:
+        self.spec = spec
+        self.architecture = network.architecture
+        self.preprocessing = network.preprocessing
+        self.precision = backend.precision
+        self.device = backend.device
+        self.weights = network.weights
+        self.fingerprint = network.fingerprint(backend.precision)
+        self.batch_size = _check_batch_size(batch_size, backend.device)
+        self.backend = backend
+        self.dim = self._try_out()
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.spec!r}, dim={self.dim}, {self.precision} on {self.device})"
+
+    def encode(self, crops: Crops) -> Floats:
+        """Encode crops.
+
+        They run in batches of at most ``batch_size``; the same crops in the same batches give
+        the same bits on the same device.
+
+        Args:
+            crops: uint8 ``(B, height, width, 3)`` RGB, as ``preprocessing.prepare`` makes them;
+                ``B`` may be 0.
+
+        Returns:
+            float32 ``(B, dim)``, rows of L2 norm 1, C-contiguous.
+
+        Raises:
+            EncoderError: wrong shape or dtype, or the network returned NaN or zero vectors.
+        """
+        self._check(crops)
+        vectors = np.empty((len(crops), self.dim), dtype=np.float32)
+        for start in range(0, len(crops), self.batch_size):
+            stop = start + self.batch_size
+            vectors[start:stop] = self.backend(crops[start:stop])
+        return normalise_rows(vectors, f"encoder {self.spec}")
+
+    def encode_images(
+        self, images: Sequence[ImageSource], boxes: npt.ArrayLike | None = None
+    ) -> Floats:
+        """Encode whole images, or one box of each.
+
+        Args:
+            images: N paths or pictures.
+            boxes: ``(N, 4)`` of ``x0, y0, x1, y1`` in [0, 1], one box an image; None = all of it.
+
+        Returns:
+            float32 ``(N, dim)``, rows of L2 norm 1.
+
+        Raises:
+            ImageError: an image cannot be read.
+            RegionError: a box is empty, NaN or outside its image.
+        """
+        from patchrerank.images import read_image
+
+        regions = self._regions(len(images), boxes)
+        parts = [np.empty((0, self.dim), dtype=np.float32)]
+        for start in range(0, len(images), self.batch_size):
+            crops = [
+                self.preprocessing.prepare(read_image(image), box[None])
+                for image, box in zip(
+                    images[start : start + self.batch_size], regions[start:], strict=False
+                )
+            ]
+            parts.append(self.encode(np.concatenate(crops)))
+        return np.concatenate(parts)
+
+    def describe(self) -> dict[str, object]:
+        """Return a JSON-able record of what made the vectors, for a gallery's manifest."""
+        return {
+            "spec": self.spec,
+            "architecture": self.architecture,
+            "dim": self.dim,
+            "preprocessing": self.preprocessing.as_dict(),
+            "precision": self.precision,
+            "weights": self.weights,
+            "fingerprint": self.fingerprint,
+        }
+
+    def _regions(self, count: int, boxes: npt.ArrayLike | None) -> Floats:
+        if boxes is None:
+            return np.tile(WHOLE_IMAGE, (count, 1))
+        regions = check_boxes(boxes, where="encode_images")
+        if len(regions) != count:
+            raise EncoderError(f"{count} images but {len(regions)} boxes; pass one box an image")
+        return regions
+
+    def _check(self, crops: Crops) -> None:
+        expected = (*self.preprocessing.image_size, 3)
+        if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
+            raise EncoderError(
+                f"encoder {self.spec} takes uint8 crops of the shape (B, {expected[0]}, "
+                f"{expected[1]}, 3), got {crops.dtype} {crops.shape}; make them with "
+                "preprocessing.prepare(image, boxes)"
+            )
+
+    def _try_out(self) -> int:
+        """Return the dimension of the output for one grey crop, so that misfits show at once."""
+        height, width = self.preprocessing.image_size
+        grey = np.full((1, height, width, 3), 128, dtype=np.uint8)
+        try:
+            return int(self.backend(grey).shape[1])
+        except EncoderError:
+            raise
+        except Exception as error:
+            raise EncoderError(
+                f"encoder {self.spec} cannot encode crops of {height} × {width} pixels in "
+                f"{self.precision} on {self.device}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _check_batch_size(batch_size: int | None, device: str) -> int:
+    if batch_size is None:
+        return CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH
+    if batch_size < 1:
+        raise EncoderError(f"batch_size must be at least 1, got {batch_size}")
+    return int(batch_size)

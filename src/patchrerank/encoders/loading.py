@@ -1,0 +1,117 @@
+"""From a spec, or a torch module, to a ready encoder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from patchrerank.encoders.backends.torch_eager import TorchEager
+from patchrerank.encoders.base import Encoder
+from patchrerank.encoders.efficientnet_lite import load_efficientnet_lite0
+from patchrerank.encoders.network import Network, Request, hash_weights
+from patchrerank.encoders.openclip_encoder import load_open_clip
+from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
+from patchrerank.encoders.timm_models import load_timm
+from patchrerank.errors import EncoderError, near_matches
+
+if TYPE_CHECKING:
+    import torch
+
+LOADERS: dict[str, Callable[[Request], Network]] = {
+    "efficientnet_lite0": load_efficientnet_lite0,
+    "open_clip": load_open_clip,
+    "timm": load_timm,
+}
+"""Prefix of a spec → loader."""
+
+
+def load_encoder(
+    spec: str | torch.nn.Module,
+    *,
+    preprocessing: Preprocessing | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    device: str = "auto",
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    batch_size: int | None = None,
+    pretrained: bool = True,
+    name: str | None = None,
+) -> Encoder:
+    """Load an encoder.
+
+    Args:
+        spec: one of
+
+            - ``efficientnet_lite0``: ImageNet weights from the ``demo`` extra, 1,280-d;
+            - ``open_clip:<model>/<tag or checkpoint file>``, ``open_clip:hf-hub:<org>/<name>``;
+            - ``timm:<model>[.<tag>][/<checkpoint file>]``, ``timm:hf-hub:<org>/<name>``;
+            - a ``torch.nn.Module`` that maps float32 ``(B, 3, H, W)``, normalised, to ``(B, d)``.
+              A copy is taken: training or moving the module later does not change the encoder.
+
+            What stands behind a model's first slash is the tag or file, so a path may hold more.
+        preprocessing: replaces the model's own; required for a module.
+        image_size: side, or (height, width), of the network's input in pixels; replaces the one
+            of the model and of ``preprocessing``.
+        device: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:<number>``, ``mps``.
+        precision: of weights and activations; vectors are float32 in any case.
+        batch_size: crops run at once; by default 8 on the CPU, 256 on an accelerator.
+        pretrained: False gives random weights (the same ones every time) and fetches nothing,
+            except that a checkpoint file in the spec is loaded all the same.
+        name: for a module, what to call it in records; it becomes part of its identity.
+
+    Raises:
+        EncoderError: the spec, file, device or a setting does not work; the message says why.
+        MissingExtraError: the spec needs an optional package.
+    """
+    size = None if image_size is None else check_image_size(image_size)
+    if preprocessing is not None:
+        size = size or preprocessing.image_size
+        preprocessing = replace(preprocessing, image_size=size)
+    if isinstance(spec, str):
+        network = _from_spec(spec.strip(), Request("", preprocessing, size, pretrained))
+        label = spec.strip()
+    else:
+        network = _from_module(spec, preprocessing, name)
+        label = network.architecture
+    backend = TorchEager(network, device=device, precision=precision)
+    return Encoder(label, network, backend, batch_size=batch_size)
+
+
+def _from_spec(spec: str, request: Request) -> Network:
+    prefix, _, rest = spec.partition(":")
+    loader = LOADERS.get(prefix)
+    if loader is None:
+        raise EncoderError(
+            f"unknown encoder {spec!r}; use efficientnet_lite0, open_clip:<model>/<tag or file>, "
+            f"timm:<model>, or pass a torch module{near_matches(prefix, LOADERS)}"
+        )
+    if prefix != "efficientnet_lite0" and not rest:
+        raise EncoderError(f"encoder {spec!r} names no model; use {prefix}:<model>")
+    return loader(replace(request, name=rest))
+
+
+def _from_module(
+    module: torch.nn.Module, preprocessing: Preprocessing | None, name: str | None
+) -> Network:
+    import torch
+
+    kind = type(module).__qualname__
+    if not isinstance(module, torch.nn.Module):
+        raise EncoderError(f"an encoder is loaded from a spec or a torch module, not {module!r}")
+    if preprocessing is None:
+        raise EncoderError(
+            f"the module {kind} needs preprocessing=Preprocessing(image_size=…, mean=…, std=…); "
+            "only you know what it was trained with"
+        )
+    try:
+        own = copy.deepcopy(module).cpu().float().eval()
+    except Exception as error:
+        raise EncoderError(f"the module {kind} cannot be copied: {error}") from error
+    return Network(
+        architecture=f"module:{name or kind}",
+        module=own,
+        preprocessing=preprocessing,
+        weights=hash_weights(own.state_dict()),
+        channels_last=False,
+    )

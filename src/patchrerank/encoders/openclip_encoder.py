@@ -1,0 +1,134 @@
+"""Encoders from OpenCLIP: ``open_clip:<model>/<tag or checkpoint file>``, or a hub name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
+from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
+from patchrerank.encoders.spec_names import from_hub, known_interpolation, split_file
+from patchrerank.errors import EncoderError, near_matches
+
+SHOWN = 400
+"""How many characters of a library's message an error quotes."""
+
+
+def load_open_clip(request: Request) -> Network:
+    """Return the image tower of an OpenCLIP model; the descriptor is its image embedding.
+
+    Size, mean, std and interpolation are those of the weights. A checkpoint file does not say
+    them: where all published weights of its model agree, theirs are taken, else OpenCLIP's
+    defaults (``preprocessing=`` overrides both).
+
+    Raises:
+        EncoderError: unknown model or tag, no tag, a file that does not fit, weights that cannot
+            be fetched, an image size that the model refuses.
+    """
+    name, weights = split_file(request.name)
+    if not from_hub(name):
+        _check_name(name, weights, pretrained=request.pretrained)
+    model = _create(name, weights, request)
+    return Network(
+        architecture="open_clip:hub" if from_hub(name) else f"open_clip:{name}",
+        module=_image_tower(model),
+        preprocessing=request.preprocessing or _preprocessing(model),
+        weights=hash_weights(model.visual.state_dict()),
+    )
+
+
+def _check_name(name: str, weights: str | None, *, pretrained: bool) -> None:
+    import open_clip
+
+    if name not in open_clip.list_models():
+        raise EncoderError(
+            f"open_clip has no model {name!r}{near_matches(name, open_clip.list_models())}"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    listed = f"its tags: {', '.join(tags) or 'none'}"
+    if weights is None and pretrained:
+        raise EncoderError(
+            f"open_clip:{name} needs weights: open_clip:{name}/<tag or file> ({listed}); "
+            "pretrained=False gives random ones"
+        )
+    if weights is not None and weights not in tags and not Path(weights).is_file():
+        raise EncoderError(
+            f"open_clip:{name} has no weights {weights!r}, and no such file exists "
+            f"({listed}){near_matches(weights, tags)}"
+        )
+
+
+def _create(name: str, weights: str | None, request: Request) -> Any:
+    import open_clip
+
+    is_file = weights is not None and Path(weights).is_file()
+    load = is_file or request.pretrained
+    try:
+        with fixed_seed():
+            return open_clip.create_model(
+                name,
+                pretrained=weights if load else None,
+                load_weights=load,
+                require_pretrained=load,
+                force_image_size=_side_or_pair(request.image_size),
+                force_preprocess_cfg=None if from_hub(name) else _published(name, weights),
+                pretrained_text=False,
+                weights_only=True,
+            )
+    except Exception as error:
+        raise _creation_error(name, weights, is_file, error) from error
+
+
+def _side_or_pair(size: tuple[int, int] | None) -> int | tuple[int, int] | None:
+    """Return a square size as one number, which is all that some towers take."""
+    return size[0] if size is not None and size[0] == size[1] else size
+
+
+def _creation_error(
+    name: str, weights: str | None, is_file: bool, error: Exception
+) -> EncoderError:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
+    if is_file:
+        return EncoderError(f"{weights} does not fit open_clip:{name} ({reason})")
+    if weights is None and not from_hub(name):
+        return EncoderError(f"open_clip cannot build {name} ({reason})")
+    return EncoderError(
+        f"could not fetch or load {f'the weights {weights!r} of ' if weights else ''}{name} "
+        f"({reason}); check the connection, or give a local file: open_clip:<model>/<file>"
+    )
+
+
+def _published(name: str, weights: str | None) -> dict[str, Any] | None:
+    """Return the preprocessing on which the published weights (of that tag, or all) agree."""
+    import open_clip
+
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    wanted = [weights] if weights in tags else tags
+    found = []
+    for tag in wanted:
+        config = open_clip.get_pretrained_cfg(name, tag) or {}
+        found.append({key: config.get(key) for key in ("mean", "std", "interpolation")})
+    if not found or any(other != found[0] for other in found):
+        return None
+    return {key: value for key, value in found[0].items() if value is not None}
+
+
+def _image_tower(model: Any) -> Any:
+    from patchrerank.encoders.towers import FirstOutput
+
+    several = getattr(model.visual, "output_tokens", False)
+    return (FirstOutput(model.visual) if several else model.visual).eval()
+
+
+def _preprocessing(model: Any) -> Preprocessing:
+    from open_clip import get_model_preprocess_cfg
+
+    config = get_model_preprocess_cfg(model)
+    size = config["size"]
+    return Preprocessing(
+        image_size=check_image_size(size if isinstance(size, int) else tuple(size)),
+        mean=config["mean"],
+        std=config["std"],
+        interpolation=known_interpolation(config["interpolation"]),
+    )

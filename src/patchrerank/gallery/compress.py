@@ -1,0 +1,238 @@
+"""Rewriting a gallery with smaller patch vectors."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank.boxes import Floats
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.identity import combined_identity
+from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
+from patchrerank.gallery.stores import (
+    PATCH_ARRAYS,
+    check_store,
+    pq_train,
+    store_columns,
+    store_records,
+)
+from patchrerank.types import Rows
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Whitening
+
+BLOCK_ROWS = 16_384
+SAMPLE_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How patch vectors are stored.
+
+    Attributes:
+        store: ``float32``, ``float16``, ``int8`` or ``pq``.
+        whiten: dimensions to keep by PCA-whitening learned on the gallery's patches; None for
+            none. Global vectors are whitened too, and queries from then on.
+        m: parts of a product quantiser; must divide the dimensions.
+        nbits: bits of each part, 1 to 8.
+        train: float32 ``(n, d)`` vectors the quantiser is trained on; None takes all patches.
+        train_on: how the record names them.
+        seed: of sampling and clustering.
+        progress: show a progress bar.
+    """
+
+    store: str = "int8"
+    whiten: int | None = None
+    m: int = 64
+    nbits: int = 8
+    train: Floats | None = None
+    train_on: str = "all patches"
+    seed: int = 0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_store(self.store)
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What became of the patch vectors.
+
+    Attributes:
+        bytes_before: of all patch arrays.
+        bytes_after: likewise.
+        mean_cosine: between a vector and what is left of it, over a sample; 1 is lossless.
+            After whitening it compares with the whitened vector.
+        worst_cosine: the smallest of the sample.
+    """
+
+    bytes_before: int
+    bytes_after: int
+    mean_cosine: float
+    worst_cosine: float
+
+
+def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Compression:
+    """Write a copy of a gallery whose patch vectors are stored another way.
+
+    The copy appears whole or not at all: its manifest is written last.
+
+    Raises:
+        GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
+        SettingError: impossible store settings, or too few training vectors.
+    """
+    target = Path(out)
+    _check_target(gallery, target)
+    whitening = _learn_whitening(gallery, options)
+    dim = gallery.dim if whitening is None else whitening.matrix.shape[1]
+    centroids = _train(gallery, whitening, options)
+    records = _records(gallery, options, dim)
+    writers = {name: ArrayWriter(target, name, record) for name, record in records.items()}
+    if centroids is not None:
+        writers["pq_centroids"].append(centroids)
+    for name in set(records) - {*PATCH_ARRAYS, "globals"}:
+        writers[name].append(gallery.array(name))
+    writers["globals"].append(_whitened(gallery.global_vectors, whitening))
+    for block in _blocks(gallery, whitening, progress=options.progress):
+        for name, rows in store_columns(options.store, block, centroids).items():
+            writers[name].append(rows)
+    for writer in writers.values():
+        writer.flush(durable=True)
+        writer.close()
+    _write_manifest(gallery, target, options, whitening, writers)
+    return _compare(gallery, Gallery(target), whitening, options.seed)
+
+
+def training_rows(gallery: Gallery, level: int) -> Rows:
+    """Return the rows of the patches that a grid of ``level`` would have.
+
+    Raises:
+        GalleryError: the gallery's regions are not a grid of at least that level.
+    """
+    from patchrerank.gallery.storage import patches_at
+
+    name, _, own = gallery.manifest.regions.partition(":")
+    if name != "grid" or int(own) < level:
+        raise GalleryError(
+            f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "
+            "to train on; use a level of its grid, boxes, or a file of vectors"
+        )
+    starts = np.arange(len(gallery))[:, None] * patches_at(int(own))
+    return (starts + np.arange(patches_at(level))).reshape(-1)
+
+
+def _check_target(gallery: Gallery, target: Path) -> None:
+    if gallery.manifest.store not in ("float32", "float16"):
+        raise GalleryError(
+            f"{gallery.folder}: is already {gallery.manifest.store}; compress the float gallery"
+        )
+    if (target / MANIFEST).exists():
+        raise GalleryError(f"{target}: there is a gallery already; choose another folder")
+    target.mkdir(parents=True, exist_ok=True)
+    foreign = [path.name for path in target.iterdir() if path.suffix not in (".bin", ".npz")]
+    if foreign:
+        raise GalleryError(f"{target}: holds {foreign[0]!r}; choose an empty folder")
+    for path in target.glob("*.bin"):
+        path.unlink()
+
+
+def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | None:
+    if options.whiten is None:
+        return None
+    if gallery.manifest.whitened:
+        raise GalleryError(f"{gallery.folder}: is already whitened; whiten the raw gallery")
+    from patchrerank.encoders import learn_whitening
+
+    rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
+    return learn_whitening(gallery.patch_store.decode(rows), options.whiten)
+
+
+def _train(
+    gallery: Gallery, whitening: Whitening | None, options: CompressOptions
+) -> Floats | None:
+    if options.store != "pq":
+        return None
+    train = options.train
+    if train is None:
+        rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
+        train = gallery.patch_store.decode(rows)
+    return pq_train(_whitened(train, whitening), options.m, options.nbits, options.seed)
+
+
+def _records(gallery: Gallery, options: CompressOptions, dim: int) -> dict[str, ArrayRecord]:
+    kept = {
+        name: ArrayRecord(record.dtype, (0, *record.shape[1:]))
+        for name, record in gallery.manifest.arrays.items()
+        if name not in PATCH_ARRAYS
+    }
+    kept["globals"] = ArrayRecord("<f4", (0, dim))
+    return {**kept, **store_records(options.store, dim, options.m)}
+
+
+def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) -> Iterator[Floats]:
+    total = gallery.manifest.patches
+    with tqdm(total=total, unit="patch", desc="compress", disable=not progress) as bar:
+        for start in range(0, total, BLOCK_ROWS):
+            rows = np.arange(start, min(start + BLOCK_ROWS, total))
+            yield _whitened(gallery.patch_store.decode(rows), whitening)
+            bar.update(len(rows))
+
+
+def _whitened(vectors: Floats, whitening: Whitening | None) -> Floats:
+    return vectors if whitening is None else whitening.apply(np.asarray(vectors))
+
+
+def _write_manifest(
+    gallery: Gallery,
+    target: Path,
+    options: CompressOptions,
+    whitening: Whitening | None,
+    writers: dict[str, ArrayWriter],
+) -> None:
+    made = gallery.manifest
+    if whitening is not None:
+        whitening.save(target / WHITENING)
+        made = replace(
+            made,
+            dim=whitening.matrix.shape[1],
+            whitened=True,
+            identity=combined_identity(made.identity, whitening),
+        )
+    elif made.whitened:
+        shutil.copyfile(gallery.folder / WHITENING, target / WHITENING)
+    made = replace(made, store=options.store, trained_on=_trained_on(options))
+    made.with_arrays({name: w.record for name, w in writers.items()}).write(target / MANIFEST)
+
+
+def _trained_on(options: CompressOptions) -> str:
+    return options.train_on if options.store == "pq" else ""
+
+
+def _compare(
+    before: Gallery, after: Gallery, whitening: Whitening | None, seed: int
+) -> Compression:
+    rows = _sample(before.manifest.patches, SAMPLE_ROWS, seed)
+    first = _whitened(before.patch_store.decode(rows), whitening)
+    second = after.patch_store.decode(rows)
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    cosines = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
+    sizes = [
+        sum(size for name, size in one.nbytes().items() if name in PATCH_ARRAYS)
+        for one in (before, after)
+    ]
+    mean, worst = (float(f(cosines)) if len(rows) else 1.0 for f in (np.mean, np.min))
+    return Compression(sizes[0], sizes[1], mean, worst)
+
+
+def _sample(count: int, most: int, seed: int) -> Rows:
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))

@@ -1,0 +1,73 @@
+"""How many bytes a gallery takes, from its numbers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from patchrerank.errors import SettingError, near_matches
+
+MIB = 1 << 20
+IVF_LIST_BYTES = 8
+"""faiss writes one 64-bit length for each inverted list."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Bytes of patch vectors.
+
+    Attributes:
+        vectors: number of patch vectors.
+        raw: bytes as float32.
+        stored: bytes as they are stored, all tables included.
+    """
+
+    vectors: int
+    raw: int
+    stored: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller than float32."""
+        return self.raw / self.stored if self.stored else float("nan")
+
+
+def patches_at(level: int) -> int:
+    """Return the patches an image has at grid level L: 1, 5, 14, 30, …"""
+    if level < 0:
+        raise SettingError(f"level must be at least 0, got {level}")
+    return sum(cells * cells for cells in range(1, level + 2))
+
+
+def storage_of(
+    vectors: int, dim: int, store: str = "float32", *, m: int = 64, nbits: int = 8,
+    nlist: int = 4096,
+) -> Storage:  # fmt: skip
+    """Return the bytes of ``vectors`` patch vectors of ``dim`` dimensions.
+
+    Args:
+        vectors: images × patches.
+        dim: d.
+        store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (codes and
+            codebooks), or ``ivfpq`` (a faiss ``IVFn,PQm`` file: coarse centroids, codebooks, code
+            and 64-bit id of each vector, list lengths).
+        m: sub-quantisers of pq and ivfpq; must divide ``dim``.
+        nbits: bits of each sub-code.
+        nlist: inverted lists of ivfpq.
+
+    Raises:
+        SettingError: unknown store, or ``m`` does not divide ``dim``.
+    """
+    if store in ("pq", "ivfpq") and (m < 1 or dim % m):
+        raise SettingError(f"m = {m} does not divide the {dim} dimensions")
+    code = (m * nbits + 7) // 8
+    codebooks = 4 * dim * (1 << nbits)
+    sizes = {
+        "float32": 4 * vectors * dim,
+        "float16": 2 * vectors * dim,
+        "int8": vectors * (dim + 4),
+        "pq": vectors * code + codebooks,
+        "ivfpq": 4 * nlist * dim + codebooks + vectors * (code + 8) + IVF_LIST_BYTES * nlist,
+    }
+    if store not in sizes:
+        raise SettingError(f"store {store!r} is unknown{near_matches(store, sizes)}")
+    return Storage(vectors, 4 * vectors * dim, sizes[store])

@@ -1,0 +1,68 @@
+"""Compiled product-quantiser kernel: one look-up table a query, then sums of look-ups."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray
+from numba.core import types as numba_types
+from numba.extending import intrinsic
+
+from patchrerank.kernels._jit import compiled_loose
+from patchrerank.types import Floats, Rows
+
+TABLE = 256
+types: Any = numba_types
+
+
+def _pointer(context: Any, address: Any) -> Any:
+    """Make an address a pointer, so that one compilation serves read-only arrays as well."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(types.uint8)(address), build
+
+
+pointer: Any = intrinsic(_pointer)
+
+
+@compiled_loose
+def table_of(query: Floats, by_dimension: Floats, table: Floats) -> None:
+    """Write ``⟨query part j, centroid (j, c)⟩`` to ``table[256 j + c]``."""
+    parts, width = by_dimension.shape[0], by_dimension.shape[1]
+    for part in range(parts):
+        products = table[part * TABLE : (part + 1) * TABLE]
+        products[:] = 0
+        for dimension in range(width):
+            value = query[part * width + dimension]
+            centroids = by_dimension[part, dimension]
+            for code in range(TABLE):
+                products[code] += value * centroids[code]
+
+
+@compiled_loose
+def sum_slots(
+    table: Floats,
+    address: int,
+    shape: tuple[int, int],
+    begins: Rows,
+    counts: Rows,
+    scores: Floats,
+    patches: Rows,
+) -> None:
+    """Answer the slots ``(K,)`` of one query from its look-up table."""
+    codes = carray(pointer(address), shape)
+    for slot in range(len(counts)):
+        best, win = np.float32(-np.inf), -1
+        for patch in range(counts[slot]):
+            row = codes[begins[slot] + patch]
+            total = np.float32(0)
+            for part in range(len(row)):
+                total += table[part * TABLE + row[part]]
+            if total > best or win < 0:
+                best, win = total, patch
+        scores[slot] = best
+        patches[slot] = win

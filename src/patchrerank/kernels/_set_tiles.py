@@ -1,0 +1,153 @@
+"""The inner tile of set comparison, written in LLVM's own terms.
+
+A tile keeps the similarities of 6 candidate rows × up to 64 query descriptors in registers
+until they are whole, takes their maximum, and never writes a similarity matrix. It is written in
+LLVM's own terms, since loops do not vectorise to it. Candidates are read in place; the query is
+packed once (dimension by dimension, ``WIDTH`` descriptors side by side).
+
+int8 rows against int8 queries use the processor's dot-product instruction (AVX-512 VNNI) where
+there is one (``HAS_INT8``): bytes travel in groups of four dimensions, the query's with 128
+added, which ``128 × Σ row`` takes away again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import binding, ir
+from numba import config
+from numba.core import cgutils
+from numba.core import types as numba_types
+from numba.extending import intrinsic
+
+from patchrerank.kernels._tiles import load
+
+ROWS = 6  # candidate rows a tile
+
+types: Any = numba_types
+_FEATURES = {} if config.CPU_NAME else binding.get_host_cpu_features()
+_WIDE = bool(_FEATURES.get("avx512f"))
+HAS_INT8 = _WIDE and bool(_FEATURES.get("avx512vnni"))
+WIDTH = 16 if _WIDE else 8  # query descriptors a vector
+VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
+
+_FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_FLOATS, _INTS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
+
+
+def _at(builder: Any, base: Any, index: Any, size: Any, kind: Any) -> Any:
+    return builder.inttoptr(builder.add(base, builder.mul(index, size)), kind.as_pointer())
+
+
+def _splat(builder: Any, value: Any) -> Any:
+    empty = ir.Constant(ir.VectorType(value.type, WIDTH), ir.Undefined)
+    first = builder.insert_element(empty, value, _INT32(0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * WIDTH))
+
+
+def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: int) -> list[Any]:
+    """Return the inner products, one vector for each (row, query vector); int32 if ``whole``."""
+    query, base, stride, steps = args
+    scalar, kind = (_INT32, _INTS) if whole else (_FLOAT, _FLOATS)
+    name = "llvm.x86.avx512.vpdpbusd.512" if whole else f"llvm.fmuladd.v{WIDTH}f32"
+    add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+    zero = ir.Constant(kind, [scalar(0)] * WIDTH)
+    sums = [cgutils.alloca_once_value(builder, zero) for _ in range(len(rows) * vectors)]
+    starts = [builder.add(base, builder.mul(stride, row)) for row in rows]
+    with cgutils.for_range_slice(builder, _INT64(0), steps, _INT64(1), intp=_INT64) as (step, _):
+        line = builder.add(query, builder.mul(step, _INT64(4 * WIDTH * vectors)))
+        queries = [
+            builder.load(_at(builder, line, _INT64(column), _INT64(4 * WIDTH), kind), align=4)
+            for column in range(vectors)
+        ]
+        for number, start in enumerate(starts):
+            value = builder.load(_at(builder, start, step, _INT64(4), scalar), align=1)
+            value = _splat(builder, value)
+            for column, part in enumerate(queries):
+                total = sums[number * vectors + column]
+                so_far = builder.load(total)
+                operands = [so_far, part, value] if whole else [value, part, so_far]
+                builder.store(builder.call(add, operands), total)
+    return [builder.load(total) for total in sums]
+
+
+def _scaled(builder: Any, sums: list[Any], rows: list[Any], extras: tuple[Any, Any]) -> list[Any]:
+    """Return int8 sums as floats: ``scale × (sum - bias)`` with the values of each row."""
+    scales, biases = extras
+    vectors = len(sums) // len(rows)
+    scaled = []
+    for number, row in enumerate(rows):
+        bias = _splat(builder, builder.load(_at(builder, biases, row, _INT64(4), _INT32)))
+        scale = builder.load(_at(builder, scales, row, _INT64(4), _FLOAT))
+        scale = _splat(builder, scale)
+        for total in sums[number * vectors : (number + 1) * vectors]:
+            value = builder.sitofp(builder.sub(total, bias), _FLOATS)
+            scaled.append(builder.fmul(value, scale))
+    return scaled
+
+
+def _keep_best(builder: Any, sums: list[Any], number: Any, best: Any, where: Any) -> None:
+    """Fold the tile into the running best values and row numbers; of equals the first stays."""
+    vectors = len(sums) // ROWS
+    first = builder.trunc(number, _INT32)
+    for column in range(vectors):
+        offset, size = _INT64(column), _INT64(4 * WIDTH)
+        best_at = _at(builder, best, offset, size, _FLOATS)
+        where_at = _at(builder, where, offset, size, _INTS)
+        top, winner = builder.load(best_at, align=4), builder.load(where_at, align=4)
+        for row in range(ROWS):
+            value = sums[row * vectors + column]
+            better = builder.fcmp_ordered(">", value, top)
+            top = builder.select(better, value, top)
+            here = _splat(builder, builder.add(first, _INT32(row)))
+            winner = builder.select(better, here, winner)
+        builder.store(top, best_at, align=4)
+        builder.store(winner, where_at, align=4)
+
+
+def _set_tile(
+    context: Any, tag: Any, vectors: Any, rows: Any, operands: Any, extras: Any, answer: Any
+) -> Any:
+    """Compare 6 rows with ``len(vectors)`` query vectors.
+
+    ``operands``: addresses and sizes (query, base, stride, steps); ``extras``: addresses of the
+    rows' scales and biases; ``answer``: (number of the first row, best, where).
+    """
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = [cgutils.unpack_tuple(builder, value) for value in args[2:]]
+        whole = tag == types.int8
+        sums = _products(builder, whole, parts[1], parts[0], vectors.count)
+        if whole:
+            sums = _scaled(builder, sums, parts[0], (parts[2][0], parts[2][1]))
+        _keep_best(builder, sums, *parts[3])
+        return context.get_dummy_value()
+
+    return types.void(tag, vectors, rows, operands, extras, answer), build
+
+
+def _widen(context: Any, tag: Any, source: Any, dim: Any, scale: Any, target: Any) -> Any:
+    """Write a stored row as float32, times its scale."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        span = (_INT64(0), args[2], _INT64(1))
+        with cgutils.for_range_slice(builder, *span, intp=_INT64) as (index, _):
+            value = builder.fmul(load(builder, tag, args[1], index, 1), args[3])
+            builder.store(value, _at(builder, args[4], index, _INT64(4), _FLOAT))
+        return context.get_dummy_value()
+
+    return types.void(tag, source, dim, scale, target), build
+
+
+def _pointers(context: Any, address: Any, like: Any) -> Any:
+    """Make an address a pointer to values of the type of ``like``."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(like).as_pointer())
+
+    return types.CPointer(like)(address, like), build
+
+
+set_tile: Any = intrinsic(_set_tile)
+widen: Any = intrinsic(_widen)
+pointer: Any = intrinsic(_pointers)

@@ -1,0 +1,130 @@
+"""Compiled comparison of descriptor sets: matrix product and column maximum in one pass.
+
+No similarity matrix is written, candidates are read in place. Queries come packed (dimension by
+dimension, ``WIDTH`` descriptors side by side); see ``_set_tiles`` for what happens inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import carray
+
+from patchrerank.kernels._jit import compiled
+from patchrerank.kernels._set_tiles import HAS_INT8, ROWS, VECTORS, WIDTH, pointer, set_tile, widen
+from patchrerank.types import Floats, Rows
+
+__all__ = ["BIAS", "HAS_INT8", "VECTORS", "WIDTH", "compare_int8_slots", "compare_slots"]
+
+CHUNK = 96  # candidate rows that stay in the second cache while all queries pass
+BIAS = 128  # what makes signed query bytes unsigned
+
+
+@compiled
+def _pass_queries(
+    tag: np.generic,
+    packed: Floats,
+    rows: tuple[int, int],
+    operands: tuple[int, int, int],
+    extras: tuple[int, int],
+    best: Floats,
+    where: npt.NDArray[np.int32],
+) -> None:
+    """Compare a chunk of candidate rows (number of the first, count) with all queries."""
+    first, count = rows
+    base, stride, steps = operands
+    last, query = count - 1, np.int64(packed.ctypes.data)
+    best_at, where_at = np.int64(best.ctypes.data), np.int64(where.ctypes.data)
+    left = len(best) // WIDTH
+    while left > 0:
+        vectors = min(left, VECTORS)
+        for r in range(0, count, ROWS):
+            six = (
+                r,
+                min(r + 1, last),
+                min(r + 2, last),
+                min(r + 3, last),
+                min(r + 4, last),
+                min(r + 5, last),
+            )
+            walk, answer = (query, base, stride, steps), (first + r, best_at, where_at)
+            if vectors == 4:
+                set_tile(tag, (0, 0, 0, 0), six, walk, extras, answer)
+            elif vectors == 3:
+                set_tile(tag, (0, 0, 0), six, walk, extras, answer)
+            elif vectors == 2:
+                set_tile(tag, (0, 0), six, walk, extras, answer)
+            else:
+                set_tile(tag, (0,), six, walk, extras, answer)
+        query += 4 * WIDTH * vectors * steps
+        best_at += 4 * WIDTH * vectors
+        where_at += 4 * WIDTH * vectors
+        left -= vectors
+
+
+@compiled
+def compare_slots(
+    tag: np.generic,
+    base: int,
+    stride: int,
+    scales: int,
+    packed: Floats,
+    dim: int,
+    begins: Rows,
+    counts: Rows,
+    best: Floats,
+    where: npt.NDArray[np.int32],
+) -> None:
+    """Fill best and where ``(K, n)``: for each slot the best value of each query descriptor."""
+    line = np.empty((CHUNK, dim), dtype=np.float32)
+    whole = np.float32(0)
+    for slot in range(len(counts)):
+        best[slot] = -np.inf
+        where[slot] = -1 if counts[slot] == 0 else 0
+        for first in range(0, counts[slot], CHUNK):
+            rows = (first, min(CHUNK, counts[slot] - first))
+            start = begins[slot] + first
+            source, step = base + start * stride, stride
+            if scales or stride != 4 * dim:
+                for row in range(rows[1]):
+                    scale = np.float32(1)
+                    if scales:
+                        scale = carray(pointer(scales, whole), (start + row + 1,))[start + row]
+                    target = np.int64(line[row].ctypes.data)
+                    widen(tag, source + row * stride, dim, scale, target)
+                source, step = np.int64(line.ctypes.data), 4 * dim
+            operands = (source, step, dim)
+            _pass_queries(whole, packed, rows, operands, (0, 0), best[slot], where[slot])
+
+
+@compiled
+def compare_int8_slots(
+    base: int,
+    scales: int,
+    packed: Floats,
+    dim: int,
+    begins: Rows,
+    counts: Rows,
+    best: Floats,
+    where: npt.NDArray[np.int32],
+) -> None:
+    """Do the same with int8 queries (their own scales not applied); ``dim`` divides by 4."""
+    biases = np.empty(CHUNK, dtype=np.int32)
+    tag = np.int8(0)
+    for slot in range(len(counts)):
+        best[slot] = -np.inf
+        where[slot] = -1 if counts[slot] == 0 else 0
+        for first in range(0, counts[slot], CHUNK):
+            rows = (first, min(CHUNK, counts[slot] - first))
+            start = begins[slot] + first
+            source = base + start * dim
+            codes = carray(pointer(source, tag), (rows[1], dim))
+            for row in range(rows[1]):
+                total = np.int32(0)
+                code = codes[row]
+                for index in range(dim):
+                    total += np.int32(code[index])
+                biases[row] = BIAS * total
+            extras = (scales + 4 * start, biases.ctypes.data)
+            operands = (source, dim, dim // 4)
+            _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])

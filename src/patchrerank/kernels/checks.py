@@ -1,0 +1,110 @@
+"""The border of the kernels: everything a caller can get wrong is found here, once a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import QueryError, SettingError, ShortlistError
+from patchrerank.types import EMPTY, Floats, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Where the vectors of each shortlisted image lie: flat rows ``begins … begins + counts``.
+
+    Attributes:
+        rows: int64 ``(Q, K)`` image rows, ``-1`` for an empty slot.
+        begins: int64 ``(Q, K)``.
+        counts: int64 ``(Q, K)``, 0 for an empty slot and for an image without vectors.
+    """
+
+    rows: Rows
+    begins: Rows
+    counts: Rows
+
+
+def check_queries(queries: npt.ArrayLike, dim: int) -> Floats:
+    """Return queries as C-contiguous float32 ``(Q, dim)``, all finite."""
+    vectors: Floats = np.require(queries, dtype=np.float32, requirements=["C", "A"])
+    if vectors.ndim != 2 or vectors.shape[1] != dim:
+        raise QueryError(f"queries need the shape (Q, {dim}) of this store, got {vectors.shape}")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if bad.size:
+        raise QueryError(f"query vector {bad[0]} holds NaN or infinite values; encode it again")
+    return vectors
+
+
+def check_rows(rows: npt.ArrayLike, images: int) -> Rows:
+    """Return rows as C-contiguous int64 ``(Q, K)`` within ``-1 … images - 1``."""
+    table = np.asarray(rows)
+    if table.ndim != 2 or (table.size and not np.issubdtype(table.dtype, np.integer)):
+        raise ShortlistError(
+            f"rows need integers of the shape (Q, K), got {table.dtype} {table.shape}"
+        )
+    table = np.ascontiguousarray(table, dtype=np.int64)
+    if table.size and not EMPTY <= int(table.min()) <= int(table.max()) < images:
+        query, slot = np.argwhere((table < EMPTY) | (table >= images))[0]
+        raise ShortlistError(
+            f"query {query}, slot {slot}: row {table[query, slot]} is not in a store of {images} "
+            "images; use -1 for an empty slot"
+        )
+    return table
+
+
+def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
+    """Return where the vectors of each slot lie, after checking rows against ``ends``.
+
+    Only the entries of ``ends`` that the shortlist touches are read, so the cost does not
+    depend on the size of the gallery.
+
+    Raises:
+        ShortlistError: rows of the wrong shape or type, or outside the gallery.
+        SettingError: ``ends`` is no cumulative count of ``total`` rows.
+    """
+    stops = _check_ends(ends, total)
+    table = check_rows(rows, len(stops))
+    held = table != EMPTY
+    begins = np.zeros(table.shape, dtype=np.int64)
+    counts = np.zeros(table.shape, dtype=np.int64)
+    inner = held & (table > 0)
+    begins[inner] = stops[table[inner] - 1]
+    counts[held] = stops[table[held]] - begins[held]
+    wrong = np.argwhere((counts < 0) | (begins < 0) | (begins + counts > total))
+    if wrong.size:
+        row = table[tuple(wrong[0])]
+        raise SettingError(
+            f"ends[{row}] = {stops[row]} is not between the end before it and {total}; ends must "
+            "be the cumulative counts of the store's rows"
+        )
+    return Spans(table, begins, counts)
+
+
+def check_threads(threads: int) -> int:
+    """Return a thread count after checking that it is a whole number, at least 1."""
+    if not isinstance(threads, (int, np.integer)) or threads < 1:
+        raise SettingError(f"threads must be a whole number of at least 1, got {threads!r}")
+    return int(threads)
+
+
+def check_sets(query_ends: npt.ArrayLike, total: int) -> list[slice]:
+    """Return the slice of each query's descriptors; every query needs at least one."""
+    stops = _check_ends(query_ends, total, "query_ends")
+    begins = np.concatenate([np.zeros(1, dtype=np.int64), stops[:-1]])[: len(stops)]
+    empty = np.flatnonzero(stops <= begins)
+    if empty.size:
+        raise QueryError(f"query {empty[0]} has no descriptors; query_ends must rise")
+    return [slice(int(begin), int(stop)) for begin, stop in zip(begins, stops, strict=True)]
+
+
+def _check_ends(ends: npt.ArrayLike, total: int, name: str = "ends") -> npt.NDArray[Any]:
+    stops = np.asarray(ends)
+    if stops.ndim != 1 or (stops.size and stops.dtype != np.int64):
+        raise SettingError(f"{name} needs int64 (N,), got {stops.dtype} {stops.shape}")
+    last = int(stops[-1]) if stops.size else 0
+    if last != total:
+        raise SettingError(f"{name} stops at {last}, but there are {total} rows")
+    return stops

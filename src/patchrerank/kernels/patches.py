@@ -1,0 +1,149 @@
+"""``patch_max``: the best patch of every shortlisted image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import SettingError
+from patchrerank.kernels._threads import parts_of, run_parts
+from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
+from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, PQStore, Store, layout
+from patchrerank.types import Floats, Rows
+
+Answer = tuple[Floats, Rows]
+
+
+def patch_max(
+    queries: npt.ArrayLike,
+    store: Store,
+    ends: npt.ArrayLike,
+    rows: npt.ArrayLike,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Answer:
+    """Return each candidate's best patch: the maximal inner product with the query, and where.
+
+    This is the local similarity of Patchify (max over the patches of a gallery image). The
+    store is read in place, also when it is memory-mapped. On the CPU the result does not
+    depend on ``threads``, nor on which queries come together in a call, bit for bit.
+
+    Args:
+        queries: float32 ``(Q, d)``, finite.
+        store: the patch vectors of the gallery, ``T`` rows, free of NaN.
+        ends: int64 ``(N,)`` cumulative patch counts: image n owns the rows
+            ``ends[n-1] … ends[n]``; images without patches are allowed; ``ends[-1] == T``.
+        rows: int64 ``(Q, K)`` image rows of each query's shortlist, ``-1`` for an empty slot.
+        threads: how many threads share the work on the CPU.
+        device: ``cpu`` for the compiled kernels; anything that torch knows (``cuda``, ``cuda:1``)
+            runs there; ``torch:cpu`` runs the torch code on the CPU. Only the rows of
+            shortlisted images travel to the device, once each a call.
+
+    Returns:
+        ``scores`` float32 ``(Q, K)``, higher is better, ``-inf`` for empty slots and images
+        without patches; ``patches`` int64 ``(Q, K)``, the winner's number within its image, of
+        equals the lowest, ``-1`` for none.
+
+    Raises:
+        QueryError: queries of the wrong shape, or not finite.
+        ShortlistError: rows outside the gallery, or of the wrong shape.
+        SettingError: ``ends`` does not fit the store, unknown store, device or thread count.
+    """
+    score = _KERNELS.get(type(store))
+    if score is None:
+        known = ", ".join(kind.__name__ for kind in _KERNELS)
+        raise SettingError(f"{type(store).__name__} is no store; use one of {known}")
+    vectors = check_queries(queries, store.dim)
+    spans = check_spans(rows, ends, len(store))
+    if len(spans.rows) != len(vectors):
+        raise SettingError(f"{len(vectors)} queries but {len(spans.rows)} shortlists")
+    workers = check_threads(threads)
+    if device != "cpu":
+        from patchrerank.kernels._torch import patch_max_torch
+
+        return patch_max_torch(vectors, store, spans, device)
+    scores = np.full(spans.rows.shape, -np.inf, dtype=np.float32)
+    patches = np.full(spans.rows.shape, -1, dtype=np.int64)
+    if scores.size:
+        score(vectors, store, spans, scores, patches, workers)
+    return scores, patches
+
+
+def _dense(
+    vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
+) -> None:
+    """Images wanted once are walked query by query, the others image by image."""
+    from patchrerank.kernels import _dense as kernels
+
+    data, tag, scales = layout(store)
+    where = (tag, data.ctypes.data, data.strides[0], scales)
+    groups, members, alone = _group(spans)
+    jobs: list[tuple[Any, ...]] = []
+    for query, start, stop in _slots(alone, threads):
+        here = (query, slice(start, stop))
+        views = (spans.begins[here], alone[here], scores[here], patches[here])
+        jobs.append((kernels.walk_slots, *where, vectors[query], *views))
+    run_parts(threads, _call, jobs)
+    shares = [
+        (kernels.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
+        for start, stop in parts_of(len(groups), threads)
+    ]
+    run_parts(threads, _call, shares)
+
+
+def _codes(
+    vectors: Floats, store: PQStore, spans: Spans, scores: Floats, patches: Rows, threads: int
+) -> None:
+    """Codes are small: the look-ups cost more than reading them, so nothing is shared."""
+    from patchrerank.kernels import _codes as kernels
+
+    def answer(query: int, start: int, stop: int) -> None:
+        table = np.empty(store.codes.shape[1] * kernels.TABLE, dtype=np.float32)
+        kernels.table_of(vectors[query], store.by_dimension, table)
+        here = (query, slice(start, stop))
+        views = (spans.begins[here], spans.counts[here], scores[here], patches[here])
+        kernels.sum_slots(table, store.codes.ctypes.data, store.codes.shape, *views)
+
+    run_parts(threads, answer, _slots(spans.counts, threads))
+
+
+def _group(spans: Spans) -> tuple[Rows, Rows, Rows]:
+    """Return images wanted more than once, who wants them, and the counts of all other slots."""
+    images, members = np.empty((0, 4), dtype=np.int64), np.empty((0, 2), dtype=np.int64)
+    flat = np.flatnonzero(spans.counts)
+    if len(spans.rows) < 2 or flat.size == 0:
+        return images, members, spans.counts
+    flat = flat[np.argsort(spans.rows.ravel()[flat], kind="stable")]
+    first = np.flatnonzero(np.diff(spans.rows.ravel()[flat], prepend=-1))
+    wanted = np.diff(first, append=len(flat))
+    shared = wanted > 1
+    alone = spans.counts.copy()
+    alone.ravel()[flat[np.repeat(shared, wanted)]] = 0
+    first, wanted = first[shared], wanted[shared]
+    begins, counts = spans.begins.ravel()[flat[first]], spans.counts.ravel()[flat[first]]
+    images = np.stack([begins, counts, first, first + wanted], axis=1)
+    members = np.stack(np.divmod(flat, spans.rows.shape[1]), axis=1)
+    return images, members, alone
+
+
+def _slots(counts: Rows, threads: int) -> list[tuple[int, int, int]]:
+    """Return (query, first slot, past the last slot): enough jobs for all threads."""
+    queries, width = counts.shape
+    pieces = parts_of(width, -(-threads // max(queries, 1)))
+    return [(query, start, stop) for query in range(queries) for start, stop in pieces]
+
+
+def _call(kernel: Callable[..., None], *arguments: Any) -> None:
+    kernel(*arguments)
+
+
+_KERNELS: dict[type, Callable[..., None]] = {
+    Float32Store: _dense,
+    Float16Store: _dense,
+    Int8Store: _dense,
+    PQStore: _codes,
+}

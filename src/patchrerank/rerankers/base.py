@@ -1,0 +1,233 @@
+"""What a reranker is, and the drop-in call that everything able to rerank shares."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import QueryError, SettingError
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import Gallery, encode_queries
+from patchrerank.images import ImageSource
+from patchrerank.types import (
+    EMPTY,
+    Floats,
+    Hit,
+    LocalScores,
+    Queries,
+    QueryCrop,
+    Ranking,
+    ScoreLists,
+    Shortlist,
+)
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+
+Query = ImageSource | npt.NDArray[np.floating]
+
+
+class Ranker(ABC):
+    """Anything that turns a shortlist into a better one: a reranker, or a cascade of them.
+
+    Attributes:
+        gallery: where the candidates' local evidence lies.
+        encoder: encodes query pictures; None if queries always come as ready vectors.
+        query_crop: what is done with a query's box: ``none`` or ``box``.
+    """
+
+    gallery: Gallery
+    encoder: Encoder | None
+    query_crop: QueryCrop
+
+    @abstractmethod
+    def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
+        """Rescore and reorder a batch of shortlists; pure: same input, same output."""
+
+    def rank(
+        self,
+        query: Query,
+        candidates: Sequence[str],
+        scores: Sequence[float] | npt.NDArray[np.floating] | None = None,
+        top_k: int | None = None,
+        *,
+        box: npt.ArrayLike | None = None,
+        sort: bool = False,
+    ) -> list[Hit]:
+        """Rerank one query's candidates.
+
+        Args:
+            query: a path, file bytes, a picture, or a ready global vector ``(d,)``.
+            candidates: gallery ids, best first, as the first stage returned them.
+            scores: its scores, one an id, higher is better. None means that only the order is
+                known: then the global score of rank r of K is ``1 - (r - 1) / K``, and λ weighs
+                the position in the list instead of a similarity.
+            top_k: return only the first hits (all candidates are rescored all the same).
+            box: where the object is in the query picture, in [0, 1].
+            sort: accept scores that are out of order.
+
+        Returns:
+            Hits, best first, with the component scores beside the fused one. No candidates, no
+            hits. Nothing that is passed in is changed.
+
+        Raises:
+            ShortlistError: unknown or duplicate ids, NaN scores, wrong length or order.
+            QueryError: the query does not live in the gallery's space.
+            ImageError: the query picture cannot be read.
+        """
+        given = None if scores is None else [scores]
+        lists = self.rank_batch([query], [candidates], given, top_k, boxes=[box], sort=sort)
+        return lists[0]
+
+    def rank_batch(
+        self,
+        queries: Sequence[Query],
+        candidates: Sequence[Sequence[str]],
+        scores: ScoreLists | None = None,
+        top_k: int | None = None,
+        *,
+        boxes: Sequence[npt.ArrayLike | None] | None = None,
+        sort: bool = False,
+    ) -> list[list[Hit]]:
+        """Rerank many queries at once; see :meth:`rank`. Candidate lists may differ in length."""
+        if len(queries) != len(candidates):
+            raise QueryError(f"{len(queries)} queries but {len(candidates)} lists of candidates")
+        if top_k is not None and top_k < 0:
+            raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
+        shortlist = Shortlist.from_ids(self.gallery, candidates, scores, sort=sort)
+        encoded = self.encode(queries, boxes)
+        return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
+
+    def encode(
+        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+    ) -> Queries:
+        """Encode pictures with the gallery's encoder; pass ready vectors through.
+
+        Raises:
+            QueryError: pictures without an encoder; pictures and vectors in one batch.
+        """
+        ready = [isinstance(query, np.ndarray) for query in queries]
+        if all(ready):
+            vectors = [np.asarray(query, dtype=np.float32).reshape(-1) for query in queries]
+            return _ready(vectors, self.gallery.dim)
+        if any(ready):
+            raise QueryError("a batch holds pictures and ready vectors; pass them separately")
+        if self.encoder is None:
+            raise QueryError(
+                "the query is a picture but this reranker has no encoder; make it with "
+                f"encoder=load_encoder({self.gallery.manifest.encoder.get('spec')!r}), or pass "
+                "the query's vector"
+            )
+        return encode_queries(
+            self.encoder,
+            [query for query in queries if not isinstance(query, np.ndarray)],
+            boxes=boxes,
+            crop=self.query_crop,
+            whitening=self.gallery.whitening,
+        )
+
+
+class Reranker(Ranker):
+    """One method; a new one is one file with one class that implements :meth:`score`.
+
+    Args:
+        gallery: where the candidates' local evidence lies.
+        encoder: encodes query pictures; not needed for ready vectors.
+        fusion: how local and global scores are joined by :meth:`rerank`.
+        query_crop: what is done with a query's box before it is encoded.
+    """
+
+    name: str = ""
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder | None = None,
+        fusion: Fusion | None = None,
+        query_crop: QueryCrop = "none",
+    ) -> None:
+        self.gallery = gallery
+        self.encoder = encoder
+        self.fusion = fusion if fusion is not None else Fusion()
+        self.query_crop = query_crop
+
+    @abstractmethod
+    def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
+        """Score each candidate by local evidence.
+
+        Args:
+            queries: Q encoded queries.
+            shortlist: ``(Q, K)`` candidates.
+
+        Returns:
+            float32 scores ``(Q, K)``, higher is better, ``-inf`` in empty slots, and boxes
+            ``(Q, K, 4)`` where the method localises.
+
+        Raises:
+            QueryError: the queries do not live in the gallery's space.
+        """
+
+    def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
+        """Score the head of the shortlist that the fusion rescores, and fuse."""
+        return rescore(self, self.fusion, queries, shortlist)
+
+
+def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Shortlist) -> Ranking:
+    """Apply one reranker with one fusion; only candidates within the cut are scored."""
+    if len(queries) != len(shortlist):
+        raise QueryError(f"{len(queries)} queries but {len(shortlist)} shortlists")
+    local = reranker.score(queries, fusion.head(shortlist))
+    ranking = fusion.apply(shortlist, local)
+    return replace(ranking, crop=queries.crop, settings=(f"{reranker.name}: {fusion}",))
+
+
+def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> list[list[Hit]]:
+    """Turn a ranking into lists of hits, leaving out empty slots."""
+    return [_hits(ranking, query, gallery, top_k) for query in range(len(ranking))]
+
+
+def _hits(ranking: Ranking, query: int, gallery: Gallery, top_k: int | None) -> list[Hit]:
+    rows = ranking.rows[query]
+    slots = np.flatnonzero(rows != EMPTY)[:top_k]
+    return [
+        Hit(
+            id=gallery.ids[rows[slot]],
+            score=float(ranking.scores[query, slot]),
+            rank=rank,
+            global_score=float(ranking.global_scores[query, slot]),
+            local_score=_known(ranking.local_scores[query, slot]),
+            box=_box(ranking.boxes[query, slot]),
+        )
+        for rank, slot in enumerate(slots, start=1)
+    ]
+
+
+def _known(score: np.float32) -> float | None:
+    return None if np.isnan(score) else float(score)
+
+
+def _box(box: Floats) -> tuple[float, float, float, float] | None:
+    if np.isnan(box).any():
+        return None
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return x0, y0, x1, y1
+
+
+def _ready(vectors: list[Floats], dim: int) -> Queries:
+    for number, vector in enumerate(vectors):
+        if len(vector) != dim:
+            raise QueryError(
+                f"query {number} is a vector of {len(vector)} dimensions, the gallery has {dim}"
+            )
+        norm = float(np.linalg.norm(vector))
+        if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
+            raise QueryError(
+                f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
+                "(vector / numpy.linalg.norm(vector)), since scores are cosines"
+            )
+    return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))

@@ -1,0 +1,66 @@
+"""Patchify: the best patch of each candidate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import Gallery
+from patchrerank.rerankers.base import Reranker
+from patchrerank.types import LocalScores, Queries, QueryCrop, Rows, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+
+
+class Patchify(Reranker):
+    """A candidate's score is its best patch's similarity to the query; that patch is the box.
+
+    Source: Patchify (WACV 2026). Scores are cosines in [-1, 1]; where several patches are
+    equally similar, the first counts (coarse before fine, top left before bottom right).
+
+    Args:
+        gallery: built with the regions to look at, e.g. ``GridPyramid(3)``.
+        encoder: encodes query pictures; not needed for ready vectors.
+        fusion: default λ = 0 on the whole shortlist: the patch score alone.
+        query_crop: what is done with a query's box before it is encoded.
+        threads: how many threads score; results do not depend on it.
+    """
+
+    name = "patchify"
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder | None = None,
+        fusion: Fusion | None = None,
+        query_crop: QueryCrop = "none",
+        threads: int = 1,
+    ) -> None:
+        super().__init__(gallery, encoder, fusion, query_crop)
+        self.threads = threads
+
+    def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
+        """Return the best patch's cosine and box for each candidate; see the base class."""
+        from patchrerank.kernels import patch_max
+
+        self.gallery.check_queries(queries)
+        scores, patches = patch_max(
+            queries.vectors,
+            self.gallery.patch_store,
+            self.gallery.patch_ends,
+            shortlist.rows,
+            threads=self.threads,
+        )
+        return LocalScores(scores, self._boxes(shortlist.rows, patches))
+
+    def _boxes(self, rows: Rows, patches: Rows) -> Floats:
+        """Return the box of each winning patch; NaN where there is none."""
+        boxes = np.full((*rows.shape, 4), np.nan, dtype=np.float32)
+        found = patches >= 0
+        starts = np.concatenate([[0], self.gallery.patch_ends])[rows[found]]
+        boxes[found] = self.gallery.boxes[starts + patches[found]]
+        return boxes

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from patchrerank.errors import QueryError, SettingError, ShortlistError
+from patchrerank.first_stage import GlobalSearch
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import encode_queries
+from patchrerank.images import read_image
+from patchrerank.rerankers import Patchify
+from patchrerank.types import Queries, Shortlist
+
+
+def slow_scores(gallery, queries, rows):
+    """One candidate at a time."""
+    starts = np.concatenate([[0], gallery.patch_ends])
+    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+    boxes = np.full((*rows.shape, 4), np.nan, dtype=np.float32)
+    for q, k in np.argwhere(rows >= 0):
+        own = slice(starts[rows[q, k]], starts[rows[q, k] + 1])
+        similarity = np.asarray(gallery.patches[own], np.float32) @ queries.vectors[q]
+        scores[q, k] = similarity.max()
+        boxes[q, k] = gallery.boxes[own][similarity.argmax()]
+    return scores, boxes
+
+
+@pytest.fixture(scope="module")
+def queries(tiny_encoder, photo_folder, tiny_gallery):
+    return encode_queries(tiny_encoder, [photo_folder / tiny_gallery.ids[row] for row in range(5)])
+
+
+def test_scores_and_boxes_equal_the_slow_twin(tiny_gallery, queries):
+    rows = np.random.default_rng(0).permuted(np.tile(np.arange(40), (5, 1)), axis=1)[:, :12]
+    rows[2, 9:] = -1
+    shortlist = Shortlist(rows, np.tile(np.linspace(1, 0, 12, dtype=np.float32), (5, 1)))
+    local = Patchify(tiny_gallery).score(queries, shortlist)
+    scores, boxes = slow_scores(tiny_gallery, queries, rows)
+    assert np.allclose(local.scores, scores, atol=1e-5)
+    assert np.allclose(local.boxes, boxes, equal_nan=True)
+
+
+def test_reranking_is_pure_and_batches_do_not_matter(tiny_gallery, queries):
+    reranker = Patchify(tiny_gallery, fusion=Fusion(0.3, 2.0, 10))
+    shortlist = GlobalSearch(tiny_gallery).search(queries)
+    together = reranker.rerank(queries, shortlist)
+    for number in range(5):
+        one = reranker.rerank(
+            Queries(queries.vectors[number : number + 1]),
+            Shortlist(shortlist.rows[number : number + 1], shortlist.scores[number : number + 1]),
+        )
+        assert np.array_equal(one.rows[0], together.rows[number])
+        assert np.array_equal(one.scores[0], together.scores[number])
+    assert together.crop == "none"
+    assert "patchify" in together.settings[0]
+
+
+def test_drop_in_call(tiny_gallery, tiny_encoder, photo_folder):
+    reranker = Patchify(tiny_gallery, tiny_encoder, Fusion(0.5, 1.0))
+    ids = list(tiny_gallery.ids[:6])
+    scores = np.linspace(0.9, 0.1, 6).astype(np.float32)
+    file = photo_folder / ids[3]
+    given = ids.copy(), scores.copy()
+    hits = reranker.rank(file, ids, scores)
+    assert (ids, scores.tolist()) == (given[0], given[1].tolist()), "inputs are not changed"
+    assert sorted(hit.id for hit in hits) == sorted(ids)
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6]
+    assert all(a.score >= b.score for a, b in itertools.pairwise(hits))
+    own = next(hit for hit in hits if hit.id == ids[3])
+    assert own.local_score == pytest.approx(1.0, abs=1e-5)
+    assert own.box == (0.0, 0.0, 1.0, 1.0)
+    assert own.global_score == pytest.approx(float(scores[3]))
+    assert isinstance(own.score, float)
+    assert reranker.rank(file, ids, scores, top_k=2) == hits[:2]
+    assert reranker.rank(read_image(file), ids, scores) == hits
+    assert reranker.rank(file.read_bytes(), ids, scores) == hits
+    vector = tiny_encoder.encode_images([file])[0]
+    assert [
+        h.id for h in Patchify(tiny_gallery, fusion=Fusion(0.5, 1.0)).rank(vector, ids, scores)
+    ] == [h.id for h in hits]
+
+
+def test_empty_and_scoreless_and_ragged(tiny_gallery, tiny_encoder, photo_folder):
+    reranker = Patchify(tiny_gallery, tiny_encoder)
+    file = photo_folder / tiny_gallery.ids[0]
+    assert reranker.rank(file, []) == []
+    assert reranker.rank(file, [], []) == []
+    assert reranker.rank_batch([], []) == []
+    assert reranker.rank(file, list(tiny_gallery.ids[:3]), top_k=0) == []
+    lists = [list(tiny_gallery.ids[:4]), [], list(tiny_gallery.ids[2:3])]
+    batch = reranker.rank_batch([file] * 3, lists)
+    assert [len(hits) for hits in batch] == [4, 0, 1]
+    by_order = Patchify(tiny_gallery, tiny_encoder, Fusion(lam=1.0)).rank(file, lists[0])
+    assert [hit.id for hit in by_order] == lists[0]
+    assert [hit.global_score for hit in by_order] == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_candidates_behind_the_cut(tiny_gallery, tiny_encoder, photo_folder):
+    reranker = Patchify(tiny_gallery, tiny_encoder, Fusion(shortlist_size=2))
+    hits = reranker.rank(photo_folder / tiny_gallery.ids[0], list(tiny_gallery.ids[:5]))
+    assert [hit.id for hit in hits[2:]] == list(tiny_gallery.ids[2:5])
+    assert all(hit.local_score is None and hit.box is None for hit in hits[2:])
+
+
+def test_errors(tiny_gallery, tiny_encoder, other_encoder, photo_folder):
+    reranker = Patchify(tiny_gallery, tiny_encoder)
+    file = photo_folder / tiny_gallery.ids[0]
+    ids = list(tiny_gallery.ids[:2])
+    with pytest.raises(ShortlistError, match=r"01\.pgn.*did you mean"):
+        reranker.rank(file, ["01.pgn"])
+    with pytest.raises(QueryError, match="no encoder"):
+        Patchify(tiny_gallery).rank(file, ids)
+    with pytest.raises(QueryError, match="7 dimensions"):
+        reranker.rank(np.ones(7, np.float32) / np.sqrt(7), ids)
+    with pytest.raises(QueryError, match="norm"):
+        reranker.rank(np.ones(16, np.float32), ids)
+    with pytest.raises(QueryError, match="encoded by"):
+        Patchify(tiny_gallery, other_encoder).rank(file, ids)
+    with pytest.raises(QueryError, match="separately"):
+        reranker.rank_batch([file, np.ones(16, np.float32)], [ids, ids])
+    with pytest.raises(QueryError, match="1 queries but 2"):
+        reranker.rank_batch([file], [ids, ids])
+    with pytest.raises(SettingError, match="top_k"):
+        reranker.rank(file, ids, top_k=-1)
+
+
+def test_query_box(tiny_gallery, tiny_encoder, photo_folder):
+    file = photo_folder / tiny_gallery.ids[0]
+    box = [0.25, 0.25, 0.75, 0.75]
+    cut = encode_queries(tiny_encoder, [file, file], boxes=[box, None], crop="box")
+    image = read_image(file)
+    expected = tiny_encoder.encode(
+        tiny_encoder.preprocessing.prepare(image, np.array([box, [0, 0, 1, 1]], np.float32))
+    )
+    assert np.allclose(cut.vectors, expected, atol=1e-6)
+    assert cut.crop == "box"
+    whole = encode_queries(tiny_encoder, [file], boxes=[box])
+    assert np.allclose(whole.vectors[0], expected[1], atol=1e-6)
+    assert np.allclose(whole.boxes[0], box)
+    with pytest.raises(SettingError, match="crop"):
+        encode_queries(tiny_encoder, [file], crop="mask")

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from patchrerank.errors import SettingError
+from patchrerank.fusion import Fusion
+from patchrerank.pipeline import Cascade, Stage
+from patchrerank.rerankers import Patchify
+from patchrerank.rerankers.base import Reranker
+from patchrerank.types import LocalScores, Queries, Shortlist
+
+
+class TableReranker(Reranker):
+    """Looks scores up by row; boxes only where the score is positive."""
+
+    name = "table"
+
+    def __init__(self, gallery, table):
+        super().__init__(gallery)
+        self.table = np.asarray(table, dtype=np.float32)
+
+    def score(self, queries, shortlist):
+        scores = np.where(shortlist.rows >= 0, self.table[shortlist.rows], -np.inf)
+        boxes = np.where(scores[..., None] > 0, np.float32(self.table[0]), np.nan)
+        return LocalScores(scores.astype(np.float32), np.broadcast_to(boxes, (*scores.shape, 4)))
+
+
+@pytest.fixture
+def setting(tiny_gallery):
+    rng = np.random.default_rng(3)
+    rows = np.stack([rng.permutation(40)[:10] for _ in range(3)])
+    scores = -np.sort(-rng.random((3, 10)).astype(np.float32), axis=1)
+    rows[2, 7:] = -1
+    queries = Queries(rng.standard_normal((3, 16)).astype(np.float32))
+    return queries, Shortlist(rows, scores), [rng.standard_normal(40) for _ in range(2)]
+
+
+def slow_cascade(shortlist, tables, fusions):
+    """Python lists, one query at a time."""
+    out = []
+    for rows, scores in zip(shortlist.rows, shortlist.scores, strict=True):
+        now = [(int(r), float(s)) for r, s in zip(rows, scores, strict=True) if r >= 0]
+        for table, fusion in zip(tables, fusions, strict=True):
+            size = len(now) if fusion.shortlist_size is None else fusion.shortlist_size
+            head = [
+                (
+                    r,
+                    float(
+                        np.float32(
+                            fusion.lam * s
+                            + (1 - fusion.lam) / (1 + np.exp(-fusion.gamma * np.float32(table[r])))
+                        )
+                    ),
+                )
+                for r, s in now[:size]
+            ]
+            now = sorted(head, key=lambda pair: -pair[1]) + now[size:]
+        out.append([r for r, _ in now])
+    return out
+
+
+@pytest.mark.parametrize("sizes", [(8, 4), (None, 5), (6, 6), (10, 0), (0, 3), (3, 1)])
+def test_cascade_equals_the_slow_twin(tiny_gallery, setting, sizes):
+    queries, shortlist, tables = setting
+    fusions = [Fusion(0.4, 1.5, sizes[0]), Fusion(0.2, 0.7, sizes[1])]
+    stages = [
+        Stage(TableReranker(tiny_gallery, t), f) for t, f in zip(tables, fusions, strict=True)
+    ]
+    ranking = Cascade(stages).rerank(queries, shortlist)
+    found = [[int(r) for r in rows if r >= 0] for rows in ranking.rows]
+    assert found == slow_cascade(shortlist, tables, fusions)
+    for query in range(3):
+        for slot, row in enumerate(ranking.rows[query]):
+            if row >= 0:
+                before = int(np.flatnonzero(shortlist.rows[query] == row)[0])
+                assert ranking.global_scores[query, slot] == shortlist.scores[query, before]
+
+
+def test_one_stage_equals_the_reranker(tiny_gallery, setting):
+    queries, shortlist, _ = setting
+    alone = Patchify(tiny_gallery, fusion=Fusion(0.3, 2.0, 6))
+    ranking = Cascade([Stage(alone, alone.fusion)]).rerank(queries, shortlist)
+    expected = alone.rerank(queries, shortlist)
+    for name in ("rows", "scores", "global_scores", "local_scores", "boxes"):
+        assert np.array_equal(getattr(ranking, name), getattr(expected, name), equal_nan=True), name
+
+
+def test_a_box_survives_a_stage_that_has_none(tiny_gallery, setting):
+    queries, shortlist, tables = setting
+    first = Stage(Patchify(tiny_gallery), Fusion(0.5, 1.0, 8))
+    second = Stage(TableReranker(tiny_gallery, -np.abs(tables[0])), Fusion(0.5, 1.0, 4))
+    both = Cascade([first, second]).rerank(queries, shortlist)
+    alone = Cascade([first]).rerank(queries, shortlist)
+    for query in range(3):
+        box_of = dict(zip(alone.rows[query].tolist(), alone.boxes[query].tolist(), strict=True))
+        for row, box in zip(both.rows[query].tolist(), both.boxes[query].tolist(), strict=True):
+            assert np.array_equal(box, box_of[row], equal_nan=True)
+    assert len(both.settings) == 2
+
+
+def test_rank_through_a_cascade(tiny_gallery, tiny_encoder, photo_folder):
+    cascade = Cascade([Stage(Patchify(tiny_gallery, tiny_encoder), Fusion(0.0, 1.0, 3))])
+    ids = list(tiny_gallery.ids[:5])
+    hits = cascade.rank(photo_folder / ids[2], ids)
+    assert hits[0].id == ids[2]
+    assert cascade.rank(photo_folder / ids[2], []) == []
+
+
+def test_checks(tiny_gallery):
+    patchify = Patchify(tiny_gallery)
+    with pytest.raises(SettingError, match="at least one"):
+        Cascade([])
+    with pytest.raises(SettingError, match="grow"):
+        Cascade([Stage(patchify, Fusion(0, 1, 10)), Stage(patchify, Fusion(0, 1, 20))])
+    with pytest.raises(SettingError, match="query_crop"):
+        Cascade(
+            [Stage(patchify, Fusion()), Stage(Patchify(tiny_gallery, query_crop="box"), Fusion())]
+        )
