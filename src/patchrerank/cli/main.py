@@ -7,7 +7,9 @@ Exit codes: 0 all is well; 1 the work was done and found something wrong (``info
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -36,15 +38,24 @@ for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2])(module.command)
 
 
+class _Interrupted(BaseException):
+    """Ctrl-C; unlike KeyboardInterrupt, no library on the way turns it into something else."""
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise _Interrupted
+
+
 def main() -> None:
     """Run the command line; turn errors that a user can mend into one line and exit code 2."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
     except PatchRerankError as error:
         sys.stderr.write(f"patchrerank: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except _Interrupted:
         sys.stderr.write("patchrerank: interrupted; finished work is kept, run it again\n")
         sys.exit(130)
     except BrokenPipeError:

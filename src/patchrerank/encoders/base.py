@@ -34,6 +34,7 @@ class Encoder:
         precision: ``fp32``, ``bf16`` or ``fp16``; the vectors are float32 in any case.
         device: where it runs: ``cpu``, ``cuda`` or ``mps``.
         weights: sha256 (hex) of the weights.
+        pretrained: whether trained weights were asked for.
         fingerprint: sha256 (hex) over architecture, weights, preprocessing, and precision unless
             fp32. Encoders with equal fingerprints make comparable vectors; a gallery records it.
         batch_size: the most crops that run through the network at once.
@@ -49,6 +50,7 @@ class Encoder:
         self.precision = backend.precision
         self.device = backend.device
         self.weights = network.weights
+        self.pretrained = network.pretrained
         self.fingerprint = network.fingerprint(backend.precision)
         self.batch_size = _check_batch_size(batch_size, backend.device)
         self.backend = backend
@@ -118,6 +120,7 @@ class Encoder:
             "dim": self.dim,
             "preprocessing": self.preprocessing.as_dict(),
             "precision": self.precision,
+            "pretrained": self.pretrained,
             "weights": self.weights,
             "fingerprint": self.fingerprint,
         }

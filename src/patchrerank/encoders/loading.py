@@ -88,7 +88,8 @@ def _from_spec(spec: str, request: Request) -> Network:
         )
     if prefix != "efficientnet_lite0" and not rest:
         raise EncoderError(f"encoder {spec!r} names no model; use {prefix}:<model>")
-    return loader(replace(request, name=rest))
+    network = loader(replace(request, name=rest))
+    return replace(network, pretrained=request.pretrained)
 
 
 def _from_module(

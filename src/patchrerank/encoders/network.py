@@ -26,6 +26,8 @@ class Network:
         preprocessing: how its crops are made.
         weights: sha256 of the weights as they were loaded (see :func:`hash_weights`).
         channels_last: whether the module may be run in the channels-last memory format.
+        pretrained: whether trained weights were asked for; recorded so that a gallery's encoder
+            can be loaded again.
     """
 
     architecture: str
@@ -33,6 +35,7 @@ class Network:
     preprocessing: Preprocessing
     weights: str
     channels_last: bool = True
+    pretrained: bool = True
 
     def fingerprint(self, precision: str) -> str:
         """Return the identity of the vectors: architecture, weights, preprocessing, precision."""

@@ -1,0 +1,255 @@
+"""The command line: what a user types, and what comes back.
+
+Most calls run in this process, since each fresh one takes seconds to import torch; the ones that
+are about the process itself (exit codes, Ctrl-C, start-up) run as subprocesses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchrerank.cli.main import main
+from patchrerank.datasets import Dataset
+from patchrerank.gallery import Gallery
+
+ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
+
+
+def run(*words, code=0, stdin=""):
+    out, errors = io.StringIO(), io.StringIO()
+    before = sys.argv, sys.stdin, signal.getsignal(signal.SIGINT)
+    sys.argv, sys.stdin = ["patchrerank", *map(str, words)], io.StringIO(stdin)
+    returned = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            main()
+    except SystemExit as stop:
+        returned = stop.code or 0
+    finally:
+        sys.argv, sys.stdin = before[:2]
+        signal.signal(signal.SIGINT, before[2])
+    assert returned == code, (out.getvalue(), errors.getvalue())
+    return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
+
+
+def run_process(*words, code=0, stdin=None):
+    command = [sys.executable, "-m", "patchrerank.cli.main", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
+    assert done.returncode == code, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        pixels = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((120, 90)).save(folder / f"{number:02d}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gallery(photos):
+    folder = photos.parent / "gallery"
+    done = run("index", photos, folder, *ENCODER, "--regions", "grid:1", "--json", "--quiet")
+    record = json.loads(done.stdout)
+    assert (record["images"], record["patches"], record["skipped"]) == (12, 60, [])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    root = tmp_path_factory.mktemp("set")
+    photos = root / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(4):
+        pixels = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((320, 240)).save(photos / f"{number}.png")
+    done = run(
+        "composite", photos, root / "data", "--cut-from", photos, "--distractors", 6,
+        "--positives", 2, "--max-instances", 3, "--long-side", 128, "--json", "--quiet",
+    )  # fmt: skip
+    assert json.loads(done.stdout)["queries"] == 3
+    return root / "data"
+
+
+def test_info_and_verify(gallery, tmp_path):
+    record = json.loads(run("info", gallery, "--verify", "--json", "--quiet").stdout)
+    assert record["images"] == 12
+    assert record["problems"] == []
+    assert record["encoder"]["spec"].startswith("timm:test_resnet")
+    assert "verified: all is well" in run("info", gallery, "--verify", "--quiet").stdout
+    shutil.copytree(gallery, tmp_path / "g")
+    data = bytearray((tmp_path / "g" / "boxes.bin").read_bytes())
+    data[5] ^= 255
+    (tmp_path / "g" / "boxes.bin").write_bytes(data)
+    assert "DAMAGED boxes" in run("info", tmp_path / "g", "--verify", "--quiet", code=1).stdout
+
+
+def test_search_finds_the_picture_itself(gallery, photos):
+    record = json.loads(run("search", gallery, photos / "07.jpg", "--top-k", 3, "--json").stdout)
+    assert record["query_crop"] == "none"
+    assert [hit["rank"] for hit in record["hits"]] == [1, 2, 3]
+    assert record["hits"][0]["id"] == "07.jpg"
+    assert record["hits"][0]["box"] == [0, 0, 1, 1]
+    table = run("search", gallery, photos / "07.jpg").stdout
+    assert "07.jpg" in table
+
+
+@pytest.mark.parametrize(
+    "shortlist",
+    [
+        '[["03.jpg", 0.9], ["07.jpg", 0.8], ["01.jpg", 0.1]]',
+        '["03.jpg", "07.jpg", "01.jpg"]',
+        '{"03.jpg": 0.9, "07.jpg": 0.8, "01.jpg": 0.1}',
+        "03.jpg\t0.9\n07.jpg\t0.8\n01.jpg\t0.1\n",
+        "03.jpg\n07.jpg\n01.jpg\n",
+    ],
+)
+def test_rerank_somebody_elses_shortlist(gallery, photos, shortlist):
+    done = run("rerank", gallery, photos / "07.jpg", "-", "--json", stdin=shortlist)
+    hits = json.loads(done.stdout)["hits"]
+    assert hits[0]["id"] == "07.jpg"
+    assert sorted(hit["id"] for hit in hits) == ["01.jpg", "03.jpg", "07.jpg"]
+
+
+def test_evaluate(dataset, tmp_path):
+    words = ["evaluate", dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet"]
+    record = json.loads(run(*words, "--json").stdout)
+    assert record["settings"]["AP"] == "full"
+    assert 0 <= record["metrics"]["LocScore"] <= record["metrics"]["mAP"] <= 100
+    assert set(record["areas"]) == {"<10%", "10-25%", "25-70%"}
+    assert record["milliseconds"]["index_per_image"] > 0
+    again = json.loads(run(*words, "--json").stdout)
+    assert again["metrics"] == record["metrics"]
+    assert again["milliseconds"]["index_per_image"] is None
+    first_only = json.loads(run(*words, "--json", "--shortlist-size", "0").stdout)
+    lam_one = json.loads(run(*words, "--json", "--lam", "1").stdout)
+    assert first_only["metrics"]["mAP"] == lam_one["metrics"]["mAP"]
+    assert "AP convention @5" in run(*words, "--convention", "@5").stdout
+
+
+def test_compress_and_storage(gallery, tmp_path):
+    done = run("compress", gallery, tmp_path / "g", "--store", "int8", "--json", "--quiet")
+    assert json.loads(done.stdout)["mean_cosine"] > 0.999
+    assert Gallery(tmp_path / "g").manifest.store == "int8"
+    record = json.loads(
+        run("storage", "--images", 4885, "--dim", 1024, "--level", 0, "--json").stdout
+    )
+    assert record["float32"]["stored"] == 4885 * 4096
+    assert record["ivfpq"]["stored"] == 18_210_280
+    assert "518.42" in run("storage", "--table7").stdout
+    assert "int8" in run("storage", tmp_path / "g", "--m", 8).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["index", "/nowhere", "{tmp}/g", *ENCODER], "/nowhere: not a folder"),
+        (["index", "{photos}", "{gallery}", *ENCODER, "--regions", "grid:1"], "--append"),
+        (["index", "{photos}", "{tmp}/g", "--encoder", "timm:resnet5o"], "did you mean"),
+        (["index", "{photos}", "{tmp}/g", "--regions", "gird:3"], "did you mean grid"),
+        (["info", "{tmp}"], "is this a gallery folder"),
+        (["search", "{gallery}", "{tmp}/no.jpg"], "no.jpg: no such file"),
+        (["search", "{gallery}", "{gallery}/boxes.bin"], "not an image"),
+        (["search", "{gallery}", "{photos}/01.jpg", "--lam", "1.5"], "lam must lie in [0, 1]"),
+        (["search", "{gallery}", "{photos}/01.jpg", "--shortlist-size", "x"], "number or 'all'"),
+        (["search", "{gallery}", "{photos}/01.jpg", "--box", "1,2"], "x0,y0,x1,y1"),
+        (["rerank", "{gallery}", "{photos}/01.jpg", "{tmp}/none"], "cannot be read"),
+        (["evaluate", "{tmp}"], "index.json"),
+        (["storage"], "--images and --dim"),
+        (["composite", "{photos}", "{tmp}/out"], "OBJECTS BACKGROUNDS OUT"),
+    ],
+)
+def test_errors_are_one_sentence_with_exit_code_two(words, message, photos, gallery, tmp_path):
+    filled = [str(w).format(tmp=tmp_path, photos=photos, gallery=gallery) for w in words]
+    done = run(*filled, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shortlist", "message"),
+    [
+        ('["07.jgp"]', "did you mean 07.jpg"),
+        ('["07.jpg", "07.jpg"]', "stands twice"),
+        ('[["07.jpg", NaN]]', "is nan"),
+        ('[["07.jpg", 0.1], ["01.jpg", 0.2]]', "sort=True"),
+        ('[["07.jpg", 0.1], ["01.jpg"]]', "entry 1 has no score"),
+        ('[["07.jpg", "x"]]', "not a number"),
+        ("[1, 2", "not valid JSON"),
+    ],
+)
+def test_bad_shortlists(gallery, photos, shortlist, message):
+    done = run("rerank", gallery, photos / "07.jpg", "-", code=2, stdin=shortlist)
+    assert message in done.stderr
+
+
+def test_broken_picture_stops_or_is_recorded(photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "p")
+    (tmp_path / "p" / "05.jpg").write_bytes((photos / "05.jpg").read_bytes()[:300])
+    words = ["index", tmp_path / "p", tmp_path / "g", *ENCODER, "--regions", "grid:0", "--quiet"]
+    assert "05.jpg" in run(*words, code=2).stderr
+    done = run(*words, "--on-error", "skip")
+    assert "skipped 05.jpg" in done.stdout
+    assert "skipped 05.jpg" in run("info", tmp_path / "g").stdout
+
+
+def test_ctrl_c_loses_nothing(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(400):
+        Image.new("RGB", (300, 200), (number % 256, 9, 9)).save(photos / f"{number:03d}.jpg")
+    words = ["index", str(photos), str(tmp_path / "g"), *ENCODER, "--regions", "grid:3", "--quiet"]
+    command = [sys.executable, "-m", "patchrerank.cli.main", *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 120
+    while not (tmp_path / "g" / "building.json").exists() and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "run it again" in errors
+    kept = json.loads((tmp_path / "g" / "building.json").read_text())["images"]
+    assert kept > 0
+    run(*words)
+    assert len(Gallery(tmp_path / "g")) == 400
+
+
+def test_as_a_process(gallery, photos, tmp_path):
+    search = run_process("search", gallery, photos / "07.jpg", "--json")
+    assert json.loads(search.stdout)["hits"][0]["id"] == "07.jpg"
+    assert search.stderr == ""
+    wrong = run_process("rerank", gallery, photos / "07.jpg", "-", code=2, stdin='["07.jgp"]')
+    assert "did you mean 07.jpg" in wrong.stderr
+    assert wrong.stdout == ""
+    assert "No such command" in run_process("serach", code=2).stderr
+
+
+def test_composite_makes_a_loadable_set(dataset):
+    data = Dataset.load(dataset)
+    assert [len(rows) for rows in data.positives] == [2, 2, 2]
+
+
+def test_help_is_quick_and_lists_every_command():
+    begun = time.perf_counter()
+    text = run_process("--help").stdout
+    assert time.perf_counter() - begun < 10
+    for name in ("index", "info", "search", "rerank", "evaluate", "composite", "demo", "storage"):
+        assert name in text
