@@ -33,6 +33,27 @@ class IdIndex(Protocol):
 
 
 @dataclass(frozen=True)
+class LocalDescriptors:
+    """Local descriptors of one picture, strongest first; n may be 0.
+
+    Attributes:
+        vectors: float32 ``(n, D)``, unit norm.
+        positions: float32 ``(n, 2)``, x and y of each descriptor's centre, in [0, 1] of the
+            upright picture.
+        scales: int16 ``(n,)``, number of the scale at which it was found.
+        weights: float32 ``(n,)``, strength by which they were selected; non-increasing.
+    """
+
+    vectors: Floats
+    positions: Floats
+    scales: npt.NDArray[np.int16]
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True)
 class Queries:
     """A batch of encoded queries.
 
@@ -46,6 +67,7 @@ class Queries:
         encoder: identity of the encoder that made the vectors; None for ready vectors whose
             origin only the caller knows (then only their dimension can be checked).
         images: the query pictures (path or picture object), for rerankers that look again.
+        local: the local descriptors of each query, for rerankers that compare them.
     """
 
     vectors: Floats
@@ -53,6 +75,7 @@ class Queries:
     crop: QueryCrop = "none"
     encoder: str | None = None
     images: Sequence[Any] | None = None
+    local: Sequence[LocalDescriptors] | None = None
 
     def __post_init__(self) -> None:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
@@ -62,7 +85,7 @@ class Queries:
         if bad.size:
             raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
         object.__setattr__(self, "vectors", vectors)
-        for name in ("boxes", "images"):
+        for name in ("boxes", "images", "local"):
             value = getattr(self, name)
             if value is not None and len(value) != len(vectors):
                 raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")

@@ -4,16 +4,56 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.gallery import BuildOptions, Gallery, build_gallery
+from patchrerank.analysis.training_vectors import training_vectors
+from patchrerank.gallery import (
+    BuildOptions,
+    CompressOptions,
+    Gallery,
+    build_gallery,
+    compress,
+)
 from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.stores import check_store
 from patchrerank.regions import Regions
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Encoder
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """How the patch vectors of an evaluated gallery are stored.
+
+    Attributes:
+        name: ``float32``, ``float16``, ``int8`` or ``pq``.
+        whiten: dimensions kept by PCA-whitening, or None.
+        m: parts of a product quantiser.
+        nbits: bits of each part.
+        train_on: what it is trained on; see
+            :func:`patchrerank.analysis.training_vectors.training_vectors`.
+    """
+
+    name: str = "float32"
+    whiten: int | None = None
+    m: int = 64
+    nbits: int = 8
+    train_on: str = "all"
+
+    def __post_init__(self) -> None:
+        check_store(self.name)
+
+    @property
+    def label(self) -> str:
+        """The settings as text, for folders and tables."""
+        name = self.name
+        if name == "pq":
+            name = f"pq{self.m}x{self.nbits}-{Path(self.train_on).name}"
+        return name if self.whiten is None else f"{name}-w{self.whiten}"
 
 
 def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Regions) -> Path:
@@ -35,6 +75,31 @@ def dataset_gallery(
     if (folder / MANIFEST).is_file():
         return Gallery(folder), True
     return build_gallery(folder, _Pairs(dataset), encoder, regions, options), False
+
+
+def stored_gallery(
+    gallery: Gallery, dataset: Dataset, encoder: Encoder, store: StoreSettings, *, progress: bool
+) -> Gallery:
+    """Return the gallery with its patch vectors stored as asked, compressed beside it once."""
+    if store == StoreSettings():
+        return gallery
+    folder = gallery.folder.with_name(f"{gallery.folder.name}-{store.label}")
+    if not (folder / MANIFEST).is_file():
+        quantised = store.name == "pq"
+        train = (
+            training_vectors(gallery, store.train_on, dataset.root, encoder) if quantised else None
+        )
+        options = CompressOptions(
+            store=store.name,
+            whiten=store.whiten,
+            m=store.m,
+            nbits=store.nbits,
+            train=train,
+            train_on=store.train_on,
+            progress=progress,
+        )
+        compress(gallery, folder, options)
+    return Gallery(folder)
 
 
 class _Pairs:

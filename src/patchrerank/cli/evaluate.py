@@ -29,10 +29,21 @@ def command(
         str | None,
         typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
     ] = None,
-    store: Annotated[str, typer.Option(help="Patch vectors as float32 or float16.")] = "float32",
+    store: Annotated[
+        str, typer.Option(help="Patch vectors as float32, float16, int8 or pq.")
+    ] = "float32",
+    whiten: Annotated[
+        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
+    ] = None,
+    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
+    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    train_on: Annotated[
+        str, typer.Option(help="What pq is trained on: all, L0 … L3, boxes, or a .npy file.")
+    ] = "all",
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
+    backend: opt.Backend = "auto",
     random_weights: opt.RandomWeights = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
@@ -41,7 +52,7 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Index, search, rerank and measure; all metrics in percent."""
-    from patchrerank.analysis import EvaluationSettings, evaluate
+    from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.fusion import Fusion
@@ -59,8 +70,10 @@ def command(
         device=device,
         precision=precision,  # type: ignore[arg-type]
         pretrained=not random_weights,
+        backend=backend,
     )
-    build = BuildOptions(store=store, progress=not quiet)
+    build = BuildOptions(progress=not quiet)
+    stored = StoreSettings(store, whiten, m, nbits, train_on)
     results = []
     for strategy in strategies:
         settings = EvaluationSettings(
@@ -69,6 +82,7 @@ def command(
             query_crop,  # type: ignore[arg-type]
             first_stage,
             chosen,
+            stored,
             build,
         )
         results.append(evaluate(data, model, settings, cache).measured)

@@ -19,10 +19,17 @@ def command(
     regions: Annotated[
         str, typer.Option(help="grid:L, sliding:L:stride or boxes:FILE.json.")
     ] = "grid:3",
-    store: Annotated[str, typer.Option(help="Patch vectors as float32 or float16.")] = "float32",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Patch vectors as float32 (default), float16, int8 or pq (trained on all patches; "
+            "the float32 gallery stays beside it as GALLERY.float32)."
+        ),
+    ] = None,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
+    backend: opt.Backend = "auto",
     random_weights: opt.RandomWeights = False,
     on_error: Annotated[
         str, typer.Option(help="raise: stop at a broken picture; skip: record it and go on.")
@@ -34,11 +41,19 @@ def command(
 ) -> None:
     """Encode a folder of pictures into a gallery; run it again to resume after an interruption."""
     from patchrerank.encoders import load_encoder
-    from patchrerank.gallery import BuildOptions, build_gallery
+    from patchrerank.gallery import (
+        BuildOptions,
+        CompressOptions,
+        Gallery,
+        build_gallery,
+        compress,
+    )
+    from patchrerank.gallery.manifest import MANIFEST
     from patchrerank.regions import parse_regions
 
+    quantised = store == "pq" and not (gallery / MANIFEST).exists()
     how = BuildOptions(
-        store=store,
+        store=None if quantised else store,
         on_error=on_error,  # type: ignore[arg-type]
         append=append,
         workers=workers,
@@ -50,16 +65,25 @@ def command(
         device=device,
         precision=precision,  # type: ignore[arg-type]
         pretrained=not random_weights,
+        backend=backend,
     )
     begun = time.perf_counter()
-    built = build_gallery(gallery, _source(images), model, parse_regions(regions), how)
+    target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
+    if quantised and (target / MANIFEST).exists():  # built before, killed while compressing
+        built = Gallery(target)
+    else:
+        built = build_gallery(target, _source(images), model, parse_regions(regions), how)
+    if quantised:
+        compress(built, gallery, CompressOptions("pq", progress=not quiet))
+        built = Gallery(gallery)
     seconds = time.perf_counter() - begun
     skipped = built.manifest.skipped
     if json:
         record = {"images": len(built), "patches": built.manifest.patches, "seconds": seconds}
-        opt.print_json({**record, "gallery": gallery, "skipped": skipped})
+        how_run = {"device": model.device, "backend": model.backend.name}
+        opt.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
-    opt.print_line(f"{built!r} in {seconds:.1f} s")
+    opt.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
     for name, reason in skipped:
         opt.print_line(f"skipped {name}: {reason}")
 

@@ -18,6 +18,7 @@ from patchrerank.cli import (
     compress,
     demo,
     evaluate,
+    exhaustive,
     index,
     info,
     rerank,
@@ -33,7 +34,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-COMMANDS = (index, info, search, rerank, evaluate, compress, storage, composite, demo)
+COMMANDS = (
+    index,
+    info,
+    search,
+    rerank,
+    evaluate,
+    exhaustive,
+    compress,
+    storage,
+    composite,
+    demo,
+)
 for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2])(module.command)
 

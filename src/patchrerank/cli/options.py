@@ -29,6 +29,9 @@ ImageSize = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+Backend = Annotated[
+    str, typer.Option(help="What runs the network: auto, eager, compile, openvino or onnx.")
+]
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="Do not load pretrained weights (for trials).")
 ]

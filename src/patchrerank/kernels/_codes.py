@@ -11,6 +11,7 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from patchrerank.kernels._jit import compiled_loose
+from patchrerank.kernels._tiles import prefetch
 from patchrerank.types import Floats, Rows
 
 TABLE = 256
@@ -27,6 +28,16 @@ def _pointer(context: Any, address: Any) -> Any:
 
 
 pointer: Any = intrinsic(_pointer)
+
+AHEAD = 4  # images whose codes are fetched before their turn
+LINE = 64  # bytes a cache line
+
+
+@compiled_loose
+def _fetch(address: int, size: int) -> None:
+    """Ask for ``size`` bytes, so that they are in the cache when their turn comes."""
+    for offset in range(0, size, LINE):
+        prefetch(address + offset)
 
 
 @compiled_loose
@@ -55,12 +66,16 @@ def sum_slots(
 ) -> None:
     """Answer the slots ``(K,)`` of one query from its look-up table."""
     codes = carray(pointer(address), shape)
+    parts = shape[1]
     for slot in range(len(counts)):
+        after = slot + AHEAD
+        if after < len(counts):
+            _fetch(address + begins[after] * parts, counts[after] * parts)
         best, win = np.float32(-np.inf), -1
         for patch in range(counts[slot]):
             row = codes[begins[slot] + patch]
             total = np.float32(0)
-            for part in range(len(row)):
+            for part in range(parts):
                 total += table[part * TABLE + row[part]]
             if total > best or win < 0:
                 best, win = total, patch

@@ -63,20 +63,25 @@ def _stride_on(
     sums = np.empty(ROWS, dtype=np.float32)
     out = np.int64(sums.ctypes.data)
     a, b, c, d = lanes[0, AT], lanes[1, AT], lanes[2, AT], lanes[3, AT]
-    for step in range(steps):
-        rows = (
-            base + (a + step) * stride,
-            base + (b + step) * stride,
-            base + (c + step) * stride,
-            base + (d + step) * stride,
-        )
+    best_a, best_b, best_c, best_d = best[0], best[1], best[2], best[3]
+    for _ in range(steps):
+        rows = (base + a * stride, base + b * stride, base + c * stride, base + d * stride)
         dot_tile(tag, (query,), rows, dim, out)
-        for lane in range(ROWS):
-            at = lanes[lane, AT] + step
-            score = sums[lane] * scale_at(scales, at) if scales else sums[lane]
-            if score > best[lane]:
-                best[lane] = score
-                lanes[lane, WIN] = at
+        if scales:
+            sums[0] *= scale_at(scales, a)
+            sums[1] *= scale_at(scales, b)
+            sums[2] *= scale_at(scales, c)
+            sums[3] *= scale_at(scales, d)
+        if sums[0] > best_a:
+            best_a, lanes[0, WIN] = sums[0], a
+        if sums[1] > best_b:
+            best_b, lanes[1, WIN] = sums[1], b
+        if sums[2] > best_c:
+            best_c, lanes[2, WIN] = sums[2], c
+        if sums[3] > best_d:
+            best_d, lanes[3, WIN] = sums[3], d
+        a, b, c, d = a + 1, b + 1, c + 1, d + 1
+    best[0], best[1], best[2], best[3] = best_a, best_b, best_c, best_d
 
 
 @compiled

@@ -6,7 +6,7 @@ half floats are converted by the processor. Rows are passed as addresses: one co
 read-only, memory-mapped and unaligned arrays; the caller keeps the arrays alive.
 
 The compiled code on disk is renewed when the file of a *kernel* changes: after an edit here,
-touch ``_dense.py`` and ``_sets.py`` as well.
+touch ``_dense.py``, ``_codes.py`` and ``_sets.py`` as well.
 """
 
 from __future__ import annotations
@@ -123,5 +123,16 @@ def _scale_at(context: Any, address: Any, row: Any) -> Any:
     return types.float32(address, row), build
 
 
+def _fetch(context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address; any address is allowed."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _prefetch(builder, args[0], _INT64(0))
+        return context.get_dummy_value()
+
+    return types.void(address), build
+
+
+prefetch: Any = intrinsic(_fetch)
 dot_tile: Any = intrinsic(_dot_tile)
 scale_at: Any = intrinsic(_scale_at)

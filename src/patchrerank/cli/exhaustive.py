@@ -1,0 +1,81 @@
+"""``patchrerank exhaustive``: Patchify as the retriever, over a data set."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from patchrerank.cli import options as opt
+
+
+def command(
+    dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
+    encoder: opt.EncoderSpec = "efficientnet_lite0",
+    regions: Annotated[str, typer.Option(help="grid:L, sliding:L:stride, …")] = "grid:3",
+    index: Annotated[
+        list[str] | None,
+        typer.Option(help="faiss factory string; may be repeated. [IVF4096,PQ64]"),
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="The published sweep: m 16, 32, 64 by nlist 2048, 4096."),
+    ] = False,
+    nprobe: Annotated[int, typer.Option(help="Lists visited by an inverted-file index.")] = 64,
+    train_on: Annotated[
+        str, typer.Option(help="all, L0 … L3, boxes (the data set's true ones), or a .npy file.")
+    ] = "all",
+    image_size: opt.ImageSize = None,
+    device: opt.Device = "auto",
+    random_weights: opt.RandomWeights = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder where galleries and indexes are kept.")
+    ] = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Search all patches of all images in one faiss index; an image scores by its best patch."""
+    from patchrerank.analysis.exhaustive import PUBLISHED_SWEEP, evaluate_exhaustive
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import load_encoder
+    from patchrerank.first_stage.patch_index import PUBLISHED
+    from patchrerank.gallery import BuildOptions
+    from patchrerank.regions import parse_regions
+
+    factories = [*(PUBLISHED_SWEEP if sweep else ()), *(index or ())] or [PUBLISHED]
+    data = Dataset.load(dataset)
+    model = load_encoder(
+        encoder, image_size=image_size, device=device, pretrained=not random_weights
+    )
+    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
+        results = evaluate_exhaustive(
+            data,
+            model,
+            parse_regions(regions),
+            cache or Path(scratch),
+            factories,
+            nprobe,
+            train_on,
+            BuildOptions(progress=not quiet),
+        )
+    if json:
+        opt.print_json([result.as_dict() for result in results])
+        return
+    opt.print_table(
+        f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}",
+        ("index", "nprobe", "mAP", "LocScore", "mLocScore", "MB", "ms/query (100 images)",
+         "fewest images found"),
+        [
+            (
+                r.index,
+                str(r.nprobe or "–"),
+                *(opt.number(r.metrics[name]) for name in ("mAP", "LocScore", "mLocScore")),
+                opt.number(r.index_bytes / 1e6, 2),
+                opt.number(r.search_ms, 2),
+                str(r.fewest_found),
+            )
+            for r in results
+        ],
+    )  # fmt: skip

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate, measure, relevance_of
+from patchrerank.analysis.exhaustive import evaluate_exhaustive
+from patchrerank.analysis.relevance import positive_areas
+from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.errors import DatasetError
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import BuildOptions
+from patchrerank.metrics import FULL
+from patchrerank.regions import GridPyramid
+from patchrerank.types import Ranking
+
+QUIET = BuildOptions(progress=False)
+
+
+def settings(**changes):
+    return EvaluationSettings(**{"regions": GridPyramid(1), "build": QUIET, **changes})
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Two objects; each is a noise tile pasted into a quarter of a grey picture, or into half."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    queries, images = [], []
+    for number in range(2):
+        tile = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64))
+        tile.save(root / f"q{number}.png")
+        queries.append(DatasetQuery(f"q{number}", root / f"q{number}.png", number))
+        for place, box in enumerate([(0.5, 0.5, 1, 1), (0, 0, 1, 1)]):
+            picture = Image.new("RGB", (128, 128), (120, 130, 140))
+            side = 64 if place == 0 else 128
+            picture.paste(tile.resize((side, side)), (128 - side, 128 - side))
+            name = f"p{number}{place}"
+            picture.save(root / f"{name}.png")
+            images.append(
+                DatasetImage(name, root / f"{name}.png", number, np.array([box], np.float32))
+            )
+    for number in range(5):
+        noise = Image.fromarray(rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)).resize((128, 96))
+        noise.save(root / f"d{number}.png")
+        images.append(
+            DatasetImage(f"d{number}", root / f"d{number}.png", None, np.zeros((0, 4), np.float32))
+        )
+    write_index(root, queries, images, {})
+    return Dataset.load(root)
+
+
+def test_patches_find_what_global_vectors_miss(dataset, tiny_encoder, tmp_path):
+    local = evaluate(dataset, tiny_encoder, settings(), tmp_path).measured
+    whole = evaluate(dataset, tiny_encoder, settings(regions=GridPyramid(0)), tmp_path).measured
+    assert local.metrics["mAP"] == pytest.approx(100)
+    assert local.metrics["LocScore"] == pytest.approx(100, abs=1e-3), "both boxes are patches"
+    assert whole.metrics["mAP"] < 100
+    assert local.areas["25-70%"]["mAP"] == pytest.approx(100)
+    assert np.isnan(local.areas["<10%"]["mAP"]), "no positive is that small"
+    assert local.settings["AP"] == "full"
+    assert len(local.per_query) == 2
+    assert local.bytes_per_image["patches"] == 5 * 16 * 4
+
+
+def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
+    first = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(lam=1.0)), tmp_path)
+    none = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(shortlist_size=0)), tmp_path)
+    assert np.array_equal(first.ranking.rows, none.ranking.rows)
+    assert first.measured.metrics["mAP"] == none.measured.metrics["mAP"]
+
+
+@pytest.mark.parametrize(
+    "store",
+    [StoreSettings("int8"), StoreSettings("pq", m=4, nbits=4), StoreSettings("float32", whiten=6)],
+)
+def test_stores(dataset, tiny_encoder, tmp_path, store):
+    run = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    assert run.measured.metrics["mAP"] > 60
+    assert run.measured.settings["store"] == store.label
+    again = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    assert again.measured.metrics == run.measured.metrics
+
+
+def test_without_a_cache(dataset, tiny_encoder):
+    assert evaluate(dataset, tiny_encoder, settings()).measured.metrics["mAP"] > 99
+
+
+def test_exhaustive_flat_equals_patchify(dataset, tiny_encoder, tmp_path):
+    local = evaluate(dataset, tiny_encoder, settings(), tmp_path).measured
+    flat, few = evaluate_exhaustive(
+        dataset, tiny_encoder, GridPyramid(1), tmp_path, ["Flat", "IVF4,Flat"], 1, build=QUIET
+    )
+    assert flat.metrics["mAP"] == pytest.approx(local.metrics["mAP"])
+    assert flat.metrics["LocScore"] == pytest.approx(local.metrics["LocScore"])
+    assert flat.fewest_found == 9
+    assert few.fewest_found < 9
+
+
+def ranking_of(rows):
+    rows = np.asarray(rows)
+    flat = np.zeros(rows.shape, np.float32)
+    boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (*rows.shape, 1))
+    return Ranking(rows, flat, flat, flat, boxes)
+
+
+def test_relevance_by_hand(dataset, tiny_encoder, tmp_path):
+    gallery = evaluate(dataset, tiny_encoder, settings(), tmp_path).gallery
+    ranking = ranking_of([[4, 0, 1, 2], [3, 5, -1, -1]])
+    seen = relevance_of(ranking, gallery, dataset)
+    assert seen.relevant.tolist() == [[False, True, True, False], [True, False, False, False]]
+    assert seen.iou.tolist() == [[0, 0.25, 1, 0], [1, 0, 0, 0]]
+    assert seen.n_positives.tolist() == [2, 2]
+    assert seen.valid.tolist() == [[True] * 4, [True, True, False, False]]
+    metrics, precisions = measure(seen, ranking, FULL)
+    assert precisions == pytest.approx([(1 / 2 + 2 / 3) / 2, 1 / 2])
+    expected = ((0.25 / 2 + 2 / 3) / 2 + 1 / 2) / 2
+    assert metrics["LocScore"] == pytest.approx(100 * expected)
+    small = seen.within(0.2, 0.7, positive_areas(dataset))
+    assert small.n_positives.tolist() == [1, 1]
+    binned, per_query = measure(small, ranking, FULL)
+    assert per_query == pytest.approx([1 / 2, 0]), "the larger positive is junk, not a miss"
+    assert binned["mAP"] == pytest.approx(25)
+
+
+def test_a_gallery_of_other_images(dataset, tiny_gallery):
+    with pytest.raises(DatasetError, match="not in this data set"):
+        relevance_of(ranking_of([[0], [1]]), tiny_gallery, dataset)

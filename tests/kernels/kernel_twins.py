@@ -1,0 +1,63 @@
+"""Slow, obviously right twins of the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from patchrerank.kernels import Float16Store, Float32Store, Int8Store, PQStore, quantise_int8
+
+KINDS = ("float32", "float16", "int8", "pq")
+
+
+def make_store(kind, vectors, rng):
+    if kind == "float32":
+        return Float32Store(vectors)
+    if kind == "float16":
+        return Float16Store(vectors.astype(np.float16))
+    if kind == "int8":
+        return Int8Store(*quantise_int8(vectors))
+    rows, dim = vectors.shape
+    parts = next(parts for parts in (8, 5, 4, 3, 2, 1) if dim % parts == 0)
+    centroids = rng.standard_normal((parts, 256, dim // parts), dtype=np.float32)
+    return PQStore(rng.integers(0, 256, (rows, parts), dtype=np.uint8), centroids)
+
+
+def owned(image, ends):
+    return slice(ends[image - 1] if image else 0, ends[image])
+
+
+def patch_max_twin(queries, store, ends, rows):
+    """One image at a time, in float64; also the gap between the best and the second patch."""
+    scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+    patches = np.full(rows.shape, -1, dtype=np.int64)
+    gaps = np.full(rows.shape, np.inf)
+    vectors = store.decode(np.arange(len(store))).astype(np.float64)
+    for (query, slot), image in np.ndenumerate(rows):
+        found = vectors[owned(image, ends)] @ queries[query] if image >= 0 else np.empty(0)
+        if found.size:
+            scores[query, slot], patches[query, slot] = found.max(), found.argmax()
+            gaps[query, slot] = found.max() - np.delete(found, found.argmax()).max(initial=-np.inf)
+    return scores, patches, gaps
+
+
+def chamfer_twin(query, store, ends, rows):
+    """Best value and place ``(K, n)`` for one query set and shortlist ``(K,)``, in float64."""
+    best = np.full((len(rows), len(query)), -np.inf)
+    where = np.full((len(rows), len(query)), -1)
+    vectors = store.decode(np.arange(len(store))).astype(np.float64)
+    for slot, image in enumerate(rows):
+        block = vectors[owned(image, ends)] if image >= 0 else vectors[:0]
+        if len(block):
+            table = block @ query.T
+            best[slot], where[slot] = table.max(axis=0), table.argmax(axis=0)
+    return best, where
+
+
+def shortlists(rng, queries, width, images):
+    return rng.integers(-1, images, (queries, width))
+
+
+def gallery(rng, images, dim, most=9):
+    counts = rng.integers(0, most, images)
+    ends = np.cumsum(counts, dtype=np.int64)
+    return rng.standard_normal((int(counts.sum()), dim), dtype=np.float32), ends

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_twins import chamfer_twin, gallery, make_store, shortlists
+
+from patchrerank.errors import QueryError, SettingError
+from patchrerank.kernels import (
+    Float32Store,
+    Int8Store,
+    chamfer,
+    chamfer_matches,
+    chamfer_rescored,
+    quantise_int8,
+)
+
+KINDS = ("float32", "float16", "int8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    dim=st.integers(1, 70),
+    size=st.integers(1, 140),
+    width=st.integers(0, 9),
+)
+def test_matches_equal_the_slow_twin(kind, seed, dim, size, width):
+    rng = np.random.default_rng(seed)
+    vectors, ends = gallery(rng, 7, dim, most=230)
+    store = make_store(kind, vectors, rng)
+    query = rng.standard_normal((size, dim), dtype=np.float32)
+    rows = shortlists(rng, 1, width, 7)[0]
+    found = chamfer_matches(query, store, ends, rows)
+    best, where = chamfer_twin(query, store, ends, rows)
+    np.testing.assert_allclose(found.scores, best, rtol=2e-5, atol=2e-4)
+    assert (found.descriptors == where).mean() > 0.98 if where.size else True
+    held = np.flatnonzero(best[:, 0] > -np.inf) if size else []
+    for slot in held:  # the place that is named has the score that is named
+        begin = ends[rows[slot] - 1] if rows[slot] else 0
+        picked = store.decode(begin + found.descriptors[slot])
+        np.testing.assert_allclose((picked * query).sum(1), found.scores[slot], atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reduce", ["mean", "sum"])
+def test_ragged_query_sets_and_reductions(kind, reduce):
+    rng = np.random.default_rng(0)
+    vectors, ends = gallery(rng, 12, 24)
+    store = make_store(kind, vectors, rng)
+    query_ends = np.array([3, 20, 21])
+    queries = rng.standard_normal((21, 24), dtype=np.float32)
+    rows = shortlists(rng, 3, 10, 12)
+    scores = chamfer(queries, query_ends, store, ends, rows, reduce=reduce)
+    for number, (start, stop) in enumerate([(0, 3), (3, 20), (20, 21)]):
+        best, _ = chamfer_twin(queries[start:stop], store, ends, rows[number])
+        want = best.mean(axis=1) if reduce == "mean" else best.sum(axis=1)
+        np.testing.assert_allclose(scores[number], want, rtol=1e-4, atol=1e-3)
+    for threads in (2, 3, 50):
+        again = chamfer(queries, query_ends, store, ends, rows, reduce=reduce, threads=threads)
+        np.testing.assert_array_equal(again, scores)
+
+
+def unit_gallery(rng, images, each, dim):
+    vectors = rng.standard_normal((images * each, dim), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors, np.arange(each, images * each + 1, each)
+
+
+@pytest.mark.parametrize("dim", [30, 64])  # 30 does not divide by 4: the float path
+def test_rescored_candidates_are_exact_and_stand_first(dim):
+    rng = np.random.default_rng(1)
+    vectors, ends = unit_gallery(rng, 80, 17, dim)
+    store, exact = Int8Store(*quantise_int8(vectors)), Float32Store(vectors)
+    query = vectors[rng.integers(0, len(vectors), 23)] + 0.02
+    rows = rng.permutation(80)[None]
+    want = chamfer(query, np.array([23]), exact, ends, rows)[0]
+    got = chamfer_rescored(query, np.array([23]), store, exact, ends, rows, rescore=20)[0]
+    top = np.argsort(-got, kind="stable")[:20]
+    np.testing.assert_array_equal(got[top], want[top])
+    np.testing.assert_array_equal(top[:10], np.argsort(-want, kind="stable")[:10])
+    np.testing.assert_allclose(got, want, atol=0.01)
+    rough = chamfer_rescored(query, np.array([23]), store, exact, ends, rows, rescore=0)[0]
+    np.testing.assert_allclose(rough, want, atol=0.01)
+    everything = chamfer_rescored(query, np.array([23]), store, exact, ends, rows, rescore=999)
+    np.testing.assert_array_equal(everything[0], want)
+
+
+def test_int8_products_are_exact_at_the_extremes():
+    codes = np.tile(np.array([[127, -127, -128, 1]], np.int8), (5, 64))
+    store = Int8Store(codes, np.ones(5, np.float32))
+    exact = Float32Store(codes.astype(np.float32))
+    query = np.tile(np.array([[127, 127, -127, -1]], np.float32), (3, 64))
+    got = chamfer_rescored(
+        query, np.array([3]), store, exact, np.array([5]), np.array([[0]]), rescore=0
+    )
+    assert got[0, 0] == float(codes[0].astype(int) @ query[0].astype(int))
+
+
+def test_empty_slots_and_images_have_no_score():
+    rng = np.random.default_rng(2)
+    vectors = rng.standard_normal((4, 8), dtype=np.float32)
+    store, ends = Float32Store(vectors), np.array([0, 4])
+    rows = np.array([[0, -1, 1]])
+    for rescore in (0, 40):
+        scores = chamfer_rescored(
+            vectors,
+            np.array([4]),
+            Int8Store(*quantise_int8(vectors)),
+            store,
+            ends,
+            rows,
+            rescore=rescore,
+        )
+        np.testing.assert_array_equal(np.isneginf(scores), [[True, True, False]])
+    assert chamfer(vectors, np.array([4]), store, ends, rows[:, :0]).shape == (1, 0)
+    nobody = chamfer(vectors[:0], np.zeros(0, np.int64), store, ends, rows[:0])
+    assert nobody.shape == (0, 3)
+
+
+def test_mistakes_are_named():
+    rng = np.random.default_rng(3)
+    vectors, ends = unit_gallery(rng, 3, 4, 8)
+    store, rows = Float32Store(vectors), np.zeros((2, 1), np.int64)
+    with pytest.raises(QueryError, match="query 1 has no descriptors"):
+        chamfer(vectors, np.array([12, 12]), store, ends, rows)
+    with pytest.raises(SettingError, match="query_ends stops at 5"):
+        chamfer(vectors, np.array([2, 5]), store, ends, rows)
+    with pytest.raises(SettingError, match="'mean' or 'sum'"):
+        chamfer(vectors, np.array([2, 12]), store, ends, rows, reduce="max")
+    with pytest.raises(SettingError, match="decode product-quantised"):
+        chamfer(vectors, np.array([2, 12]), make_store("pq", vectors, rng), ends, rows)
+    int8 = Int8Store(*quantise_int8(vectors[:-1]))
+    with pytest.raises(SettingError, match="the same rows"):
+        chamfer_rescored(vectors, np.array([2, 12]), int8, store, ends, rows)
+    int8 = Int8Store(*quantise_int8(vectors))
+    with pytest.raises(SettingError, match="rescore"):
+        chamfer_rescored(vectors, np.array([2, 12]), int8, store, ends, rows, rescore=-1)

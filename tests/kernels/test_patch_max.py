@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
+
+from patchrerank.kernels import Float16Store, Float32Store, Int8Store, patch_max, quantise_int8
+
+DEVICES = ("cpu", "torch:cpu")
+
+
+def check_against_twin(answer, queries, store, ends, rows):
+    scores, patches = answer
+    want_scores, want_patches, gaps = patch_max_twin(queries, store, ends, rows)
+    assert scores.dtype == np.float32
+    assert patches.dtype == np.int64
+    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=2e-4)
+    clear = gaps > 1e-3
+    np.testing.assert_array_equal(patches[clear], want_patches[clear])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    dim=st.integers(1, 70),
+    images=st.integers(1, 12),
+    queries=st.integers(0, 6),
+    width=st.integers(0, 11),
+)
+def test_equals_the_slow_twin(device, kind, seed, dim, images, queries, width):
+    rng = np.random.default_rng(seed)
+    vectors, ends = gallery(rng, images, dim)
+    store = make_store(kind, vectors, rng)
+    wanted = rng.standard_normal((queries, dim), dtype=np.float32)
+    rows = shortlists(rng, queries, width, images)
+    answer = patch_max(wanted, store, ends, rows, device=device)
+    check_against_twin(answer, wanted, store, ends, rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), dim=st.integers(1, 70), threads=st.integers(1, 5))
+def test_same_bits_alone_together_and_on_any_number_of_threads(kind, seed, dim, threads):
+    rng = np.random.default_rng(seed)
+    vectors, ends = gallery(rng, 8, dim)
+    store = make_store(kind, vectors, rng)
+    queries = rng.standard_normal((7, dim), dtype=np.float32)
+    rows = shortlists(rng, 7, 9, 8)  # every image is wanted by several queries
+    scores, patches = patch_max(queries, store, ends, rows, threads=threads)
+    for query in range(7):
+        here = slice(query, query + 1)
+        alone, where = patch_max(queries[here], store, ends, rows[here])
+        np.testing.assert_array_equal(scores[here], alone)
+        np.testing.assert_array_equal(patches[here], where)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_equal_patches_the_lowest_wins(device, kind):
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(rng.standard_normal((1, 40), dtype=np.float32), 23, axis=0)
+    store = make_store(kind, vectors, rng)
+    if kind == "pq":
+        store.codes[:] = store.codes[0]
+    queries = rng.standard_normal((3, 40), dtype=np.float32)
+    _, patches = patch_max(
+        queries, store, np.array([11, 11, 23]), np.array([[0, 1, 2]] * 3), device=device
+    )
+    np.testing.assert_array_equal(patches, [[0, -1, 0]] * 3)
+
+
+@pytest.mark.parametrize("queries", [1, 5])
+def test_scores_that_overflow_still_name_a_patch(queries):
+    vectors = np.full((3, 20), -3e38, dtype=np.float32)
+    scores, patches = patch_max(
+        np.ones((queries, 20), np.float32),
+        Float32Store(vectors),
+        np.array([3]),
+        np.zeros((queries, 1), np.int64),
+    )
+    assert (scores == -np.inf).all()
+    assert (patches == 0).all()
+
+
+@pytest.mark.parametrize("offset", [0, 64, 3])
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_reads_memory_maps_in_place_at_any_offset(tmp_path, kind, offset):
+    rng = np.random.default_rng(1)
+    vectors, ends = gallery(rng, 9, 37)
+    store = make_store(kind, vectors, rng)
+    data = store.codes if kind == "int8" else store.data
+    path = tmp_path / "patches.bin"
+    path.write_bytes(b"x" * offset + data.tobytes())
+    mapped = np.memmap(path, dtype=data.dtype, mode="r", offset=offset, shape=data.shape)
+    same = {
+        "float32": Float32Store,
+        "float16": Float16Store,
+        "int8": lambda codes: Int8Store(codes, store.scales),
+    }[kind](mapped)
+    queries = rng.standard_normal((3, 37), dtype=np.float32)
+    rows = shortlists(rng, 3, 8, 9)
+    for got, want in zip(
+        patch_max(queries, same, ends, rows), patch_max(queries, store, ends, rows), strict=True
+    ):
+        np.testing.assert_array_equal(got, want)
+    assert np.shares_memory(same.codes if kind == "int8" else same.data, mapped)
+
+
+def test_read_only_arrays_are_welcome():
+    rng = np.random.default_rng(2)
+    vectors, ends = gallery(rng, 5, 16)
+    store = Int8Store(*quantise_int8(vectors))
+    queries = rng.standard_normal((1, 16), dtype=np.float32)
+    rows = shortlists(rng, 1, 4, 5)
+    want = patch_max(queries, store, ends, rows)
+    for array in (store.codes, store.scales, ends, queries, rows):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(patch_max(queries, store, ends, rows)[0], want[0])
+
+
+def test_many_python_threads_at_once_get_the_same_answers():
+    rng = np.random.default_rng(3)
+    vectors, ends = gallery(rng, 30, 64)
+    store = Float32Store(vectors)
+    jobs = [
+        (rng.standard_normal((4, 64), dtype=np.float32), shortlists(rng, 4, 20, 30))
+        for _ in range(40)
+    ]
+    want = [patch_max(queries, store, ends, rows)[0] for queries, rows in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        got = pool.map(lambda job: patch_max(job[0], store, ends, job[1], threads=2)[0], jobs)
+        for one, other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+FORK = """
+import os, signal
+import numpy as np
+from patchrerank.kernels import Float32Store, chamfer, patch_max
+rng = np.random.default_rng(0)
+store = Float32Store(rng.standard_normal((60, 32), dtype=np.float32))
+ends, rows = np.arange(6, 61, 6), rng.integers(0, 10, (3, 8))
+queries = rng.standard_normal((3, 32), dtype=np.float32)
+def answer():
+    scores, _ = patch_max(queries, store, ends, rows, threads=2)
+    return scores, chamfer(queries, np.array([1, 2, 3]), store, ends, rows, threads=2)
+before = answer()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    same = all(np.array_equal(a, b) for a, b in zip(before, answer()))
+    os._exit(0 if same else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert all(np.array_equal(a, b) for a, b in zip(before, answer()))
+"""
+
+
+def test_works_in_a_fork_after_use_in_the_parent():
+    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=120)
+
+
+NARROW = """
+import numpy as np
+from patchrerank.kernels import *
+from patchrerank.kernels import _sets
+assert (_sets.WIDTH, _sets.VECTORS, _sets.HAS_INT8) == (8, 2, False)
+rng = np.random.default_rng(0)
+data = rng.standard_normal((60, 36), dtype=np.float32)
+ends, rows = np.arange(6, 61, 6), rng.integers(0, 10, (3, 8))
+queries = rng.standard_normal((30, 36), dtype=np.float32)
+for store in (Float32Store(data), Float16Store(data.astype("f2")), Int8Store(*quantise_int8(data))):
+    blocks = store.decode(np.arange(60)).reshape(10, 6, 36)
+    table = np.einsum("knd,qd->qkn", blocks, queries)
+    want = table.max(2)[np.arange(3)[:, None], rows]
+    np.testing.assert_allclose(patch_max(queries[:3], store, ends, rows)[0], want, atol=1e-4)
+    want = table.max(2).reshape(3, 10, 10).mean(1)[np.arange(3)[:, None], rows]
+    got = chamfer(queries, np.array([10, 20, 30]), store, ends, rows)
+    np.testing.assert_allclose(got, want, atol=1e-4)
+"""
+
+
+def test_works_on_a_processor_without_wide_vectors():
+    env = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c"}
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip("the narrow target is an x86 one")
+    subprocess.run(
+        [sys.executable, "-c", NARROW], check=True, timeout=300, env={**os.environ, **env}
+    )
+
+
+def test_importing_the_package_stays_cheap():
+    code = (
+        "import sys, patchrerank.kernels\n"
+        "print(sorted({'numba', 'torch', 'faiss'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
