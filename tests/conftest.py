@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
+settings.load_profile("patchrerank")
 
 
 def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
