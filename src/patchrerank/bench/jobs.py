@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.bench.data import filled, make_store, memory_of, quantise, unit
+from patchrerank.bench.engines import engines
 from patchrerank.bench.machine import GEMM, GEMM_SIZE, READ, multiplier, reader
 from patchrerank.bench.patch_peers import ours, peers_of
 from patchrerank.bench.rounds import Contestant, Job, Row, compete, one_thread, require
@@ -129,6 +130,7 @@ JOBS: dict[str, Callable[[Sizes], Job]] = {
     "batch": batch,
     "chamfer": sets,
     "chamfer-128": partial(sets, dim=128),
+    "engines": engines,
 }
 """Name → what makes the job; the first contestant of each is ours."""
 
