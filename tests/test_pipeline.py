@@ -5,7 +5,7 @@ import pytest
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.pipeline import Cascade, Stage
+from patchrerank.pipeline import Cascade, Stage, StageSpec, parse_stages
 from patchrerank.rerankers import Patchify
 from patchrerank.rerankers.base import Reranker
 from patchrerank.types import LocalScores, Queries, Shortlist
@@ -117,3 +117,21 @@ def test_checks(tiny_gallery):
         Cascade(
             [Stage(patchify, Fusion()), Stage(Patchify(tiny_gallery, query_crop="box"), Fusion())]
         )
+
+
+def test_parse_stages():
+    assert parse_stages("patchify:400, chamfer:100:0.5:2") == [
+        StageSpec("patchify", Fusion(0.0, 1.0, 400)),
+        StageSpec("chamfer", Fusion(0.5, 2.0, 100)),
+    ]
+    assert parse_stages("patchify") == [StageSpec("patchify", Fusion())]
+    assert parse_stages("x:all:0.25") == [StageSpec("x", Fusion(0.25, 1.0, None))]
+    for wrong, what in [
+        ("patchify:x", "malformed"),
+        ("patchify:1:2:3:4", "malformed"),
+        (":3", "names no reranker"),
+        ("patchify:1:2", "lam must"),
+        ("", "names no"),
+    ]:
+        with pytest.raises(SettingError, match=what):
+            parse_stages(wrong)

@@ -21,6 +21,40 @@ class Stage:
     fusion: Fusion
 
 
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage as text: a reranker's name and its fusion."""
+
+    name: str
+    fusion: Fusion
+
+
+def parse_stages(text: str) -> list[StageSpec]:
+    """Parse ``patchify:400,chamfer:100:0.5:2``: stages ``name[:K[:lam[:gamma]]]``.
+
+    K is a number of candidates or ``all`` (the default); λ is 0 and γ is 1 unless given.
+
+    Raises:
+        SettingError: a malformed stage, or settings out of range. Whether a reranker of that
+            name exists is for whoever makes it to say.
+    """
+    return [_parse_stage(part.strip()) for part in text.split(",")]
+
+
+def _parse_stage(text: str) -> StageSpec:
+    name, *numbers = text.split(":")
+    try:
+        size = None if not numbers or numbers[0] == "all" else int(numbers[0])
+        lam, gamma = (float(value) for value in [*numbers[1:], *("0", "1")[len(numbers[1:]) :]])
+    except ValueError:
+        raise SettingError(
+            f"stage {text!r} is malformed; use name[:K[:lam[:gamma]]], as in patchify:400:0.3:4"
+        ) from None
+    if not name:
+        raise SettingError(f"stage {text!r} names no reranker")
+    return StageSpec(name, Fusion(lam, gamma, size))
+
+
 class Cascade(Ranker):
     """A list of stages; the fused score of one is the global score of the next.
 
