@@ -24,9 +24,9 @@ def slow_ranking(shortlist, local, lam, gamma, size):
     for g_row, l_row, r_row in zip(shortlist.scores, local, shortlist.rows, strict=True):
         size_here = len(r_row) if size is None else min(size, len(r_row))
         sigmoid = [1 / (1 + math.exp(-gamma * float(x))) for x in l_row]
-        fused = [
-            np.float32(lam * float(g) + (1 - lam) * s) for g, s in zip(g_row, sigmoid, strict=True)
-        ]
+        fused = [lam * float(g) + (1 - lam) * s for g, s in zip(g_row, sigmoid, strict=True)]
+        if lam == 0 and gamma > 0:
+            fused = [float(x) for x in l_row]
         head = sorted(range(size_here), key=lambda n: -fused[n])
         rows.append([r_row[n] for n in head] + list(r_row[size_here:]))
     return np.array(rows).reshape(shortlist.rows.shape)
@@ -107,3 +107,9 @@ def test_settings_are_checked(bad):
 def test_too_few_local_scores():
     with pytest.raises(ShortlistError, match="3 candidates"):
         Fusion().apply(shortlist_of([[0.3, 0.2, 0.1]]), LocalScores(np.zeros((1, 2), np.float32)))
+
+
+def test_a_saturated_sigmoid_makes_no_ties_at_lam_zero():
+    local = np.array([[1.0, 3.0, 2.0]], np.float32)
+    ranking = Fusion(0.0, 50.0).apply(shortlist_of([[0.3, 0.2, 0.1]]), LocalScores(local))
+    assert ranking.rows.tolist() == [[1, 2, 0]]

@@ -46,16 +46,13 @@ def slow_cascade(shortlist, tables, fusions):
             head = [
                 (
                     r,
-                    float(
-                        np.float32(
-                            fusion.lam * s
-                            + (1 - fusion.lam) / (1 + np.exp(-fusion.gamma * np.float32(table[r])))
-                        )
-                    ),
+                    fusion.lam * s
+                    + (1 - fusion.lam) / (1 + np.exp(-fusion.gamma * float(np.float32(table[r])))),
                 )
                 for r, s in now[:size]
             ]
-            now = sorted(head, key=lambda pair: -pair[1]) + now[size:]
+            head = [(r, float(np.float32(s))) for r, s in sorted(head, key=lambda p: -p[1])]
+            now = head + now[size:]
         out.append([r for r, _ in now])
     return out
 

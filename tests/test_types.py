@@ -47,7 +47,9 @@ def test_empty():
         ([["a", "b"]], [[0.5, float("nan")]], "position 1 is nan"),
         ([["a", "b"]], [[float("inf"), 0.1]], "must be finite"),
         ([["a", "b"]], [[0.1, 0.5]], "higher is better"),
-        (["ab"], None, "got the string 'ab'"),
+        (["ab"], None, "expected a sequence of ids, got 'ab'"),
+        ([None], None, "got None"),
+        ([[3, 4]], None, "id 3 is a int"),
     ],
 )
 def test_bad_input(ids, scores, message):

@@ -24,20 +24,25 @@ def check_boxes(boxes: npt.ArrayLike, where: str) -> Floats:
     Raises:
         RegionError: wrong shape, NaN, outside [0, 1] or empty (``x1 <= x0`` or ``y1 <= y0``).
     """
-    array = np.asarray(boxes, dtype=np.float32)
+    try:
+        array = np.asarray(boxes, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise RegionError(f"{where}: boxes must be lists of four numbers ({error})") from error
     if array.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != 4:
         raise RegionError(f"{where}: boxes need the shape (P, 4), got {array.shape}")
     inside = (array >= -1e-4) & (array <= 1 + 1e-4)
-    good = inside.all(axis=1) & (array[:, 2] > array[:, 0]) & (array[:, 3] > array[:, 1])
+    clipped = array.clip(0.0, 1.0)
+    wide = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    good = inside.all(axis=1) & wide
     if not good.all():
         row = int(np.flatnonzero(~good)[0])
         raise RegionError(
             f"{where}: box {row} is {array[row].tolist()}; expected x0 < x1 and y0 < y1 within "
             "[0, 1] of the image (divide pixel boxes by its width and height)"
         )
-    return np.ascontiguousarray(array.clip(0.0, 1.0))
+    return np.ascontiguousarray(clipped)
 
 
 def from_pixels(boxes: npt.ArrayLike, width: int, height: int, layout: str = "xyxy") -> Floats:
@@ -75,4 +80,5 @@ def iou(first: Floats, second: Floats) -> Floats:
     shared = np.prod(np.clip(high - low, 0.0, None), axis=-1)
     union = area(first) + area(second) - shared
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.nan_to_num(shared / union, nan=0.0, posinf=0.0).astype(np.float32)
+        found = np.nan_to_num(shared / union, nan=0.0, posinf=0.0)
+    return np.asarray(found, dtype=np.float32)

@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from itertools import islice
+
+MAX_LENGTH_DIFFERENCE = 8
+MAX_COMPARED = 2000
+"""Names compared for a suggestion at most: comparing 100,000 would take seconds."""
 
 
 class PatchRerankError(Exception):
@@ -51,5 +56,7 @@ class DatasetError(PatchRerankError):
 
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean …?"`` for the closest of the known names, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    similar = (item for item in known if abs(len(item) - len(name)) <= MAX_LENGTH_DIFFERENCE)
+    candidates = list(islice(similar, MAX_COMPARED))
+    close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -18,8 +18,9 @@ class Fusion:
 
     Source: AMES (ECCV 2024), the ensemble with global similarity; used by Patchify for its
     reranking tables. Those candidates are re-sorted by s, descending; candidates behind them
-    keep their place and score. Fused scores are computed in float64, rounded to float32, and
-    sorted stably: equal scores keep the order of the stage before. λ = 1 and
+    keep their place and score. Candidates are sorted by the float64 value, stably: equal scores
+    keep the order of the stage before; the scores returned are rounded to float32. At λ = 0 they
+    are sorted by the local score itself, so that a saturated sigmoid makes no ties. λ = 1 and
     ``shortlist_size = 0`` both give back the incoming order exactly; γ = 0 makes the local
     score the constant ½. A local score of −inf (no evidence) counts as σ = 0 where γ > 0.
 
@@ -71,21 +72,31 @@ class Fusion:
                 f"local scores have the shape {local.scores.shape}, but {size} candidates of "
                 f"{queries} queries are to be rescored"
             )
+        head, found = shortlist.scores[:, :size], local.scores[:, :size]
+        exact = _exact(head, found, self.lam, self.gamma)
         fused = shortlist.scores.copy()
-        fused[:, :size] = self.scores(shortlist.scores[:, :size], local.scores[:, :size])
+        fused[:, :size] = exact
         fused[shortlist.rows == EMPTY] = -np.inf
+        by = found if self.lam == 0 and self.gamma > 0 else exact
+        by = np.where(shortlist.rows[:, :size] == EMPTY, -np.inf, by)
         order = np.tile(np.arange(width), (queries, 1))
-        order[:, :size] = np.argsort(-fused[:, :size], axis=1, kind="stable")
+        order[:, :size] = np.argsort(-by, axis=1, kind="stable")
         return _reorder(shortlist, fused, _widen(local, width, size), order)
 
 
 def fuse(global_scores: Floats, local_scores: Floats, lam: float, gamma: float) -> Floats:
     """Return λ·g + (1−λ)·σ(γ·l) as float32, computed in float64; see :class:`Fusion`."""
+    return _exact(global_scores, local_scores, lam, gamma).astype(np.float32)
+
+
+def _exact(
+    global_scores: Floats, local_scores: Floats, lam: float, gamma: float
+) -> npt.NDArray[np.float64]:
     local = np.asarray(local_scores, dtype=np.float64)
     sigmoid = expit(gamma * local) if gamma > 0 else np.full(local.shape, 0.5)
     first = lam * np.asarray(global_scores, dtype=np.float64) if lam > 0 else 0.0
     second = (1.0 - lam) * sigmoid if lam < 1 else 0.0
-    return np.asarray(first + second, dtype=np.float32)
+    return np.asarray(first + second, dtype=np.float64)
 
 
 def _widen(local: LocalScores, width: int, size: int) -> LocalScores:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +72,9 @@ def read_image(
 
     Args:
         source: a path, the bytes of a file, or a picture (which is left untouched).
-        max_pixels: refuse images that declare more pixels (decompression bombs); None = no limit.
+        max_pixels: refuse images that declare more pixels (decompression bombs); None = no limit
+            of ours. Pillow refuses twice ``PIL.Image.MAX_IMAGE_PIXELS`` in any case: for larger
+            pictures raise that as well.
         min_size: ``(width, height)`` in pixels of the upright image that the caller needs at
             least. A JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size (draft mode) as long
             as both sides stay at least that large; None decodes every pixel.
@@ -110,6 +111,8 @@ def describe_source(source: ImageSource) -> str:
     """Return how errors name a source: its path, or what kind of object it is."""
     if isinstance(source, Image.Image):
         return getattr(source, "filename", "") or f"<{source.mode} picture in memory>"
+    if not isinstance(source, str | bytes | os.PathLike):
+        raise ImageError(f"a picture is a path, bytes or a PIL image, not {type(source).__name__}")
     return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
 
 
@@ -130,18 +133,18 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
 def _image_errors(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into an :class:`ImageError` with the file's name."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            yield
+        yield
     except ImageError:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image, or of a format that is not supported") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: decompression bomb: {error}") from error
+        raise ImageError(
+            f"{name}: decompression bomb: {error}; Pillow's own limit is PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except MemoryError as error:
         raise ImageError(f"{name}: too large for the memory at hand") from error
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError) as error:
+    except Exception as error:  # decoders raise whatever their parsers do
         raise ImageError(f"{name}: cannot be decoded ({error}); is it truncated?") from error
 
 

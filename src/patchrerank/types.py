@@ -230,9 +230,15 @@ class Hit:
 
 
 def _check_ids(query: int, ids: Sequence[str]) -> list[str]:
-    if isinstance(ids, str):
-        raise ShortlistError(f"query {query}: expected a sequence of ids, got the string {ids!r}")
-    listed = list(ids)
+    if isinstance(ids, str) or not hasattr(ids, "__iter__"):
+        raise ShortlistError(f"query {query}: expected a sequence of ids, got {ids!r}")
+    listed = [str(item) if isinstance(item, np.str_) else item for item in ids]
+    wrong = next((item for item in listed if not isinstance(item, str)), None)
+    if wrong is not None:
+        raise ShortlistError(
+            f"query {query}: id {wrong!r} is a {type(wrong).__name__}; ids are strings, the ones "
+            "that the gallery was built with"
+        )
     seen: set[str] = set()
     for position, item in enumerate(listed):
         if item in seen:

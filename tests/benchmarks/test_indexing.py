@@ -10,6 +10,7 @@ all contestants, one after the other; the medians and their ratios are in ``extr
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import statistics
 import time
@@ -19,6 +20,8 @@ import pytest
 from PIL import Image
 
 from patchrerank.encoders import load_encoder
+from patchrerank.encoders.backends.choosing import FASTEST_ON_CPU
+from patchrerank.encoders.batching import batches
 from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.regions import GridPyramid
@@ -83,8 +86,9 @@ def timed(times, run, *arguments):
 
 @pytest.mark.parametrize("backend", ["auto", "eager", "openvino", "onnx"])
 def test_indexing(benchmark, backend, photos, tmp_path):
-    if backend in ("openvino", "onnx"):
-        pytest.importorskip({"onnx": "onnxruntime"}.get(backend, backend))
+    package = FASTEST_ON_CPU.get(backend)
+    if package and importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs {package}")
     encoder = load_encoder("efficientnet_lite0", image_size=INPUT, device="cpu", backend=backend)
     files, out = sorted(photos.glob("*.jpg")), tmp_path / "gallery"
     pictures = [Image.open(file).convert("RGB") for file in files]
@@ -100,7 +104,7 @@ def test_indexing(benchmark, backend, photos, tmp_path):
     options = BuildOptions(progress=False)
 
     def bare():
-        return [encoder.backend(chunk) for chunk in chunks]
+        return [encoder.backend(batches([chunk], encoder.batch_size)) for chunk in chunks]
 
     def build():
         return timed(seconds["build"], build_gallery, out, photos, encoder, REGIONS, options)

@@ -118,6 +118,8 @@ def test_search_finds_the_picture_itself(gallery, photos):
         '[["03.jpg", 0.9], ["07.jpg", 0.8], ["01.jpg", 0.1]]',
         '["03.jpg", "07.jpg", "01.jpg"]',
         '{"03.jpg": 0.9, "07.jpg": 0.8, "01.jpg": 0.1}',
+        '[{"id": "03.jpg", "score": 2}, {"id": "07.jpg", "score": 1}, {"id": "01.jpg"'
+        ', "score": 0}]',
         "03.jpg\t0.9\n07.jpg\t0.8\n01.jpg\t0.1\n",
         "03.jpg\n07.jpg\n01.jpg\n",
     ],
@@ -173,6 +175,11 @@ def test_compress_and_storage(gallery, tmp_path):
         (["search", "{gallery}", "{photos}/01.jpg", "--box", "1,2"], "x0,y0,x1,y1"),
         (["rerank", "{gallery}", "{photos}/01.jpg", "{tmp}/none"], "cannot be read"),
         (["evaluate", "{tmp}"], "index.json"),
+        (["search", "{gallery}", "{photos}/01.jpg", "--top-k", "-2"], "top_k"),
+        (["search", "{gallery}", "{photos}/01.jpg", "--box", "nan,0,1,1"], "x0,y0,x1,y1"),
+        (["storage", "--images", "5", "--dim", "8", "--m", "0"], "--m"),
+        (["storage", "--images", "-5", "--dim", "8", "--m", "8"], "positive"),
+        (["index", "{photos}", "/proc/none/g", *ENCODER], "cannot be made"),
         (["storage"], "--images and --dim"),
         (["composite", "{photos}", "{tmp}/out"], "OBJECTS BACKGROUNDS OUT"),
     ],
@@ -199,6 +206,15 @@ def test_errors_are_one_sentence_with_exit_code_two(words, message, photos, gall
 def test_bad_shortlists(gallery, photos, shortlist, message):
     done = run("rerank", gallery, photos / "07.jpg", "-", code=2, stdin=shortlist)
     assert message in done.stderr
+
+
+def test_pq_at_build_time(photos, tmp_path):
+    words = ["index", photos, tmp_path / "g", *ENCODER, "--store", "pq", "--m", 8, "--quiet"]
+    assert "too few" in run(*words, "--regions", "grid:2", code=2).stderr
+    assert "regions" in run(*words, "--regions", "grid:4", code=2).stderr, "settings changed"
+    shutil.rmtree(tmp_path / "g.float32")
+    run(*words, "--regions", "grid:4")
+    assert Gallery(tmp_path / "g").manifest.store == "pq"
 
 
 def test_broken_picture_stops_or_is_recorded(photos, tmp_path):

@@ -90,6 +90,8 @@ def test_refusals(tiny_gallery, queries, flat_folder, tmp_path, tiny_encoder, qu
     from patchrerank.images import list_images
     from patchrerank.regions import GridPyramid
 
+    with pytest.raises(SettingError, match="at least 1"):
+        PatchSearch(tiny_gallery, flat_folder, nprobe=0)
     with pytest.raises(SettingError, match="no nprobe"):
         PatchSearch(tiny_gallery, flat_folder, nprobe=3)
     with pytest.raises(SettingError, match="IVF4096"):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from patchrerank.encoders import Preprocessing, load_encoder
 from patchrerank.gallery import BuildOptions, build_gallery
@@ -51,6 +52,7 @@ def build_in_child(photos: Path, out: Path, kill_after: float | None) -> tuple[b
 
 
 def main() -> None:
+    PREPROCESSING.prepare(Image.new("RGB", (9, 9)), [[0, 0, 1, 1]])  # compile before forking
     photos, out, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
     whole, pieces = out / "whole", out / "pieces"
     _, seconds = build_in_child(photos, whole, None)

@@ -127,6 +127,80 @@ def test_broken_images(tmp_path, tiny_encoder, photo_folder, quiet):
     assert mended.ids[-1] == "33.png"
 
 
+def test_skipped_images_stay_recorded_until_they_are_mended(
+    tmp_path, tiny_encoder, photo_folder, quiet
+):
+    files = list_images(photo_folder)
+    skip = replace(quiet, on_error="skip")
+    pairs = [("a", files[0]), ("bad", b"no picture")]
+    build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), skip)
+    more = replace(skip, append=True)
+    other = build_gallery(tmp_path / "g", [("b", files[1])], tiny_encoder, GridPyramid(0), more)
+    assert [name for name, _ in other.manifest.skipped] == ["bad"]
+    again = build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), more)
+    assert [name for name, _ in again.manifest.skipped] == ["bad"], "tried again, recorded once"
+
+
+def test_a_power_cut_loses_only_what_was_not_on_the_disk(
+    tmp_path, tiny_encoder, photo_folder, quiet, monkeypatch
+):
+    from patchrerank.gallery import arrays
+
+    monkeypatch.setattr(arrays, "SYNC_SECONDS", 0.0)
+    files = [(path.name, path) for path in list_images(photo_folder)]
+    whole = build_gallery(tmp_path / "whole", files, tiny_encoder, GridPyramid(0), quiet)
+    broken = [*files[:33], ("bad", b"no picture")]
+    with pytest.raises(ImageError):
+        build_gallery(tmp_path / "g", broken, tiny_encoder, GridPyramid(0), quiet)
+    (tmp_path / "g" / "building.json").write_bytes(b"")  # what a power cut can leave behind
+    found = build_gallery(tmp_path / "g", files, tiny_encoder, GridPyramid(0), quiet)
+    assert contents(found.folder) == contents(whole.folder)
+    with pytest.raises(ImageError):
+        build_gallery(tmp_path / "h", broken, tiny_encoder, GridPyramid(0), quiet)
+    (tmp_path / "h" / "patches.bin").write_bytes(b"zeros")
+    with pytest.raises(GalleryError, match="half-written gallery is damaged"):
+        build_gallery(tmp_path / "h", files, tiny_encoder, GridPyramid(0), quiet)
+
+
+def test_files_of_others_are_never_touched(tmp_path, tiny_gallery, tiny_encoder, quiet):
+    from patchrerank.gallery import CompressOptions, compress
+
+    for name in ("boxes.bin", "weights.bin"):
+        (tmp_path / name).write_bytes(b"precious")
+    with pytest.raises(GalleryError, match=r"holds 'boxes\.bin'"):
+        build_gallery(tmp_path, [], tiny_encoder, None, quiet)
+    with pytest.raises(GalleryError, match=r"holds 'boxes\.bin'"):
+        compress(tiny_gallery, tmp_path, CompressOptions("int8", progress=False))
+    assert (tmp_path / "weights.bin").read_bytes() == b"precious"
+    (tmp_path / "file").touch()
+    with pytest.raises(GalleryError, match="cannot be made"):
+        build_gallery(tmp_path / "file" / "g", [], tiny_encoder, None, quiet)
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path, tiny_encoder, quiet):
+    build_gallery(tmp_path / "g", [], tiny_encoder, GridPyramid(0), quiet)
+    for _ in range(2):
+        with pytest.raises(GalleryError, match="append"):
+            build_gallery(tmp_path / "g", [], tiny_encoder, GridPyramid(0), quiet)
+    more = replace(quiet, append=True)
+    build_gallery(tmp_path / "g", [], tiny_encoder, GridPyramid(0), more)
+
+
+def test_ids_that_are_no_unicode(tmp_path, tiny_encoder, quiet):
+    with pytest.raises(GalleryError, match="Unicode"):
+        build_gallery(
+            tmp_path / "g", [("a\udcff", Image.new("RGB", (9, 9)))], tiny_encoder, None, quiet
+        )
+
+
+def test_a_gallery_is_pickled_by_its_folder(tiny_gallery):
+    import pickle
+
+    packed = pickle.dumps(tiny_gallery)
+    assert len(packed) < 1000
+    assert list(pickle.loads(packed).ids) == list(tiny_gallery.ids)
+
+
 def test_ragged_boxes_without_the_whole_image(tmp_path, tiny_encoder, photo_folder, quiet):
     files = list_images(photo_folder)[:3]
     given = {"a": [[0, 0, 0.5, 0.5]], "b": [], "c": [[0, 0, 1, 1], [0.2, 0.2, 0.9, 0.9]]}

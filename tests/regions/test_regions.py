@@ -111,6 +111,7 @@ def test_parse(tmp_path):
         ("gird:3", "did you mean grid"),
         ("grid", "malformed"),
         ("grid:x", "malformed"),
+        ("grid:3:0.5", "too many"),
         ("grid:-1", "at least 0"),
         ("sliding:1:0", r"\(0, 1\]"),
         ("boxes:/nowhere.json", "nowhere"),

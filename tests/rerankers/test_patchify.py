@@ -112,7 +112,7 @@ def test_errors(tiny_gallery, tiny_encoder, other_encoder, photo_folder):
         reranker.rank(file, ["01.pgn"])
     with pytest.raises(QueryError, match="no encoder"):
         Patchify(tiny_gallery).rank(file, ids)
-    with pytest.raises(QueryError, match="7 dimensions"):
+    with pytest.raises(QueryError, match="array of 7 numbers"):
         reranker.rank(np.ones(7, np.float32) / np.sqrt(7), ids)
     with pytest.raises(QueryError, match="norm"):
         reranker.rank(np.ones(16, np.float32), ids)
@@ -124,6 +124,23 @@ def test_errors(tiny_gallery, tiny_encoder, other_encoder, photo_folder):
         reranker.rank_batch([file], [ids, ids])
     with pytest.raises(SettingError, match="top_k"):
         reranker.rank(file, ids, top_k=-1)
+
+
+def test_vectors_of_any_kind(tiny_gallery):
+    import torch
+
+    ids = [np.str_(name) for name in tiny_gallery.ids[:3]]
+    vector = np.array(tiny_gallery.global_vectors[1])
+    reranker = Patchify(tiny_gallery)
+    expected = reranker.rank(vector, ids)
+    assert reranker.rank(vector.tolist(), ids) == expected
+    assert reranker.rank(torch.tensor(vector, requires_grad=True), tuple(ids)) == expected
+    scores = torch.tensor([0.9, 0.8, 0.7])
+    assert len(reranker.rank(vector, ids, scores)) == 3
+    with pytest.raises(QueryError, match="4×5×3"):
+        reranker.rank(np.zeros((4, 5, 3)), ids)
+    with pytest.raises(QueryError, match="numbers"):
+        reranker.rank(["a", "b"], ids)
 
 
 def test_query_box(tiny_gallery, tiny_encoder, photo_folder):

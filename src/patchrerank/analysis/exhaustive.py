@@ -17,9 +17,9 @@ from patchrerank.analysis.evaluation import (
 )
 from patchrerank.analysis.galleries import dataset_gallery
 from patchrerank.analysis.relevance import relevance_of
-from patchrerank.analysis.training_vectors import training_vectors
+from patchrerank.analysis.training_vectors import train_label, training_vectors
 from patchrerank.first_stage import PatchResult, PatchSearch, build_patch_index
-from patchrerank.first_stage.patch_index import INDEX_FILE
+from patchrerank.first_stage.patch_index import INDEX_FILE, RECORD_FILE
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.regions import Regions
 from patchrerank.types import Queries, Ranking
@@ -90,9 +90,9 @@ def evaluate_exhaustive(
     train = training_vectors(gallery, train_on, dataset.root, encoder)
     results = []
     for factory in factories:
-        name = f"{factory}-{train_on}".replace(",", "_").replace("/", "_")
+        name = f"{factory}-{train_label(train_on)}".replace(",", "_")
         folder = gallery.folder.with_name(f"{gallery.folder.name}-{name}")
-        if not (folder / INDEX_FILE).exists():
+        if not (folder / RECORD_FILE).exists():  # written last
             build_patch_index(
                 gallery, folder, factory, train=train, train_on=train_on, progress=build.progress
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.analysis.training_vectors import training_vectors
+from patchrerank.analysis.training_vectors import train_label, training_vectors
 from patchrerank.gallery import (
     BuildOptions,
     CompressOptions,
@@ -52,13 +52,17 @@ class StoreSettings:
         """The settings as text, for folders and tables."""
         name = self.name
         if name == "pq":
-            name = f"pq{self.m}x{self.nbits}-{Path(self.train_on).name}"
+            name = f"pq{self.m}x{self.nbits}-{train_label(self.train_on)}"
         return name if self.whiten is None else f"{name}-w{self.whiten}"
 
 
 def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Regions) -> Path:
     """Return the folder below ``cache`` for this data set, encoder and region strategy."""
-    key = f"{dataset.fingerprint}|{encoder.fingerprint}|{regions.spec}"
+    stats = [image.file.stat() for image in dataset.images]
+    pictures = hashlib.sha256(
+        repr([(s.st_size, s.st_mtime_ns) for s in stats]).encode()
+    ).hexdigest()
+    key = f"{dataset.fingerprint}|{pictures}|{encoder.fingerprint}|{regions.spec}"
     readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{regions.spec}")[-60:]
     return cache / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,14 @@ def training_vectors(
             raise SettingError("training on boxes needs --boxes: a data set folder or a JSON file")
         return _box_vectors(gallery, boxes, encoder)
     return _read_vectors(Path(train_on), gallery.dim)
+
+
+def train_label(train_on: str) -> str:
+    """Return ``train_on`` as part of a file name; a file is named by a digest of its bytes."""
+    path = Path(train_on)
+    if path.suffix != ".npy" or not path.is_file():
+        return train_on.replace("/", "_")
+    return f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:

@@ -14,7 +14,8 @@ def command(
     job: Annotated[
         list[str] | None,
         typer.Option(
-            help="float32, float16, int8, pq, batch, chamfer, chamfer-128, engines; may be repeated. [all]"
+            help="float32, float16, int8, pq, batch, chamfer, chamfer-128, engines; may be "
+            "repeated. [all]"
         ),
     ] = None,
     candidates: Annotated[int, typer.Option(help="Length of a shortlist.")] = 400,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, SettingError
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+    from patchrerank.gallery import BuildOptions, Gallery, LocalStore
 
 
 def command(
@@ -26,6 +31,8 @@ def command(
             "the float32 gallery stays beside it as GALLERY.float32)."
         ),
     ] = None,
+    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
+    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
@@ -36,6 +43,25 @@ def command(
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
+    local: Annotated[
+        bool,
+        typer.Option(
+            "--local",
+            help="Then store local descriptors too; a gallery that is complete is left as it is.",
+        ),
+    ] = False,
+    local_image_size: Annotated[
+        int, typer.Option(help="Side in pixels of the whole picture, for local descriptors.")
+    ] = 448,
+    local_scales: Annotated[
+        str, typer.Option(help="Factors on that side, such as 0.7071,1,1.4142.")
+    ] = "1.0",
+    local_count: Annotated[
+        int | None, typer.Option(help="Local descriptors kept an image; default: all.")
+    ] = None,
+    local_store: Annotated[
+        str, typer.Option(help="Local descriptors as float16, int8, binary or float32.")
+    ] = "float16",
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -51,6 +77,7 @@ def command(
     from patchrerank.gallery.manifest import MANIFEST
     from patchrerank.regions import parse_regions
 
+    dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
     how = BuildOptions(
         store=None if quantised else store,
@@ -69,23 +96,78 @@ def command(
     )
     begun = time.perf_counter()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
-    if quantised and (target / MANIFEST).exists():  # built before, killed while compressing
+    finished = dense is not None and not append and (gallery / MANIFEST).exists()
+    if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
+        how = replace(how, append=True)
+    if finished:
         built = Gallery(target)
     else:
         built = build_gallery(target, _source(images), model, parse_regions(regions), how)
     if quantised:
-        compress(built, gallery, CompressOptions("pq", progress=not quiet))
+        compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)
+    found = None if dense is None else dense.run(built, model, how)
     seconds = time.perf_counter() - begun
     skipped = built.manifest.skipped
     if json:
         record = {"images": len(built), "patches": built.manifest.patches, "seconds": seconds}
         how_run = {"device": model.device, "backend": model.backend.name}
+        record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         opt.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
     opt.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    if found is not None:
+        opt.print_line(repr(found))
+        skipped = (*skipped, *found.manifest.skipped)
     for name, reason in skipped:
         opt.print_line(f"skipped {name}: {reason}")
+
+
+@dataclass(frozen=True)
+class LocalPass:
+    """The second pass, over the local descriptors, as it was asked for."""
+
+    image_size: int
+    scales: str
+    count: int | None
+    store: str
+
+    def __post_init__(self) -> None:
+        from patchrerank.encoders import Selection
+        from patchrerank.gallery import LocalOptions
+
+        LocalOptions(store=self.store)
+        Selection(self.count)
+        self.factors()
+
+    def factors(self) -> list[float]:
+        """Parse the scales."""
+        try:
+            return [float(part) for part in self.scales.split(",")]
+        except ValueError:
+            raise SettingError(
+                f"--local-scales is {self.scales!r}; give numbers with commas, such as 0.7071,1"
+            ) from None
+
+    def run(self, gallery: Gallery, encoder: Encoder, how: BuildOptions) -> LocalStore:
+        """Store the local descriptors of a gallery's images."""
+        from patchrerank.encoders import Selection, load_dense_encoder
+        from patchrerank.gallery import LocalOptions, build_local
+
+        dense = load_dense_encoder(
+            encoder,
+            image_size=self.image_size,
+            scales=self.factors(),
+            selection=Selection(self.count),
+        )
+        options = LocalOptions(
+            store=self.store,
+            on_error=how.on_error,
+            workers=how.workers,
+            max_pixels=how.max_pixels,
+            progress=how.progress,
+        )
+        return build_local(gallery, dense, options)
 
 
 def _source(images: Path) -> Path | list[Path]:

@@ -69,11 +69,14 @@ def main() -> None:
     except PatchRerankError as error:
         sys.stderr.write(f"patchrerank: {error}\n")
         sys.exit(2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        sys.stderr.write(f"patchrerank: {error}\n")
+        sys.exit(2)
     except _Interrupted:
         sys.stderr.write("patchrerank: interrupted; finished work is kept, run it again\n")
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
 
 
 if __name__ == "__main__":

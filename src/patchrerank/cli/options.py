@@ -51,10 +51,9 @@ def shortlist_size(text: str) -> int | None:
     """Parse ``--shortlist-size``."""
     if text == "all":
         return None
-    try:
-        return int(text)
-    except ValueError:
-        raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'") from None
+    if not text.isdigit():
+        raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'")
+    return int(text)
 
 
 def parse_box(text: str | None) -> list[float] | None:
@@ -65,7 +64,7 @@ def parse_box(text: str | None) -> list[float] | None:
         box = [float(part) for part in text.split(",")]
     except ValueError:
         box = []
-    if len(box) != 4:
+    if len(box) != 4 or any(math.isnan(side) for side in box):
         raise SettingError(f"--box is {text!r}; use x0,y0,x1,y1 in [0, 1] of the picture")
     return box
 

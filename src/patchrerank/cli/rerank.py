@@ -20,7 +20,7 @@ def command(
     candidates: Annotated[
         Path,
         typer.Argument(
-            help="Shortlist, best first: JSON [[id, score], …], [id, …] or {id: score}, or text "
+            help="Shortlist, best first: JSON [[id, score], …], [{'id', 'score'}, …], [id, …] or {id: score}, or text "
             "with 'id<TAB>score' or 'id' lines; - reads standard input."
         ),
     ],
@@ -83,11 +83,17 @@ def _json_entries(path: Path, text: str) -> list[list[Any]]:
         raise ShortlistError(f"{path}: not valid JSON ({error})") from error
     if isinstance(content, dict):
         return [[name, score] for name, score in content.items()]
-    entries = [entry if isinstance(entry, list) else [entry] for entry in content]
+    entries = [_json_entry(entry) for entry in content]
     wrong = next((number for number, entry in enumerate(entries) if len(entry) not in (1, 2)), None)
     if wrong is not None:
         raise ShortlistError(f"{path}: entry {wrong} is {entries[wrong]!r}; use [id, score] or id")
     return entries
+
+
+def _json_entry(entry: Any) -> list[Any]:
+    if isinstance(entry, dict) and "id" in entry:
+        return [entry["id"], entry["score"]] if "score" in entry else [entry["id"]]
+    return entry if isinstance(entry, list) else [entry]
 
 
 def _lines(text: str) -> list[list[str]]:

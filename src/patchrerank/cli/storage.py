@@ -39,6 +39,8 @@ def command(
     json: opt.Json = False,
 ) -> None:
     """Report exact bytes of patch vectors, raw and compressed, in one unit."""
+    if m < 1:
+        raise SettingError(f"--m must be at least 1, got {m}")
     if unit not in UNITS:
         raise SettingError(f"unit {unit!r} is unknown; use one of {', '.join(UNITS)}")
     if table7:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from patchrerank.encoders.base import Encoder
+from patchrerank.encoders.dense import load_dense_encoder
+from patchrerank.encoders.dense_encoder import DenseEncoder
+from patchrerank.encoders.detector import Selection
 from patchrerank.encoders.loading import load_encoder
 from patchrerank.encoders.network import Network
+from patchrerank.encoders.picking import restrict, salient_part
 from patchrerank.encoders.preprocessing import Preprocessing
 from patchrerank.encoders.whitening import Whitening, learn_whitening
 
 __all__ = [
+    "DenseEncoder",
     "Encoder",
     "Network",
     "Preprocessing",
+    "Selection",
     "Whitening",
     "learn_whitening",
+    "load_dense_encoder",
     "load_encoder",
+    "restrict",
+    "salient_part",
 ]

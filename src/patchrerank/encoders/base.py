@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.boxes import WHOLE_IMAGE, check_boxes
 from patchrerank.encoders.backends.base import Backend
+from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.encoders.preprocessing import Crops
@@ -18,9 +20,6 @@ from patchrerank.types import Floats
 
 if TYPE_CHECKING:
     from patchrerank.images import ImageSource
-
-CPU_BATCH = 16
-ACCELERATOR_BATCH = 256
 
 
 class Encoder:
@@ -37,13 +36,12 @@ class Encoder:
         pretrained: whether trained weights were asked for.
         fingerprint: sha256 (hex) over architecture, weights, preprocessing, and precision unless
             fp32. Encoders with equal fingerprints make comparable vectors; a gallery records it.
-        batch_size: the most crops that run through the network at once.
-        backend: what runs the network.
+        batch_size: the most crops in one batch.
+        backend: what runs the network (``backend.name`` says which one). Not part of the
+            fingerprint: in fp32 all agree with torch to a cosine of 0.9999, or are refused.
     """
 
-    def __init__(
-        self, spec: str, network: Network, backend: Backend, *, batch_size: int | None = None
-    ) -> None:
+    def __init__(self, spec: str, network: Network, backend: Backend) -> None:
         self.spec = spec
         self.architecture = network.architecture
         self.preprocessing = network.preprocessing
@@ -52,7 +50,7 @@ class Encoder:
         self.weights = network.weights
         self.pretrained = network.pretrained
         self.fingerprint = network.fingerprint(backend.precision)
-        self.batch_size = _check_batch_size(batch_size, backend.device)
+        self.batch_size = backend.batch_size
         self.backend = backend
         self.dim = self._try_out()
 
@@ -75,12 +73,28 @@ class Encoder:
         Raises:
             EncoderError: wrong shape or dtype, or the network returned NaN or zero vectors.
         """
-        self._check(crops)
-        vectors = np.empty((len(crops), self.dim), dtype=np.float32)
-        for start in range(0, len(crops), self.batch_size):
-            stop = start + self.batch_size
-            vectors[start:stop] = self.backend(crops[start:stop])
-        return normalise_rows(vectors, f"encoder {self.spec}")
+        return self.encode_parts([crops])
+
+    def encode_parts(self, parts: Iterable[Crops]) -> Floats:
+        """Encode crops that come in parts, such as image by image.
+
+        The batches are those of :meth:`encode` on all parts put together. The network starts
+        with the first batch that is complete, so the parts may still be in the making.
+
+        Args:
+            parts: uint8 ``(B, height, width, 3)`` each; ``B`` may be 0.
+
+        Returns:
+            float32 ``(N, dim)`` for all N crops, as :meth:`encode` does.
+
+        Raises:
+            EncoderError: as :meth:`encode` does.
+        """
+        found = batches(map(self._checked, parts), self.batch_size)
+        first = next(found, None)
+        if first is None:
+            return np.empty((0, self.dim), dtype=np.float32)
+        return normalise_rows(self.backend(chain([first], found)), f"encoder {self.spec}")
 
     def encode_images(
         self, images: Sequence[ImageSource], boxes: npt.ArrayLike | None = None
@@ -123,6 +137,7 @@ class Encoder:
             "pretrained": self.pretrained,
             "weights": self.weights,
             "fingerprint": self.fingerprint,
+            "backend": self.backend.name,
         }
 
     def _regions(self, count: int, boxes: npt.ArrayLike | None) -> Floats:
@@ -133,7 +148,7 @@ class Encoder:
             raise EncoderError(f"{count} images but {len(regions)} boxes; pass one box an image")
         return regions
 
-    def _check(self, crops: Crops) -> None:
+    def _checked(self, crops: Crops) -> Crops:
         expected = (*self.preprocessing.image_size, 3)
         if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
             raise EncoderError(
@@ -141,13 +156,14 @@ class Encoder:
                 f"{expected[1]}, 3), got {crops.dtype} {crops.shape}; make them with "
                 "preprocessing.prepare(image, boxes)"
             )
+        return crops
 
     def _try_out(self) -> int:
         """Return the dimension of the output for one grey crop, so that misfits show at once."""
         height, width = self.preprocessing.image_size
         grey = np.full((1, height, width, 3), 128, dtype=np.uint8)
         try:
-            return int(self.backend(grey).shape[1])
+            return int(self.backend([grey]).shape[1])
         except EncoderError:
             raise
         except Exception as error:
@@ -155,11 +171,3 @@ class Encoder:
                 f"encoder {self.spec} cannot encode crops of {height} × {width} pixels in "
                 f"{self.precision} on {self.device}: {type(error).__name__}: {error}"
             ) from error
-
-
-def _check_batch_size(batch_size: int | None, device: str) -> int:
-    if batch_size is None:
-        return CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH
-    if batch_size < 1:
-        raise EncoderError(f"batch_size must be at least 1, got {batch_size}")
-    return int(batch_size)

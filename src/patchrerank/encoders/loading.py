@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from patchrerank.encoders.backends.torch_eager import TorchEager
+from patchrerank.encoders.backends.choosing import open_backend
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.efficientnet_lite import load_efficientnet_lite0
 from patchrerank.encoders.network import Network, Request, hash_weights
@@ -37,6 +37,7 @@ def load_encoder(
     batch_size: int | None = None,
     pretrained: bool = True,
     name: str | None = None,
+    backend: str = "auto",
 ) -> Encoder:
     """Load an encoder.
 
@@ -55,30 +56,51 @@ def load_encoder(
             of the model and of ``preprocessing``.
         device: ``auto`` (CUDA, else MPS, else CPU), ``cpu``, ``cuda``, ``cuda:<number>``, ``mps``.
         precision: of weights and activations; vectors are float32 in any case.
-        batch_size: crops run at once; by default 8 on the CPU, 256 on an accelerator.
+        batch_size: the most crops in one batch; by default what was fastest for the back end: 16
+            for eager torch on the CPU and 256 on an accelerator, 6 for ``openvino``, 4 for
+            ``onnx`` (each core then runs a batch of its own).
         pretrained: False gives random weights (the same ones every time) and fetches nothing,
             except that a checkpoint file in the spec is loaded all the same.
         name: for a module, what to call it in records; it becomes part of its identity.
+        backend: what runs the network.
+
+            - ``eager``: torch, operation by operation; every device and precision;
+            - ``compile``: ``torch.compile``, which takes seconds to minutes to load;
+            - ``openvino`` and ``onnx`` (ONNX Runtime): the CPU in fp32, from the extras of the
+              same names;
+            - ``auto``: on the CPU in fp32 the first of ``openvino``, ``onnx`` that is installed
+              and can run the network, else ``eager``; always ``eager`` for a module.
+
+            All but ``eager`` are compared with it when loaded, on fixed crops.
 
     Raises:
-        EncoderError: the spec, file, device or a setting does not work; the message says why.
-        MissingExtraError: the spec needs an optional package.
+        EncoderError: the spec, file, device or a setting does not work, or the back end's
+            vectors are not those of eager torch; the message says why.
+        MissingExtraError: the spec or the back end needs an optional package.
     """
     size = None if image_size is None else check_image_size(image_size)
     if preprocessing is not None:
         size = size or preprocessing.image_size
         preprocessing = replace(preprocessing, image_size=size)
     if isinstance(spec, str):
-        network = _from_spec(spec.strip(), Request("", preprocessing, size, pretrained))
+        network = network_from_spec(spec.strip(), Request("", preprocessing, size, pretrained))
         label = spec.strip()
     else:
-        network = _from_module(spec, preprocessing, name)
+        network = network_from_module(spec, preprocessing, name)
         label = network.architecture
-    backend = TorchEager(network, device=device, precision=precision)
-    return Encoder(label, network, backend, batch_size=batch_size)
+    runs = open_backend(
+        network,
+        backend,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        convertible=isinstance(spec, str),
+    )
+    return Encoder(label, network, runs)
 
 
-def _from_spec(spec: str, request: Request) -> Network:
+def network_from_spec(spec: str, request: Request) -> Network:
+    """Return the network that a spec names; the request says everything but the name."""
     prefix, _, rest = spec.partition(":")
     loader = LOADERS.get(prefix)
     if loader is None:
@@ -92,9 +114,10 @@ def _from_spec(spec: str, request: Request) -> Network:
     return replace(network, pretrained=request.pretrained)
 
 
-def _from_module(
+def network_from_module(
     module: torch.nn.Module, preprocessing: Preprocessing | None, name: str | None
 ) -> Network:
+    """Return a copy of a module as a network."""
     import torch
 
     kind = type(module).__qualname__

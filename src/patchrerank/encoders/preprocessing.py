@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from patchrerank.boxes import check_boxes, to_pixels
 from patchrerank.errors import EncoderError, near_matches
+from patchrerank.kernels.resize import resize
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,8 +77,10 @@ class Preprocessing:
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         checked = check_boxes(boxes, where="image regions")
         crops = np.empty((len(checked), *self.image_size, 3), dtype=np.uint8)
+        pixels = np.asarray(rgb)
         for crop, box in zip(crops, checked, strict=True):
-            crop[:] = np.asarray(self._resize(rgb.crop(to_pixels(box, *rgb.size))))
+            left, top, right, bottom = to_pixels(box, *rgb.size)
+            self._resize(pixels[top:bottom, left:right], crop)
         return crops
 
     def as_dict(self) -> dict[str, object]:
@@ -87,17 +90,20 @@ class Preprocessing:
             for name, value in asdict(self).items()
         }
 
-    def _resize(self, crop: Image.Image) -> Image.Image:
-        from PIL import Image
+    def _resize(self, pixels: Crops, crop: Crops) -> None:
+        if pixels.shape == crop.shape:
+            crop[:] = pixels
+        elif self.interpolation == "bilinear":
+            resize(pixels, crop, "bilinear")
+        elif self.interpolation == "area":
+            shrinks = pixels.shape[0] >= crop.shape[0] and pixels.shape[1] >= crop.shape[1]
+            resize(pixels, crop, "box" if shrinks else "bilinear")
+        else:
+            from PIL import Image
 
-        height, width = self.image_size
-        if crop.size == (width, height):
-            return crop
-        if self.interpolation != "area":
-            return crop.resize((width, height), Image.Resampling[self.interpolation.upper()])
-        shrinks = crop.width >= width and crop.height >= height
-        filter_ = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-        return crop.resize((width, height), filter_)
+            filter_ = Image.Resampling[self.interpolation.upper()]
+            height, width = self.image_size
+            crop[:] = np.asarray(Image.fromarray(pixels).resize((width, height), filter_))
 
 
 def check_image_size(size: object) -> tuple[int, int]:

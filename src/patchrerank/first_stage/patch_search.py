@@ -18,6 +18,9 @@ from patchrerank.types import EMPTY, LocalScores, Queries, Rows, Shortlist
 DEPTH_FACTOR = 5
 """Patches asked for at first, per image wanted; doubled until enough images are found."""
 
+MOST_RESULTS = 10_000_000
+"""Patches that one faiss call may return; more queries go in several calls."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -82,15 +85,22 @@ class PatchSearch:
         size = min(size, len(self.gallery))
         scores = np.full((len(queries), size), -np.inf, dtype=np.float32)
         patches = np.full((len(queries), size), EMPTY, dtype=np.int64)
-        open_queries = np.arange(len(queries))
-        depth = min(DEPTH_FACTOR * size, self._index.ntotal)
-        while len(open_queries) and depth > 0:
-            exhausted = self._search_into(queries, open_queries, depth, scores, patches)
-            short = (patches[open_queries] == EMPTY).any(axis=1) & ~exhausted
-            if depth >= self._index.ntotal:
-                break
-            open_queries, depth = open_queries[short], min(2 * depth, self._index.ntotal)
+        block = max(1, MOST_RESULTS // max(1, self._index.ntotal))
+        for start in range(0, len(queries), block):
+            wanted = np.arange(start, min(start + block, len(queries)))
+            self._deepen(queries, wanted, scores, patches)
         return self._result(scores, patches)
+
+    def _deepen(self, queries: Queries, wanted: Rows, scores: Floats, patches: Rows) -> None:
+        """Ask for ever more patches until the rows ``wanted`` are full or the index is empty."""
+        total = self._index.ntotal
+        depth = min(DEPTH_FACTOR * scores.shape[1], total)
+        while len(wanted) and depth > 0:
+            exhausted = self._search_into(queries, wanted, depth, scores, patches)
+            short = (patches[wanted] == EMPTY).any(axis=1) & ~exhausted
+            if depth >= total:
+                return
+            wanted, depth = wanted[short], min(2 * depth, total)
 
     def _search_into(
         self, queries: Queries, wanted: Rows, depth: int, scores: Floats, patches: Rows
@@ -126,6 +136,8 @@ class PatchSearch:
     def _set_nprobe(self, nprobe: int) -> None:
         import faiss
 
+        if nprobe < 1:
+            raise SettingError(f"nprobe must be at least 1, got {nprobe}")
         try:
             faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
         except RuntimeError as error:

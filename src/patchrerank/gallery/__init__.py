@@ -3,6 +3,11 @@
 from patchrerank.gallery.builder import BuildOptions, build_gallery
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.local_builder import LocalOptions, build_local
+from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
+from patchrerank.gallery.local_queries import LocalQueries, encode_local_queries
+from patchrerank.gallery.local_store import LocalStore
+from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.queries import encode_queries
 from patchrerank.gallery.verify import verify
 
@@ -11,8 +16,17 @@ __all__ = [
     "CompressOptions",
     "Compression",
     "Gallery",
+    "LocalOptions",
+    "LocalQueries",
+    "LocalStore",
     "build_gallery",
+    "build_local",
     "compress",
+    "encode_local_queries",
     "encode_queries",
+    "import_hdf5",
+    "read_hdf5",
     "verify",
+    "verify_local",
+    "write_hdf5",
 ]

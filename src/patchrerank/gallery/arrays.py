@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from patchrerank.gallery.manifest import ArrayRecord
 
 Array = npt.NDArray[np.generic]
 BLOCK = 1 << 24
+SYNC_SECONDS = 5.0
 
 
 def array_path(folder: Path, name: str) -> Path:
@@ -64,6 +67,17 @@ def crc_of(path: Path, size: int) -> int:
     return crc
 
 
+def is_intact(folder: Path, records: Mapping[str, ArrayRecord]) -> bool:
+    """Return whether all arrays are there with the bytes that their records describe."""
+    for name, record in records.items():
+        size, path = record_bytes(record), array_path(folder, name)
+        if size and (not path.is_file() or path.stat().st_size < size):
+            return False
+        if size and crc_of(path, size) != record.crc32:
+            return False
+    return True
+
+
 class ArrayWriter:
     """Appends rows to one array file.
 
@@ -110,3 +124,53 @@ class ArrayWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class ArrayFiles:
+    """The array files of one folder, appended to and flushed together.
+
+    Args:
+        folder: where they lie.
+        records: name → what is already there.
+
+    Raises:
+        GalleryError: a file is damaged (see :class:`ArrayWriter`).
+    """
+
+    def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
+        self._writers = {
+            name: ArrayWriter(folder, name, record) for name, record in records.items()
+        }
+        self._synced = time.monotonic()
+
+    @property
+    def records(self) -> dict[str, ArrayRecord]:
+        """What has been appended so far, by name."""
+        return {name: writer.record for name, writer in self._writers.items()}
+
+    def rows(self, name: str) -> int:
+        """Return how many rows the array ``name`` has."""
+        return self._writers[name].record.shape[0]
+
+    def append(self, columns: Mapping[str, Array]) -> None:
+        """Write rows behind the last of each array named."""
+        for name, rows in columns.items():
+            self._writers[name].append(rows)
+
+    def flush(self, *, durable: bool = False) -> bool:
+        """Hand the rows to the operating system, and to the disk if asked or every 5 seconds.
+
+        Returns:
+            Whether they are on the disk.
+        """
+        durable = durable or time.monotonic() - self._synced > SYNC_SECONDS
+        for writer in self._writers.values():
+            writer.flush(durable=durable)
+        if durable:
+            self._synced = time.monotonic()
+        return durable
+
+    def close(self) -> None:
+        """Close all files."""
+        for writer in self._writers.values():
+            writer.close()

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Never
 
@@ -17,9 +16,10 @@ from tqdm import tqdm
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import GalleryError, ImageError, SettingError
+from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.queries import reduced_size
-from patchrerank.gallery.sources import Images, open_source
+from patchrerank.gallery.sources import Images, check_id, open_source
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image, upright_size
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 OnError = Literal["raise", "skip"]
 MIN_CHUNK = 16
+CHUNK_CROPS = 512
+"""Crops that may wait for the network (twice: one chunk is prepared ahead), from one image up."""
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +127,8 @@ def build_gallery(
 
 def _chunk_size(encoder: Encoder, regions: Regions) -> int:
     patches = len(regions.boxes("", 1024, 1024)) if regions.finest is not None else 8
-    return max(MIN_CHUNK, math.ceil(encoder.batch_size / patches))
+    least = max(1, min(MIN_CHUNK, CHUNK_CROPS // patches))
+    return max(least, math.ceil(encoder.batch_size / patches))
 
 
 def _unfinished(
@@ -134,7 +137,7 @@ def _unfinished(
     """Yield images that are not in the gallery yet, refusing an id that comes twice."""
     seen: set[str] = set()
     for image_id, image in items:
-        if image_id in seen:
+        if check_id(image_id) in seen:
             raise GalleryError(f"id {image_id!r} comes twice; ids must be unique")
         seen.add(image_id)
         if image_id in writer.done:
@@ -177,14 +180,9 @@ def _encode_all(
     bar: tqdm[Never],
 ) -> None:
     """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
-
-    def submit() -> list[tuple[str, Future[_Prepared | ImageError]]]:
-        chunk = islice(items, writer.manifest.chunk)
-        return [(name, pool.submit(prepare, name, image)) for name, image in chunk]
-
-    waiting = submit()
-    while waiting:
-        ready, waiting = waiting, submit()
+    ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
+    for chunk in ahead:
+        ready = [(name, future) for (name, _), future in chunk]
         _commit(ready, writer, encoder)
         bar.update(len(ready))
 
@@ -194,18 +192,24 @@ def _commit(
     writer: GalleryWriter,
     encoder: Encoder,
 ) -> None:
-    results = [(name, future.result()) for name, future in ready]
-    prepared = [result for _, result in results if isinstance(result, _Prepared)]
-    skipped = [(name, str(result)) for name, result in results if isinstance(result, ImageError)]
-    for name, reason in skipped:
-        logger.warning("skipped %s: %s", name, reason)
-    crops = [item.crops for item in prepared]
-    vectors = encoder.encode(np.concatenate(crops)) if crops else None
+    prepared: list[_Prepared] = []
+    skipped: list[tuple[str, str]] = []
+
+    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+        for name, future in ready:
+            result = future.result()
+            if isinstance(result, ImageError):
+                logger.warning("skipped %s: %s", name, result)
+                skipped.append((name, str(result)))
+            else:
+                prepared.append(result)
+                yield result.crops
+
+    vectors = encoder.encode_parts(crops())
     rows, start = [], 0
     for item in prepared:
         end = start + len(item.crops)
-        if vectors is not None:
-            patches = vectors[end - len(item.boxes) : end]
-            rows.append(ImageRows(item.image_id, item.size, item.boxes, vectors[start], patches))
+        patches = vectors[end - len(item.boxes) : end]
+        rows.append(ImageRows(item.image_id, item.size, item.boxes, vectors[start], patches))
         start = end
     writer.commit(rows, skipped)

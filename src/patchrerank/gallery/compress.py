@@ -14,6 +14,7 @@ from tqdm import tqdm
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.folder import check_empty, lock_folder
 from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
@@ -91,6 +92,15 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
     """
     target = Path(out)
     _check_target(gallery, target)
+    with lock_folder(target):
+        check_empty(target)
+        for path in target.glob("*.bin"):  # of a run that was killed
+            path.unlink()
+        _rewrite(gallery, target, options)
+    return _compare(gallery, Gallery(target), options.seed)
+
+
+def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     whitening = _learn_whitening(gallery, options)
     dim = gallery.dim if whitening is None else whitening.matrix.shape[1]
     centroids = _train(gallery, whitening, options)
@@ -108,7 +118,6 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
         writer.flush(durable=True)
         writer.close()
     _write_manifest(gallery, target, options, whitening, writers)
-    return _compare(gallery, Gallery(target), whitening, options.seed)
 
 
 def training_rows(gallery: Gallery, level: int) -> Rows:
@@ -136,12 +145,6 @@ def _check_target(gallery: Gallery, target: Path) -> None:
         )
     if (target / MANIFEST).exists():
         raise GalleryError(f"{target}: there is a gallery already; choose another folder")
-    target.mkdir(parents=True, exist_ok=True)
-    foreign = [path.name for path in target.iterdir() if path.suffix not in (".bin", ".npz")]
-    if foreign:
-        raise GalleryError(f"{target}: holds {foreign[0]!r}; choose an empty folder")
-    for path in target.glob("*.bin"):
-        path.unlink()
 
 
 def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | None:
@@ -216,9 +219,8 @@ def _trained_on(options: CompressOptions) -> str:
     return options.train_on if options.store == "pq" else ""
 
 
-def _compare(
-    before: Gallery, after: Gallery, whitening: Whitening | None, seed: int
-) -> Compression:
+def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
+    whitening = after.whitening if not before.manifest.whitened else None
     rows = _sample(before.manifest.patches, SAMPLE_ROWS, seed)
     first = _whitened(before.patch_store.decode(rows), whitening)
     second = after.patch_store.decode(rows)

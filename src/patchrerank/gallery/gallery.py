@@ -18,9 +18,11 @@ from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
+    from patchrerank.gallery.local_store import LocalStore
     from patchrerank.kernels import Store
 
 WHITENING = "whitening.npz"
+LOCAL = "local"
 
 
 class Gallery:
@@ -50,6 +52,9 @@ class Gallery:
 
     def __len__(self) -> int:
         return self.manifest.images
+
+    def __reduce__(self) -> tuple[type[Gallery], tuple[Path]]:
+        return Gallery, (self.folder,)  # another process maps the files again
 
     def __repr__(self) -> str:
         made = self.manifest
@@ -131,6 +136,22 @@ class Gallery:
         from patchrerank.encoders import Whitening
 
         return Whitening.load(self.folder / WHITENING)
+
+    @property
+    def has_local(self) -> bool:
+        """Whether there are local descriptors, complete or not."""
+        return (self.folder / LOCAL).is_dir()
+
+    @cached_property
+    def local(self) -> LocalStore:
+        """The local descriptors of every image, in row order.
+
+        Raises:
+            GalleryError: there are none, or not of all images, or of other ones.
+        """
+        from patchrerank.gallery.local_store import open_local
+
+        return open_local(self)
 
     def image_path(self, row: int) -> Path:
         """Return where the image of ``row`` was read from; it may since have moved."""

@@ -46,7 +46,7 @@ def encode_queries(
     """
     if crop not in ("none", "box"):
         raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
-    known = _query_boxes(boxes, len(images))
+    known = query_boxes(boxes, len(images))
     cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
     parts = [
         _encode_batch(encoder, images[start : start + batch], cuts[start : start + batch])
@@ -74,7 +74,13 @@ def reduced_size(encoder: Encoder, finest: float | None) -> tuple[int, int] | No
     return math.ceil(2 * width / finest), math.ceil(2 * height / finest)
 
 
-def _query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:
+def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:
+    """Return the boxes of ``count`` query pictures, float32 ``(count, 4)``, NaN where unknown.
+
+    Raises:
+        QueryError: another number of boxes.
+        RegionError: a malformed box.
+    """
     if boxes is None:
         return np.tile(NO_BOX, (count, 1))
     if len(boxes) != count:

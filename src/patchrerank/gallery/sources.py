@@ -43,6 +43,21 @@ def open_source(images: Images) -> SourceItems:
     return SourceItems(_pairs(images), count, None)
 
 
+def check_id(image_id: str) -> str:
+    """Return an id that can be stored.
+
+    Raises:
+        GalleryError: it is no valid Unicode (a file name in another encoding).
+    """
+    try:
+        image_id.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise GalleryError(
+            f"id {image_id!r} is not valid Unicode; rename the file, or pass (id, image) pairs"
+        ) from error
+    return image_id
+
+
 def _pairs(
     entries: Iterable[str | os.PathLike[str] | tuple[str, ImageSource]],
 ) -> Iterator[tuple[str, ImageSource]]:

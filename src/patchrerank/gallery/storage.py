@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from patchrerank.errors import SettingError, near_matches
 
-MIB = 1 << 20
 IVF_LIST_BYTES = 8
 """faiss writes one 64-bit length for each inverted list."""
 
@@ -47,9 +46,10 @@ def storage_of(
     Args:
         vectors: images × patches.
         dim: d.
-        store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (codes and
-            codebooks), or ``ivfpq`` (a faiss ``IVFn,PQm`` file: coarse centroids, codebooks, code
-            and 64-bit id of each vector, list lengths).
+        store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (one byte a
+            sub-code and 256 centroids each, also for fewer bits), or ``ivfpq`` (a faiss
+            ``IVFn,PQm`` file: coarse centroids, codebooks, code and 64-bit id of each vector,
+            list lengths).
         m: sub-quantisers of pq and ivfpq; must divide ``dim``.
         nbits: bits of each sub-code.
         nlist: inverted lists of ivfpq.
@@ -59,13 +59,18 @@ def storage_of(
     """
     if store in ("pq", "ivfpq") and (m < 1 or dim % m):
         raise SettingError(f"m = {m} does not divide the {dim} dimensions")
+    if vectors < 0 or dim < 1 or nlist < 1 or not 1 <= nbits <= 16:
+        raise SettingError(
+            f"{vectors} vectors of {dim} dimensions in {nlist} lists with {nbits} bits make no "
+            "store; numbers must be positive, nbits at most 16"
+        )
     code = (m * nbits + 7) // 8
     codebooks = 4 * dim * (1 << nbits)
     sizes = {
         "float32": 4 * vectors * dim,
         "float16": 2 * vectors * dim,
         "int8": vectors * (dim + 4),
-        "pq": vectors * code + codebooks,
+        "pq": vectors * m + 4 * dim * 256,
         "ivfpq": 4 * nlist * dim + codebooks + vectors * (code + 8) + IVF_LIST_BYTES * nlist,
     }
     if store not in sizes:

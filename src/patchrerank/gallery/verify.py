@@ -8,9 +8,10 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.gallery.arrays import crc_of, record_bytes
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.checks import check_ends, check_files
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.manifest import BUILDING
+from patchrerank.gallery.local_verify import verify_local
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
@@ -20,6 +21,8 @@ NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3, "int8": 2e-2, "pq": 1.0}
 def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     """Check sizes, checksums, ids, counts, NaN/Inf, norms and boxes of a whole gallery.
 
+    Its local descriptors, if it has any, are checked too.
+
     Args:
         gallery: an open gallery.
         progress: show a progress bar.
@@ -28,7 +31,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         One sentence for each thing that is wrong, naming the array and the first bad row; empty
         if all is well.
     """
-    checks = [_check_files, _check_ids, _check_ends, _check_vectors, _check_boxes]
+    checks = [_check_files, _check_ids, _check_ends, _check_vectors, _check_boxes, _check_local]
     found: list[str] = []
     for check in tqdm(checks, desc="verify", disable=not progress):
         found += check(gallery)
@@ -36,14 +39,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
 
 
 def _check_files(gallery: Gallery) -> Iterator[str]:
-    growing = (gallery.folder / BUILDING).exists()
-    for name, path in gallery.files().items():
-        record = gallery.manifest.arrays[name]
-        size, actual = record_bytes(record), path.stat().st_size
-        if actual != size and not growing:
-            yield f"{path.name}: {actual} bytes, the manifest says {size}"
-        if crc_of(path, size) != record.crc32:
-            yield f"{path.name}: checksum differs from the manifest's"
+    yield from check_files(gallery.folder, gallery.manifest.arrays)
 
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
@@ -59,15 +55,9 @@ def _check_ids(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_ends(gallery: Gallery) -> Iterator[str]:
-    for name, last in (("patch_ends", gallery.manifest.patches), ("id_ends", None)):
-        ends = np.asarray(gallery.array(name))
-        total = gallery.manifest.arrays["ids"].shape[0] if last is None else last
-        if len(ends) != len(gallery):
-            yield f"{name}: {len(ends)} entries for {len(gallery)} images"
-        if (np.diff(ends, prepend=0) < 0).any():
-            yield f"{name}: not increasing at row {np.argmax(np.diff(ends, prepend=0) < 0)}"
-        if int(ends[-1] if len(ends) else 0) != total:
-            yield f"{name}: ends at {ends[-1]}, expected {total}"
+    totals = {"patch_ends": gallery.manifest.patches, "id_ends": len(gallery.array("ids"))}
+    for name, total in totals.items():
+        yield from check_ends(name, gallery.array(name), len(gallery), total)
 
 
 def _check_vectors(gallery: Gallery) -> Iterator[str]:
@@ -96,3 +86,11 @@ def _check_boxes(gallery: Gallery) -> Iterator[str]:
         yield f"boxes: row {row} is {boxes[row].tolist()}, not a box within [0, 1]"
     if (np.asarray(gallery.sizes, dtype=np.int64) < 1).any():
         yield "sizes: an image has a side under one pixel"
+
+
+def _check_local(gallery: Gallery) -> Iterator[str]:
+    if gallery.has_local:
+        try:
+            yield from (f"local: {problem}" for problem in verify_local(gallery.local))
+        except GalleryError as error:
+            yield f"local: {error}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +13,20 @@ import numpy as np
 from patchrerank import __version__
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.gallery.arrays import Array, ArrayWriter, decode_ids, open_array
+from patchrerank.gallery.arrays import (
+    Array,
+    ArrayFiles,
+    decode_ids,
+    is_intact,
+    open_array,
+)
+from patchrerank.gallery.folder import check_empty, lock_folder
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.manifest import (
     BUILDING,
     MANIFEST,
+    SYNCED,
     ArrayRecord,
     Manifest,
     read_manifest,
@@ -30,8 +37,6 @@ if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
     from patchrerank.gallery.builder import BuildOptions
     from patchrerank.regions import Regions
-
-SYNC_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,25 @@ def open_writer(
         GalleryError: a complete gallery without ``append``, other settings, foreign files, or
             another process at work.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = _lock(folder)
+    lock = lock_folder(folder)
+    try:
+        return _take_up(folder, encoder, regions, options, chunk, lock)
+    except BaseException:
+        lock.close()
+        raise
+
+
+def _take_up(
+    folder: Path,
+    encoder: Encoder,
+    regions: Regions,
+    options: BuildOptions,
+    chunk: int,
+    lock: IO[bytes],
+) -> GalleryWriter:
     begun, complete = folder / BUILDING, folder / MANIFEST
     if not begun.exists() and not complete.exists():
-        _check_empty(folder)
+        check_empty(folder)
         if options.store == "pq":
             raise SettingError(UNTRAINED)
         return GalleryWriter(folder, _new_manifest(encoder, regions, options, chunk), None, lock)
@@ -66,10 +85,7 @@ def open_writer(
         raise GalleryError(
             f"{folder}: this gallery is complete; pass append=True (--append) to add images"
         )
-    if begun.exists():
-        manifest = read_manifest(begun)
-    else:  # an append tries again what could not be read before
-        manifest = replace(read_manifest(complete), skipped=())
+    manifest = _begun(folder) if begun.exists() else read_manifest(complete)
     whitening = _whitening(folder, manifest)
     wanted = replace(options, store=options.store or manifest.store)
     _check_plan(folder, manifest, _new_manifest(encoder, regions, wanted, chunk, whitening))
@@ -90,11 +106,10 @@ class GalleryWriter:
         self._whitening = whitening
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
-        self._synced = time.monotonic()
-        self._files = {
-            name: ArrayWriter(folder, name, record) for name, record in manifest.arrays.items()
-        }
-        self.done = _ids_of(folder, manifest) | {name for name, _ in manifest.skipped}
+        self._files = ArrayFiles(folder, manifest.arrays)
+        self.done = _ids_of(folder, manifest)
+        if (folder / BUILDING).exists():  # an append tries again what could not be read before
+            self.done.update(name for name, _ in manifest.skipped)
 
     def __enter__(self) -> GalleryWriter:
         return self
@@ -105,8 +120,7 @@ class GalleryWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for file in self._files.values():
-            file.close()
+        self._files.close()
         self._lock.close()
 
     def root_conflict(self, root: str | None) -> bool:
@@ -119,27 +133,25 @@ class GalleryWriter:
 
     def commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Add images, and images that were skipped with their reasons."""
-        for name, values in self._columns(rows).items():
-            self._files[name].append(values)
-        durable = time.monotonic() - self._synced > SYNC_SECONDS
-        self._write(BUILDING, skipped, durable=durable)
+        self._files.append(self._columns(rows))
+        durable = self._files.flush()
+        committed = {item.image_id for item in rows} | {name for name, _ in skipped}
+        before = [entry for entry in self.manifest.skipped if entry[0] not in committed]
+        counted = self.manifest.with_arrays(self._files.records)
+        self.manifest = replace(counted, skipped=(*before, *skipped))
+        self.manifest.write(self.folder / BUILDING, durable=durable)
+        if durable:
+            self.manifest.write(self.folder / SYNCED)
         self.done.update(item.image_id for item in rows)
         self.done.update(name for name, _ in skipped)
 
     def finish(self) -> None:
         """Declare the gallery complete."""
-        self._write(MANIFEST, (), durable=True)
-        (self.folder / BUILDING).unlink(missing_ok=True)
-
-    def _write(self, target: str, skipped: Sequence[tuple[str, str]], *, durable: bool) -> None:
-        for file in self._files.values():
-            file.flush(durable=durable)
-        if durable:
-            self._synced = time.monotonic()
-        records = {name: file.record for name, file in self._files.items()}
-        listed = (*self.manifest.skipped, *skipped)
-        self.manifest = replace(self.manifest.with_arrays(records), skipped=listed)
-        self.manifest.write(self.folder / target)
+        self._files.flush(durable=True)
+        self.manifest = self.manifest.with_arrays(self._files.records)
+        self.manifest.write(self.folder / MANIFEST)
+        for name in (BUILDING, SYNCED):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _columns(self, rows: Sequence[ImageRows]) -> dict[str, Array]:
         encoded = [item.image_id.encode("utf-8") for item in rows]
@@ -150,13 +162,13 @@ class GalleryWriter:
         patches = self._whiten(np.concatenate([empty, *(item.patches for item in rows)]), dim)
         return {
             "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-            "id_ends": np.cumsum(id_bytes) + self._files["ids"].record.shape[0],
+            "id_ends": np.cumsum(id_bytes) + self._files.rows("ids"),
             "sizes": np.array([item.size for item in rows], dtype=np.int32).reshape(-1, 2),
             "globals": self._whiten(
                 np.array([item.global_vector for item in rows], dtype=np.float32), dim
             ),
             **store_columns(self.manifest.store, patches, self._centroids),
-            "patch_ends": np.cumsum(patch_counts) + self._files["patches"].record.shape[0],
+            "patch_ends": np.cumsum(patch_counts) + self._files.rows("patches"),
             "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
         }
 
@@ -201,6 +213,20 @@ def _new_manifest(
     )
 
 
+def _begun(folder: Path) -> Manifest:
+    """Return the newest state of a build that is whole on the disk (a power cut may lose some)."""
+    for name in (BUILDING, SYNCED):
+        try:
+            manifest = read_manifest(folder / name)
+        except GalleryError:
+            continue
+        if is_intact(folder, manifest.arrays):
+            return manifest
+    raise GalleryError(
+        f"{folder}: the half-written gallery is damaged; delete the folder and index again"
+    )
+
+
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
     for key, value in old.plan().items():
         if new.plan()[key] != value:
@@ -209,16 +235,6 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
                 f"(encoder then: {old.encoder.get('spec')!r}, now: {new.encoder.get('spec')!r}); "
                 "use the same settings, or another folder"
             )
-
-
-def _check_empty(folder: Path) -> None:
-    foreign = [
-        path.name for path in folder.iterdir() if path.suffix not in (".bin", ".tmp", ".lock")
-    ]
-    if foreign:
-        raise GalleryError(
-            f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"
-        )
 
 
 def _ids_of(folder: Path, manifest: Manifest) -> set[str]:
@@ -239,18 +255,3 @@ def _centroids(folder: Path, manifest: Manifest) -> Floats | None:
     if record is None or not record.shape[0]:
         return None
     return np.array(open_array(folder, "pq_centroids", record), dtype=np.float32)
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """Take the folder's lock; the operating system gives it back when the process dies."""
-    file = (folder / "build.lock").open("ab")
-    try:
-        import fcntl
-
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # no such lock on this platform
-        pass
-    except OSError as error:
-        file.close()
-        raise GalleryError(f"{folder}: another process is building this gallery") from error
-    return file

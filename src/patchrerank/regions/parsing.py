@@ -17,6 +17,10 @@ STRATEGIES: dict[str, Callable[[list[str]], Regions]] = {
 }
 
 
+MOST_PARTS = {"grid": 1, "sliding": 2, "boxes": 99}
+USAGE = "use grid:3, sliding:3:0.5 or boxes:FILE.json"
+
+
 def parse_regions(spec: str) -> Regions:
     """Return the strategy that ``spec`` names.
 
@@ -31,11 +35,11 @@ def parse_regions(spec: str) -> Regions:
             f"region strategy {name!r} is unknown{near_matches(name, STRATEGIES)}; "
             "use grid:L, sliding:L:stride or boxes:FILE.json"
         )
+    if len(parts) > MOST_PARTS[name]:
+        raise RegionError(f"region strategy {spec!r} has parts too many; {USAGE}")
     try:
         return STRATEGIES[name](parts)
     except (ValueError, IndexError) as error:
         if isinstance(error, RegionError):
             raise
-        raise RegionError(
-            f"region strategy {spec!r} is malformed; use grid:3, sliding:3:0.5 or boxes:FILE.json"
-        ) from error
+        raise RegionError(f"region strategy {spec!r} is malformed; {USAGE}") from error

@@ -29,7 +29,7 @@ from patchrerank.types import (
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
 
-Query = ImageSource | npt.NDArray[np.floating]
+Query = ImageSource | npt.NDArray[np.floating] | Sequence[float]
 
 
 class Ranker(ABC):
@@ -62,7 +62,8 @@ class Ranker(ABC):
         """Rerank one query's candidates.
 
         Args:
-            query: a path, file bytes, a picture, or a ready global vector ``(d,)``.
+            query: a path, file bytes, a picture, or a ready global vector ``(d,)`` (numpy array,
+                torch tensor or list of numbers).
             candidates: gallery ids, best first, as the first stage returned them.
             scores: its scores, one an id, higher is better. None means that only the order is
                 known: then the global score of rank r of K is ``1 - (r - 1) / K``, and λ weighs
@@ -97,8 +98,6 @@ class Ranker(ABC):
         """Rerank many queries at once; see :meth:`rank`. Candidate lists may differ in length."""
         if len(queries) != len(candidates):
             raise QueryError(f"{len(queries)} queries but {len(candidates)} lists of candidates")
-        if top_k is not None and top_k < 0:
-            raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
         shortlist = Shortlist.from_ids(self.gallery, candidates, scores, sort=sort)
         encoded = self.encode(queries, boxes)
         return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
@@ -111,9 +110,10 @@ class Ranker(ABC):
         Raises:
             QueryError: pictures without an encoder; pictures and vectors in one batch.
         """
-        ready = [isinstance(query, np.ndarray) for query in queries]
+        given = [_as_array(query) for query in queries]
+        ready = [isinstance(query, np.ndarray) for query in given]
         if all(ready):
-            vectors = [np.asarray(query, dtype=np.float32).reshape(-1) for query in queries]
+            vectors = [query for query in given if isinstance(query, np.ndarray)]
             return _ready(vectors, self.gallery.dim)
         if any(ready):
             raise QueryError("a batch holds pictures and ready vectors; pass them separately")
@@ -125,7 +125,7 @@ class Ranker(ABC):
             )
         return encode_queries(
             self.encoder,
-            [query for query in queries if not isinstance(query, np.ndarray)],
+            [query for query in given if not isinstance(query, np.ndarray)],
             boxes=boxes,
             crop=self.query_crop,
             whitening=self.gallery.whitening,
@@ -187,7 +187,13 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Sho
 
 
 def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> list[list[Hit]]:
-    """Turn a ranking into lists of hits, leaving out empty slots."""
+    """Turn a ranking into lists of hits, leaving out empty slots.
+
+    Raises:
+        SettingError: ``top_k`` is negative.
+    """
+    if top_k is not None and top_k < 0:
+        raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
     return [_hits(ranking, query, gallery, top_k) for query in range(len(ranking))]
 
 
@@ -218,11 +224,25 @@ def _box(box: Floats) -> tuple[float, float, float, float] | None:
     return x0, y0, x1, y1
 
 
+def _as_array(query: Query) -> ImageSource | Floats:
+    """Return vectors of any kind as float32 arrays, pictures as they are."""
+    if hasattr(query, "detach"):  # a torch tensor, without importing torch
+        query = query.detach().cpu().numpy()
+    if isinstance(query, list | tuple | np.ndarray):
+        try:
+            return np.asarray(query, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise QueryError(f"a query vector must hold numbers: {error}") from error
+    return query  # type: ignore[return-value]
+
+
 def _ready(vectors: list[Floats], dim: int) -> Queries:
     for number, vector in enumerate(vectors):
-        if len(vector) != dim:
+        if vector.shape != (dim,):
+            size = "×".join(map(str, vector.shape))
             raise QueryError(
-                f"query {number} is a vector of {len(vector)} dimensions, the gallery has {dim}"
+                f"query {number} is an array of {size} numbers, expected a vector of {dim} "
+                "dimensions (pass pictures as paths, bytes or PIL images)"
             )
         norm = float(np.linalg.norm(vector))
         if abs(norm - 1.0) > 0.01 and np.isfinite(norm):

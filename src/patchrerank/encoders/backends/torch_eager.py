@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
 from patchrerank.errors import EncoderError
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+CPU_BATCH = 16
+ACCELERATOR_BATCH = 256
 
 
 class TorchEager:
@@ -24,9 +28,16 @@ class TorchEager:
     activations then have the asked precision; no setting of torch itself is changed.
     """
 
-    name = "torch"
+    name: ClassVar[str] = "eager"
 
-    def __init__(self, network: Network, *, device: str = "auto", precision: str = "fp32") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        device: str = "auto",
+        precision: str = "fp32",
+        batch_size: int | None = None,
+    ) -> None:
         import torch
 
         if precision not in PRECISIONS:
@@ -35,16 +46,21 @@ class TorchEager:
             )
         self.device = choose_device(device)
         self.precision = precision
+        default = CPU_BATCH if self.device == "cpu" else ACCELERATOR_BATCH
+        self.batch_size = check_batch_size(batch_size, default)
         self._dtype = getattr(torch, PRECISIONS[precision])
         self._channels_last = network.channels_last
         module = network.module.eval().requires_grad_(False).to(self.device, self._dtype)
         if network.channels_last:
             module = module.to(memory_format=torch.channels_last)
         self._module = module
-        self._scale, self._shift = _multiply_add(network.preprocessing, self.device)
+        self._scale, self._shift = multiply_add(network.preprocessing, self.device)
 
-    def __call__(self, crops: Crops) -> Floats:
-        """Return float32 ``(B, d)`` for uint8 ``(B, height, width, 3)``; see ``Backend``."""
+    def __call__(self, batches: Iterable[Crops]) -> Floats:
+        """Return float32 ``(N, d)`` for batches of uint8 crops; see ``Backend``."""
+        return np.concatenate([self._run(crops) for crops in batches])
+
+    def _run(self, crops: Crops) -> Floats:
         import torch
 
         with torch.inference_mode():
@@ -93,7 +109,7 @@ def choose_device(device: str) -> str:
     return device
 
 
-def _multiply_add(preprocessing: Preprocessing, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def multiply_add(preprocessing: Preprocessing, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Return scale and shift, ``(1, 3, 1, 1)``: (x / 255 − mean) / std = x · scale + shift."""
     import torch
 

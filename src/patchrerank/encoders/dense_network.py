@@ -1,0 +1,149 @@
+"""Running a network for its feature map, at any image size, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.encoders.backends.torch_eager import PRECISIONS, choose_device, multiply_add
+from patchrerank.encoders.network import Network
+from patchrerank.encoders.preprocessing import Crops
+from patchrerank.errors import EncoderError
+from patchrerank.types import Floats
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from patchrerank.encoders.feature_maps import MapNetwork
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Feature maps of B pictures at one scale, on the host.
+
+    Attributes:
+        features: float32 ``(B, h, w, D)``, not normalised.
+        strengths: float32 ``(B, h, w)`` of the detector; None without one.
+    """
+
+    features: Floats
+    strengths: Floats | None = None
+
+
+class DenseNetwork:
+    """A network made ready to return maps; shared by dense encoders of several image sizes.
+
+    Transformers get a copy for each image size, with the position embedding resampled from the
+    original one; everything else runs as it is.
+
+    Args:
+        network: as its loader returns it, at its own image size; its module is taken over.
+        device: see :func:`patchrerank.encoders.load_encoder`.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        stride: pixels a cell covers, for a module.
+
+    Raises:
+        EncoderError: unknown device or precision, or no way to the network's map.
+    """
+
+    def __init__(self, network: Network, *, device: str, precision: str, stride: int = 1) -> None:
+        import torch
+
+        from patchrerank.encoders.feature_maps import open_map_network
+
+        if precision not in PRECISIONS:
+            raise EncoderError(
+                f"precision {precision!r} is unknown; use one of {', '.join(PRECISIONS)}"
+            )
+        self.network = network
+        self.device = choose_device(device)
+        self.precision = precision
+        self._dtype = getattr(torch, PRECISIONS[precision])
+        self._native = open_map_network(network, stride).eval().requires_grad_(False)
+        self._placed: dict[Size, MapNetwork] = {}
+        self._scale, self._shift = multiply_add(network.preprocessing, self.device)
+
+    @property
+    def stride(self) -> Size:
+        """Height and width in pixels of a cell."""
+        return self._native.stride
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """Return ``module`` on this device, in this precision."""
+        return module.to(self.device, self._dtype)
+
+    def maps(self, crops: Crops, detector: nn.Module | None, *, projected: bool = False) -> Maps:
+        """Return the maps of uint8 pictures ``(B, height, width, 3)``.
+
+        Args:
+            crops: the pictures.
+            detector: gives each cell its strength (see ``load_detector``), or None.
+            projected: return the detector's features instead of the network's.
+
+        Raises:
+            EncoderError: the network fails on this size, or returns no map.
+        """
+        import torch
+
+        height, width = crops.shape[1:3]
+        with torch.inference_mode():
+            found = self._guarded(lambda: self._at((height, width))(self._pixels(crops)), crops)
+            _check_maps(found, len(crops))
+            if detector is None:
+                return Maps(_to_host(found))
+            own, strengths = self._guarded(lambda: detector(found), crops)
+            kept = own if projected else found
+            return Maps(_to_host(kept), strengths.float().cpu().numpy())
+
+    def _guarded(self, call: Callable[[], torch.Tensor], crops: Crops) -> torch.Tensor:
+        try:
+            return call()
+        except EncoderError:
+            raise
+        except Exception as error:
+            raise EncoderError(
+                f"{self.network.architecture} cannot encode {len(crops)} pictures of "
+                f"{crops.shape[1]} × {crops.shape[2]} pixels in {self.precision} on {self.device}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _at(self, size: Size) -> MapNetwork:
+        import torch
+
+        if size not in self._placed:
+            module = self._native.at_size(size)
+            self.place(module)
+            if self.network.channels_last:
+                module.to(memory_format=torch.channels_last)
+            self._placed[size] = module
+        return self._placed[size]
+
+    def _pixels(self, crops: Crops) -> torch.Tensor:
+        import torch
+
+        writable = np.require(crops, requirements=["C", "W"])
+        pixels = torch.from_numpy(writable).to(self.device).permute(0, 3, 1, 2).float()
+        pixels = torch.addcmul(self._shift, pixels, self._scale).to(self._dtype)
+        layout = torch.channels_last if self.network.channels_last else torch.contiguous_format
+        return pixels.contiguous(memory_format=layout)
+
+
+def _check_maps(found: object, count: int) -> None:
+    import torch
+
+    if not isinstance(found, torch.Tensor) or found.ndim != 4 or len(found) != count:
+        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+        raise EncoderError(
+            f"the network must return one feature map a picture, a tensor ({count}, D, h, w); "
+            f"got {shape}; return the map in front of the pooling"
+        )
+
+
+def _to_host(maps: torch.Tensor) -> Floats:
+    return np.ascontiguousarray(maps.permute(0, 2, 3, 1).float().cpu().numpy())

@@ -1,0 +1,25 @@
+"""Working ahead: the next chunk is prepared while this one is in the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from itertools import islice
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def chunks_ahead(
+    items: Iterator[Item], size: int, submit: Callable[[Item], Future[Result]]
+) -> Iterator[list[tuple[Item, Future[Result]]]]:
+    """Yield chunks of ``size`` items with their futures, always one chunk submitted ahead."""
+
+    def take() -> list[tuple[Item, Future[Result]]]:
+        return [(item, submit(item)) for item in islice(items, size)]
+
+    waiting = take()
+    while waiting:
+        ready, waiting = waiting, take()
+        yield ready

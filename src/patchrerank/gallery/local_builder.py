@@ -1,0 +1,212 @@
+"""Building a gallery's local store: a second pass over its images, resumable like the first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank.errors import GalleryError, ImageError, SettingError
+from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.gallery.builder import MIN_CHUNK, OnError
+from patchrerank.gallery.gallery import LOCAL, Gallery
+from patchrerank.gallery.local_manifest import LocalManifest
+from patchrerank.gallery.local_rows import check_local_store
+from patchrerank.gallery.local_store import LocalStore, ids_crc
+from patchrerank.gallery.local_writer import LocalWriter, open_local_writer
+from patchrerank.images import MAX_PIXELS, ImageSource, read_image
+from patchrerank.types import LocalDescriptors
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder
+    from patchrerank.encoders.preprocessing import Crops
+
+logger = logging.getLogger(__name__)
+
+
+class RowSources(Protocol):
+    """Anything that gives the picture of a gallery row: a mapping, or a sequence."""
+
+    def __getitem__(self, row: int, /) -> ImageSource:
+        """Return the picture of ``row``."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalOptions:
+    """How a local store is built.
+
+    Attributes:
+        store: ``float16``, ``int8`` (one scale a descriptor), ``binary`` (one bit a dimension:
+            the sign) or ``float32``.
+        on_error: ``raise`` stops at the first image that cannot be read, keeping all finished
+            work; ``skip`` gives it no descriptors, records the reason and goes on (an image that
+            was skipped is not tried again).
+        workers: threads that decode and resize images while the network runs.
+        max_pixels: limit on an image's declared size; None = no limit.
+        progress: show a progress bar.
+    """
+
+    store: str = "float16"
+    on_error: OnError = "raise"
+    workers: int = 2
+    max_pixels: int | None = MAX_PIXELS
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        check_local_store(self.store)
+        if self.on_error not in ("raise", "skip"):
+            raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
+        if self.workers < 1:
+            raise SettingError(f"workers must be at least 1, got {self.workers}")
+
+
+def build_local(
+    gallery: Gallery,
+    encoder: DenseEncoder,
+    options: LocalOptions | None = None,
+    *,
+    sources: RowSources | None = None,
+) -> LocalStore:
+    """Store the local descriptors of every image of a gallery, in its folder ``local``.
+
+    Images are committed in chunks; a run that is killed at any moment loses at most the chunks
+    in flight, and the same call continues with the same bits that an uninterrupted run would
+    have written. On a gallery that has grown, it continues with the images that are new; on one
+    that is covered already, it does nothing.
+
+    Args:
+        gallery: complete; it need not come from the same encoder.
+        encoder: see :func:`patchrerank.encoders.load_dense_encoder`.
+        options: see :class:`LocalOptions`.
+        sources: the picture of each row (path, bytes or picture), where they are not at
+            ``gallery.image_path(row)``.
+
+    Raises:
+        ImageError: an image cannot be read (unless ``on_error="skip"``).
+        GalleryError: begun with another dense encoder or store, or of other images; a row that
+            ``sources`` does not have; another process at work.
+    """
+    options = options or LocalOptions()
+    folder = gallery.folder / LOCAL
+    with open_local_writer(folder, _plan(encoder, options)) as writer:
+        begun = writer.manifest.images
+        _check_rows(gallery, writer)
+        with (
+            ThreadPoolExecutor(options.workers) as pool,
+            tqdm(
+                total=len(gallery), initial=begun, unit="img", disable=not options.progress
+            ) as bar,
+        ):
+            prepare = _Preparer(gallery, encoder, options, sources)
+            rows = iter(range(begun, len(gallery)))
+            ahead = chunks_ahead(rows, writer.manifest.chunk, lambda row: pool.submit(prepare, row))
+            for chunk in ahead:
+                _commit(chunk, writer, encoder, gallery.ids)
+                bar.update(len(chunk))
+        writer.finish()
+    gallery.__dict__.pop("local", None)  # what was opened before is out of date
+    return LocalStore(folder)
+
+
+def _plan(encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
+    return LocalManifest(
+        dim=encoder.dim,
+        store=options.store,
+        encoder=dict(encoder.describe()),
+        identity=encoder.identity,
+        fingerprint=encoder.fingerprint,
+        grids=encoder.grids,
+        chunk=max(MIN_CHUNK, encoder.batch_size),
+    )
+
+
+def _check_rows(gallery: Gallery, writer: LocalWriter) -> None:
+    begun, known = writer.manifest.images, writer.manifest.ids_crc32
+    other = begun > len(gallery) or (known is not None and known != ids_crc(gallery, begun))
+    if other:
+        raise GalleryError(
+            f"{writer.folder}: holds local descriptors of other images than the gallery's; delete "
+            "the folder and build them again"
+        )
+
+
+class _Preparer:
+    """Decodes and resizes the picture of one row; called by worker threads."""
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: DenseEncoder,
+        options: LocalOptions,
+        sources: RowSources | None,
+    ) -> None:
+        self._gallery = gallery
+        self._encoder = encoder
+        self._options = options
+        self._sources = sources
+
+    def __call__(self, row: int) -> list[Crops] | ImageError:
+        try:
+            picture = read_image(
+                self._source(row),
+                max_pixels=self._options.max_pixels,
+                min_size=self._encoder.least_size,
+            )
+        except ImageError as error:
+            if self._options.on_error == "skip":
+                return error
+            raise
+        return self._encoder.prepare(picture)
+
+    def _source(self, row: int) -> ImageSource:
+        if self._sources is not None:
+            try:
+                return self._sources[row]
+            except LookupError as error:
+                raise GalleryError(
+                    f"sources has no picture for row {row} ({self._gallery.ids[row]!r})"
+                ) from error
+        path = self._gallery.image_path(row)
+        if not path.is_file():
+            raise ImageError(
+                f"{path}: no such file (row {row}); pass sources={{row: picture}} if the "
+                "gallery's pictures have moved or were never files"
+            )
+        return path
+
+
+def _commit(
+    chunk: Sequence[tuple[int, Future[list[Crops] | ImageError]]],
+    writer: LocalWriter,
+    encoder: DenseEncoder,
+    ids: Sequence[str],
+) -> None:
+    results = [future.result() for _, future in chunk]
+    names = [ids[row] for row, _ in chunk]
+    readable = [item for item in results if not isinstance(item, ImageError)]
+    encoded = iter(encoder.encode(readable))
+    nothing = _nothing(encoder.dim)
+    found = [nothing if isinstance(item, ImageError) else next(encoded) for item in results]
+    skipped = [
+        (name, str(item))
+        for name, item in zip(names, results, strict=True)
+        if isinstance(item, ImageError)
+    ]
+    for name, reason in skipped:
+        logger.warning("no local descriptors of %s: %s", name, reason)
+    writer.commit(found, names, skipped)
+
+
+def _nothing(dim: int) -> LocalDescriptors:
+    return LocalDescriptors(
+        vectors=np.zeros((0, dim), np.float32),
+        positions=np.zeros((0, 2), np.float32),
+        scales=np.zeros(0, np.int16),
+        weights=np.zeros(0, np.float32),
+    )

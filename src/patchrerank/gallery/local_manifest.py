@@ -1,0 +1,87 @@
+"""The manifest of a local store: what made the descriptors, and of which images they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from patchrerank import __version__
+from patchrerank.gallery.local_rows import local_records
+from patchrerank.gallery.manifest import FORMAT, ArrayRecord, read_record, write_record
+
+
+@dataclass(frozen=True)
+class LocalManifest:
+    """Everything about a local store except its arrays' contents.
+
+    Attributes:
+        dim: D.
+        store: ``float32``, ``float16``, ``int8`` or ``binary``.
+        encoder: the dense encoder's own record (spec, weights' digest, sizes, selection).
+        identity: what a query's dense encoder must match; empty if nobody knows.
+        fingerprint: what must stay the same when the store is continued.
+        grids: (h, w) cells of each scale; empty if nobody knows.
+        chunk: images encoded and committed together.
+        images: number of images.
+        descriptors: number of descriptors of all images.
+        ids_crc32: CRC-32 of the ids of these images, one behind the other; None if unknown.
+        skipped: ``[id, reason]`` of each image that has no descriptors as it could not be read.
+        arrays: name → record.
+        format: layout version.
+        version: patchrerank version that wrote it.
+    """
+
+    dim: int
+    store: str
+    encoder: dict[str, object]
+    identity: str
+    fingerprint: str
+    grids: tuple[tuple[int, int], ...]
+    chunk: int
+    images: int = 0
+    descriptors: int = 0
+    ids_crc32: int | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+    arrays: dict[str, ArrayRecord] = field(default_factory=dict)
+    format: int = FORMAT
+    version: str = __version__
+
+    def plan(self) -> dict[str, object]:
+        """Return what must stay the same when a store is resumed or appended to."""
+        return {name: getattr(self, name) for name in ("fingerprint", "store", "dim")}
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` atomically."""
+        write_record(self, path)
+
+    def with_arrays(self, arrays: Mapping[str, ArrayRecord]) -> LocalManifest:
+        """Return a copy whose counts follow from the arrays."""
+        return replace(
+            self,
+            arrays=dict(arrays),
+            images=arrays["ends"].shape[0],
+            descriptors=arrays["descriptors"].shape[0],
+        )
+
+
+def empty_arrays(store: str, dim: int) -> dict[str, ArrayRecord]:
+    """Return the arrays of a local store without images."""
+    return {
+        **local_records(store, dim),
+        "ends": ArrayRecord("<i8", (0,)),
+        "positions": ArrayRecord("<f4", (0, 2)),
+        "scales": ArrayRecord("<i2", (0,)),
+        "weights": ArrayRecord("<f4", (0,)),
+    }
+
+
+def read_local_manifest(path: Path) -> LocalManifest:
+    """Read one manifest file of a local store.
+
+    Raises:
+        GalleryError: missing, not JSON, of another format, or with missing or unknown keys.
+    """
+    content = read_record(path, LocalManifest)
+    content["grids"] = tuple((int(height), int(width)) for height, width in content["grids"])
+    return LocalManifest(**content)

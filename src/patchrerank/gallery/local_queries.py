@@ -1,0 +1,87 @@
+"""Local descriptors of queries: of their box or mask, at a size of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import QueryError
+from patchrerank.gallery.queries import query_boxes
+from patchrerank.images import ImageSource
+from patchrerank.types import LocalDescriptors
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder
+
+
+class LocalQueries(list[LocalDescriptors]):
+    """The local descriptors of a batch of queries, and who made them.
+
+    Attributes:
+        identity: of the dense encoder; a gallery's local store must have the same.
+        sizes: (height, width) in pixels at which the pictures were seen, one entry a scale.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[LocalDescriptors],
+        identity: str = "",
+        sizes: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        super().__init__(items)
+        self.identity = identity
+        self.sizes = sizes
+
+
+def encode_local_queries(
+    encoder: DenseEncoder,
+    images: Sequence[ImageSource],
+    boxes: Sequence[npt.ArrayLike | None] | None = None,
+    masks: Sequence[npt.ArrayLike | None] | None = None,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    scales: Sequence[float] | None = None,
+    count: int | None = None,
+    salient: bool = False,
+) -> LocalQueries:
+    """Return the local descriptors of query pictures, strongest first.
+
+    The whole picture is encoded, then cut to its box or mask (``restrict``), and only then to
+    the strongest. The scale at which a query is seen matters: a query whose object fills the
+    picture is best encoded smaller than the gallery, so that it looks as large as there.
+
+    Args:
+        encoder: the dense encoder of the gallery's local store.
+        images: Q paths, file bytes or pictures.
+        boxes: where the object is, ``x0, y0, x1, y1`` in [0, 1] each, or None.
+        masks: bool ``(H, W)`` each over the upright picture, or None.
+        image_size: side, or (height, width), in pixels; None: the encoder's own.
+        scales: factors on it; None: the encoder's own.
+        count: the most descriptors of a query; None: the count of the encoder's selection.
+        salient: without box and mask keep the salient part of a picture instead of all.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        QueryError: another number of boxes or masks than of pictures, or a malformed mask.
+        RegionError: a malformed box.
+    """
+    from patchrerank.encoders.picking import restrict, take
+
+    known = query_boxes(boxes, len(images))
+    covers = list(masks) if masks is not None else [None] * len(images)
+    if len(covers) != len(images):
+        raise QueryError(
+            f"{len(images)} query pictures but {len(covers)} masks; give None where there is none"
+        )
+    most = encoder.selection.count if count is None else count
+    everything = replace(encoder.selection, count=None)
+    sized = encoder.resized(image_size, scales=scales, selection=everything)
+    found = []
+    for descriptors, box, mask in zip(sized.encode_images(images), known, covers, strict=True):
+        part = restrict(descriptors, box, mask, salient=salient)
+        found.append(take(part, np.s_[:most]))
+    return LocalQueries(found, sized.identity, sized.sizes)

@@ -1,0 +1,181 @@
+"""Reading the local descriptors of a gallery: memory-mapped, read-only."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import GalleryError, QueryError
+from patchrerank.gallery.arrays import Array, open_array, record_bytes
+from patchrerank.gallery.gallery import LOCAL
+from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
+from patchrerank.gallery.local_queries import LocalQueries
+from patchrerank.gallery.local_rows import LocalRows, open_local_rows
+from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.types import Floats, LocalDescriptors, Rows
+
+if TYPE_CHECKING:
+    from patchrerank.gallery.gallery import Gallery
+
+AGAIN = "run patchrerank index … --local again (or build_local) to finish them"
+
+
+class LocalStore:
+    """The local descriptors of N images, one image behind the other, strongest first in each.
+
+    Args:
+        folder: written by :func:`patchrerank.gallery.build_local`: ``local`` in a gallery.
+
+    Raises:
+        GalleryError: no local store, half-written, damaged, or of another format.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / MANIFEST).is_file() and (self.folder / BUILDING).is_file():
+            raise GalleryError(f"{self.folder}: these local descriptors are half-written; {AGAIN}")
+        self.manifest: LocalManifest = read_local_manifest(self.folder / MANIFEST)
+        self._arrays = {
+            name: open_array(self.folder, name, record)
+            for name, record in self.manifest.arrays.items()
+        }
+
+    def __len__(self) -> int:
+        return self.manifest.images
+
+    def __repr__(self) -> str:
+        made = self.manifest
+        return (
+            f"LocalStore({str(self.folder)!r}: {made.images} images, {made.descriptors} "
+            f"descriptors, {made.dim}-d {made.store})"
+        )
+
+    def array(self, name: str) -> Array:
+        """Return the memory-mapped array ``name`` of the manifest."""
+        if name not in self._arrays:
+            raise GalleryError(f"{self.folder}: holds no array {name!r}")
+        return self._arrays[name]
+
+    @property
+    def dim(self) -> int:
+        """Dimensions D of every descriptor."""
+        return self.manifest.dim
+
+    @cached_property
+    def store(self) -> LocalRows:
+        """The T descriptors as the scoring kernels take them; a binary store decodes to floats."""
+        return open_local_rows(self.manifest.store, self.dim, self._arrays)
+
+    @property
+    def ends(self) -> Rows:
+        """int64 ``(N,)``: descriptors of image n end before ``ends[n]``."""
+        return self.array("ends")  # type: ignore[return-value]
+
+    @property
+    def positions(self) -> Floats:
+        """float32 ``(T, 2)``: x and y of each descriptor's centre, in [0, 1]."""
+        return self.array("positions")  # type: ignore[return-value]
+
+    @property
+    def scales(self) -> npt.NDArray[np.int16]:
+        """int16 ``(T,)``: number of the scale at which each was found."""
+        return self.array("scales")  # type: ignore[return-value]
+
+    @property
+    def weights(self) -> Floats:
+        """float32 ``(T,)``: strength, non-increasing within an image."""
+        return self.array("weights")  # type: ignore[return-value]
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """(h, w): cells at each scale; empty for descriptors from elsewhere."""
+        return self.manifest.grids
+
+    @property
+    def identity(self) -> str:
+        """What the dense encoder of a query must match: weights and structure, not sizes."""
+        return self.manifest.identity
+
+    def nbytes(self) -> dict[str, int]:
+        """Return the size in bytes of each array file."""
+        return {name: record_bytes(record) for name, record in self.manifest.arrays.items()}
+
+    def descriptors_of(self, row: int) -> LocalDescriptors:
+        """Return the descriptors of one image; their norm is 1 up to the store's rounding.
+
+        Raises:
+            GalleryError: no such row.
+        """
+        if not 0 <= row < len(self):
+            raise GalleryError(f"{self.folder}: no row {row}; it holds {len(self)} images")
+        begin, end = int(self.ends[row - 1]) if row else 0, int(self.ends[row])
+        return LocalDescriptors(
+            vectors=self.store.decode(np.arange(begin, end)),
+            positions=np.array(self.positions[begin:end]),
+            scales=np.array(self.scales[begin:end]),
+            weights=np.array(self.weights[begin:end]),
+        )
+
+    def check_queries(self, queries: Sequence[LocalDescriptors]) -> None:
+        """Refuse query descriptors that do not live in this store's space.
+
+        Their encoder is known if they come from ``encode_local_queries``; of others only the
+        dimension is checked. The image size may differ from the gallery's.
+
+        Raises:
+            QueryError: another dimension, or made by another network.
+        """
+        for number, query in enumerate(queries):
+            if len(query) and query.vectors.shape[1] != self.dim:
+                raise QueryError(
+                    f"local descriptors of query {number} have {query.vectors.shape[1]} "
+                    f"dimensions, those of {self.folder} have {self.dim}; encode them with "
+                    f"{self.manifest.encoder.get('spec')!r}"
+                )
+        theirs = queries.identity if isinstance(queries, LocalQueries) else ""
+        if theirs and self.identity and theirs != self.identity:
+            raise QueryError(
+                f"local descriptors of the queries were made by {theirs[:12]}…, those of "
+                f"{self.folder} by {self.identity[:12]}…; use the same weights, mean, std, "
+                f"interpolation and precision: {self.manifest.encoder}"
+            )
+
+
+def open_local(gallery: Gallery) -> LocalStore:
+    """Return the local store in a gallery's folder, if it covers all of its images.
+
+    Raises:
+        GalleryError: none, half-written, of fewer or of other images; says what to do.
+    """
+    folder = gallery.folder / LOCAL
+    if not folder.is_dir():
+        raise GalleryError(
+            f"{gallery.folder}: has no local descriptors; make them with patchrerank index … "
+            "--local (or build_local)"
+        )
+    store = LocalStore(folder)
+    known = store.manifest.ids_crc32
+    if len(store) > len(gallery) or (known is not None and known != ids_crc(gallery, len(store))):
+        raise GalleryError(
+            f"{folder}: these local descriptors are of other images than the gallery's; delete "
+            "the folder and build them again"
+        )
+    if len(store) < len(gallery):
+        raise GalleryError(
+            f"{folder}: covers {len(store)} of the gallery's {len(gallery)} images; {AGAIN}"
+        )
+    return store
+
+
+def ids_crc(gallery: Gallery, rows: int) -> int:
+    """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
+    if rows == len(gallery):
+        return gallery.manifest.arrays["ids"].crc32
+    end = int(gallery.array("id_ends")[rows - 1]) if rows else 0
+    return zlib.crc32(gallery.array("ids")[:end].tobytes())
