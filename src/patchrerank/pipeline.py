@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.rerankers.base import Ranker, Reranker, rescore
+from patchrerank.rerankers._local import with_local
+from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore
 from patchrerank.types import Queries, Ranking, Shortlist
 
 
@@ -80,6 +82,18 @@ class Cascade(Ranker):
         )
         _check(self.stages)
 
+    def encode(
+        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+    ) -> Queries:
+        """Encode pictures once with whatever any of the stages needs; see the base class."""
+        return self.complete(super().encode(queries, boxes))
+
+    def complete(self, queries: Queries) -> Queries:
+        """Add the local descriptors that a stage needs to queries that have pictures."""
+        for stage in self.stages:
+            queries = with_local(queries, getattr(stage.reranker, "dense_encoder", None))
+        return queries
+
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.
 
@@ -122,7 +136,7 @@ def _advance(ranking: Ranking, stage: Stage, queries: Queries, size: int) -> Ran
     )
 
 
-def _places(head: Shortlist, new: Ranking) -> np.ndarray:
+def _places(head: Shortlist, new: Ranking) -> npt.NDArray[np.int64]:
     """Return for each slot of ``new`` where its image stood in ``head``."""
     before = np.argsort(head.rows, axis=1, kind="stable")
     after = np.argsort(np.argsort(new.rows, axis=1, kind="stable"), axis=1, kind="stable")

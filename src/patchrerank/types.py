@@ -93,6 +93,16 @@ class Queries:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def take(self, numbers: Sequence[int]) -> Queries:
+        """Return the queries with these numbers, in this order."""
+        kept = list(numbers)
+        images, local = (
+            None if values is None else [values[number] for number in kept]
+            for values in (self.images, self.local)
+        )
+        boxes = None if self.boxes is None else self.boxes[kept]
+        return Queries(self.vectors[kept], boxes, self.crop, self.encoder, images, local)
+
 
 @dataclass(frozen=True)
 class Shortlist:

@@ -147,6 +147,38 @@ def test_evaluate(dataset, tmp_path):
     assert "AP convention @5" in run(*words, "--convention", "@5").stdout
 
 
+def test_stages(dataset, photos, tmp_path):
+    words = [photos, tmp_path / "g", *ENCODER, "--regions", "grid:1", "--quiet"]
+    run("index", *words, "--local", "--local-image-size", 64)
+    query = [tmp_path / "g", photos / "07.jpg"]
+    stages = ["--stages", "patchify+refine:all,chamfer:3:0.5:2", "--query-size", 64, "--json"]
+    hits = json.loads(run("search", *query, *stages).stdout)["hits"]
+    assert hits[0]["id"] == "07.jpg"
+    ids = json.dumps([f"{number:02d}.jpg" for number in range(12)])
+    hits = json.loads(run("rerank", *query, "-", *stages, stdin=ids).stdout)["hits"]
+    assert hits[0]["id"] == "07.jpg"
+    assert len(hits) == 12
+    assert "did you mean chamfer" in run("search", *query, "--stages", "chamber", code=2).stderr
+    assert "malformed" in run("search", *query, "--stages", "chamfer:x", code=2).stderr
+
+
+def test_compare(dataset, tmp_path):
+    words = ["compare", dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet"]
+    sizes = ["--local-image-size", 64, "--query-image-size", 64]
+    rows = json.loads(run(*words, *sizes, "--json").stdout)
+    assert [row["stages"] for row in rows] == [
+        "global", "patchify", "patchify+refine", "chamfer", "dense_correlation"
+    ]  # fmt: skip
+    by_name = {row["stages"]: row for row in rows}
+    assert by_name["patchify"]["metrics"]["mAP"] == by_name["patchify+refine"]["metrics"]["mAP"]
+    assert all(0 <= row["metrics"]["LocScore"] <= row["metrics"]["mAP"] for row in rows)
+    assert by_name["global"]["ms_per_query"] is None
+    evaluated = ["evaluate", dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path]
+    record = json.loads(run(*evaluated, "--quiet", "--json").stdout)
+    assert record["metrics"]["mAP"] == by_name["patchify"]["metrics"]["mAP"]
+    assert "patchify,chamfer:2" in run(*words, *sizes, "--rerankers", "patchify,chamfer:2").stdout
+
+
 def test_compress_and_storage(gallery, tmp_path):
     done = run("compress", gallery, tmp_path / "g", "--store", "int8", "--json", "--quiet")
     assert json.loads(done.stdout)["mean_cosine"] > 0.999

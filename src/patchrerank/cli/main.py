@@ -15,6 +15,7 @@ import typer
 
 from patchrerank.cli import (
     bench,
+    compare,
     composite,
     compress,
     demo,
@@ -42,6 +43,7 @@ COMMANDS = (
     rerank,
     evaluate,
     exhaustive,
+    compare,
     compress,
     storage,
     bench,

@@ -16,6 +16,7 @@ from patchrerank.errors import SettingError
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
     from patchrerank.gallery import Gallery
+    from patchrerank.pipeline import Cascade
 
 EncoderSpec = Annotated[
     str,
@@ -45,6 +46,30 @@ ShortlistSize = Annotated[
 QueryCropOption = Annotated[
     str, typer.Option("--query-crop", help="none: whole query picture; box: cut to its box.")
 ]
+
+
+Stages = Annotated[
+    str | None,
+    typer.Option(
+        help="Several stages in place of --shortlist-size, --lam and --gamma: "
+        "name[:K[:lam[:gamma]]], joined by commas, such as patchify+refine:400,chamfer:100:0.7:2."
+    ),
+]
+QuerySize = Annotated[
+    int, typer.Option(help="Side of the query picture for local descriptors, in pixels.")
+]
+
+
+def make_ranker(
+    gallery: Gallery, device: str, stages: str, query_crop: str, query_size: int
+) -> Cascade:
+    """Make a cascade over a gallery, with the encoders that its manifest names."""
+    from patchrerank.analysis.compare import make_cascade
+    from patchrerank.encoders import load_dense_encoder
+
+    encoder = gallery_encoder(gallery, device)
+    dense = load_dense_encoder(encoder, image_size=query_size) if gallery.has_local else None
+    return make_cascade(stages, gallery, encoder, dense, query_crop)  # type: ignore[arg-type]
 
 
 def shortlist_size(text: str) -> int | None:
@@ -98,7 +123,7 @@ def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]
         table.add_column(header, justify="left" if number == 0 else "right")
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120, markup=False).print(table)
+    Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False).print(table)
 
 
 def print_line(text: str) -> None:

@@ -20,8 +20,8 @@ def command(
     candidates: Annotated[
         Path,
         typer.Argument(
-            help="Shortlist, best first: JSON [[id, score], …], [{'id', 'score'}, …], [id, …] or {id: score}, or text "
-            "with 'id<TAB>score' or 'id' lines; - reads standard input."
+            help="Shortlist, best first: JSON [[id, score], …], [{'id', 'score'}, …], [id, …] or "
+            "{id: score}, or text with 'id<TAB>score' or 'id' lines; - reads standard input."
         ),
     ],
     box: Annotated[
@@ -33,22 +33,19 @@ def command(
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Hits to print; default all.")] = None,
+    stages: opt.Stages = None,
+    query_size: opt.QuerySize = 224,
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
     """Rerank candidates that your own search returned."""
-    from patchrerank.fusion import Fusion
     from patchrerank.gallery import Gallery
-    from patchrerank.rerankers import Patchify
 
     ids, scores = read_candidates(candidates)
     opened = Gallery(gallery)
-    reranker = Patchify(
-        opened,
-        opt.gallery_encoder(opened, device),
-        Fusion(lam, gamma, opt.shortlist_size(shortlist_size)),
-        query_crop,  # type: ignore[arg-type]
-    )
+    opt.shortlist_size(shortlist_size)
+    default = f"patchify:{shortlist_size}:{lam}:{gamma}"
+    reranker = opt.make_ranker(opened, device, stages or default, query_crop, query_size)
     hits = reranker.rank(query, ids, scores, top_k, box=opt.parse_box(box), sort=sort)
     show_hits(hits, {"query": str(query), "query_crop": query_crop}, as_json=json)
 

@@ -23,24 +23,20 @@ def command(
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
     top_k: Annotated[int, typer.Option(help="Hits to print.")] = 10,
+    stages: opt.Stages = None,
+    query_size: opt.QuerySize = 224,
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
     """Search a gallery with a picture: global first stage, then the best patch of each hit."""
     from patchrerank.first_stage import GlobalSearch
-    from patchrerank.fusion import Fusion
     from patchrerank.gallery import Gallery
-    from patchrerank.rerankers import Patchify
     from patchrerank.rerankers.base import hits_of
 
     opened = Gallery(gallery)
     size = opt.shortlist_size(shortlist_size)
-    reranker = Patchify(
-        opened,
-        opt.gallery_encoder(opened, device),
-        Fusion(lam, gamma),
-        query_crop,  # type: ignore[arg-type]
-    )
+    default = f"patchify:all:{lam}:{gamma}"
+    reranker = opt.make_ranker(opened, device, stages or default, query_crop, query_size)
     queries = reranker.encode([query], [opt.parse_box(box)])
     shortlist = GlobalSearch(opened, first_stage).search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), opened, top_k)[0]

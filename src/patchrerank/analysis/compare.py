@@ -1,0 +1,204 @@
+"""Rerankers side by side on one data set: how good, how fast, how many bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchrerank.analysis.evaluation import (
+    AREA_BINS,
+    dataset_convention,
+    encode_dataset_queries,
+    measure,
+)
+from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.analysis.relevance import positive_areas, relevance_of
+from patchrerank.errors import SettingError, near_matches
+from patchrerank.first_stage import GlobalSearch
+from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.gallery.stores import PATCH_ARRAYS
+from patchrerank.pipeline import Cascade, Stage, parse_stages
+from patchrerank.regions import Regions
+from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker
+from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import DenseEncoder, Encoder
+
+REFINE = "+refine"
+TIMED_CANDIDATES = 100
+TIMED_QUERIES = 20
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What all rerankers share.
+
+    Attributes:
+        regions: where patches are cut.
+        dense_encoder: makes local descriptors of the gallery's images; None: none are made.
+        query_dense_encoder: makes those of the queries, usually at a smaller image size.
+        query_crop: what is done with a query's box before its global vector is encoded.
+        build: how the gallery is built.
+    """
+
+    regions: Regions
+    dense_encoder: DenseEncoder | None = None
+    query_dense_encoder: DenseEncoder | None = None
+    query_crop: QueryCrop = "none"
+    build: BuildOptions = BuildOptions()
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line of the comparison.
+
+    Attributes:
+        stages: the reranker, or cascade, as text.
+        metrics: percent, higher is better; also ``mAP <10%``, for small objects.
+        ms_per_query: median milliseconds for 100 candidates, queries one by one, one thread;
+            encoding the query is not counted.
+        bytes_per_image: what the method reads: patches, local descriptors, global vectors.
+        AP: the convention's name.
+    """
+
+    stages: str
+    metrics: dict[str, float]
+    ms_per_query: float
+    bytes_per_image: float
+    AP: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Return a JSON-able record."""
+        return asdict(self)
+
+
+def make_cascade(
+    text: str,
+    gallery: Gallery,
+    encoder: Encoder | None = None,
+    dense_encoder: DenseEncoder | None = None,
+    query_crop: QueryCrop = "none",
+) -> Cascade:
+    """Make a cascade from text such as ``patchify:400,chamfer+refine:100:0.5:2``.
+
+    ``+refine`` behind a name refines that stage's boxes.
+
+    Raises:
+        SettingError: an unknown reranker (near matches are listed) or a malformed stage.
+    """
+    stages = []
+    for spec in parse_stages(text):
+        name, refine = spec.name.removesuffix(REFINE), spec.name.endswith(REFINE)
+        if name not in RERANKERS:
+            raise SettingError(
+                f"reranker {name!r} is unknown{near_matches(name, RERANKERS)}; use one of "
+                f"{', '.join(RERANKERS)}, each with or without {REFINE}"
+            )
+        kind: Any = RERANKERS[name]
+        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop)
+        if hasattr(reranker, "dense_encoder"):
+            reranker.dense_encoder = dense_encoder
+        if refine:
+            reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
+        stages.append(Stage(reranker, spec.fusion))
+    return Cascade(stages)
+
+
+def compare(
+    dataset: Dataset,
+    encoder: Encoder,
+    stages: Sequence[str],
+    cache: Path,
+    settings: CompareSettings,
+) -> list[Compared]:
+    """Measure several rerankers or cascades behind one global first stage.
+
+    Args:
+        dataset: its queries are asked, with their boxes where they have any.
+        encoder: of global vectors and patches.
+        stages: each a cascade as text (see :func:`make_cascade`); ``global`` is the first stage
+            alone. A stage without K rescores the full list.
+        cache: galleries are kept below it.
+        settings: what all share.
+    """
+    gallery, _ = dataset_gallery(dataset, encoder, settings.regions, cache, settings.build)
+    if settings.dense_encoder is not None and not gallery.has_local:
+        options = LocalOptions(progress=settings.build.progress)
+        files = {image.id: image.file for image in dataset.images}
+        build_local(
+            gallery, settings.dense_encoder, options, sources=[files[name] for name in gallery.ids]
+        )
+        gallery = Gallery(gallery.folder)
+    queries = encode_dataset_queries(dataset, encoder, gallery, settings.query_crop)
+    shortlist = GlobalSearch(gallery).search(queries)
+    return [
+        _compared(text, dataset, gallery, queries, shortlist, settings, encoder) for text in stages
+    ]
+
+
+def _compared(
+    text: str,
+    dataset: Dataset,
+    gallery: Gallery,
+    queries: Queries,
+    shortlist: Shortlist,
+    settings: CompareSettings,
+    encoder: Encoder,
+) -> Compared:
+    convention = dataset_convention(dataset)
+    cascade = None
+    if text != "global":
+        dense = settings.query_dense_encoder or settings.dense_encoder
+        cascade = make_cascade(text, gallery, encoder, dense, settings.query_crop)
+        queries = cascade.complete(queries)
+    ranking = _as_ranking(shortlist) if cascade is None else cascade.rerank(queries, shortlist)
+    relevance = relevance_of(ranking, gallery, dataset)
+    metrics, _ = measure(relevance, ranking, convention)
+    small = relevance.within(*AREA_BINS["<10%"], positive_areas(dataset))
+    metrics["mAP <10%"] = measure(small, ranking, convention)[0]["mAP"]
+    return Compared(
+        stages=text,
+        metrics=metrics,
+        ms_per_query=float("nan") if cascade is None else _median_ms(cascade, queries, shortlist),
+        bytes_per_image=_bytes_read(text, gallery),
+        AP=str(convention),
+    )
+
+
+def _as_ranking(shortlist: Shortlist) -> Ranking:
+    whole = np.broadcast_to(np.array([0, 0, 1, 1], np.float32), (*shortlist.rows.shape, 4))
+    scores = shortlist.scores
+    return Ranking(shortlist.rows, scores, scores, np.full_like(scores, np.nan), whole)
+
+
+def _median_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> float:
+    size, times = TIMED_CANDIDATES, []
+    for number in range(min(len(queries), TIMED_QUERIES)):
+        one = queries.take([number])
+        head = Shortlist(
+            shortlist.rows[number : number + 1, :size], shortlist.scores[number : number + 1, :size]
+        )
+        begun = time.perf_counter()
+        cascade.rerank(one, head)
+        times.append(time.perf_counter() - begun)
+    return 1000 * float(np.median(times)) if times else float("nan")
+
+
+def _bytes_read(text: str, gallery: Gallery) -> float:
+    """Return the bytes an image that the methods named in ``text`` read."""
+    sizes = gallery.nbytes()
+    read = 0.0
+    if "patchify" in text:
+        read += sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
+    if any(name in text for name in ("chamfer", "dense_correlation", REFINE)) and gallery.has_local:
+        read += sum(gallery.local.nbytes().values())
+    if any(name in text for name in ("global", "superglobal", "query_expansion")):
+        read += sizes["globals"]
+    return read / max(len(gallery), 1)

@@ -1,0 +1,97 @@
+"""Correlation maps: how much each cell of a candidate looks like the query, and where most."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.kernels.regions import peak_regions
+from patchrerank.kernels.rows import row_products
+from patchrerank.rerankers._local import Block, blocks_of, grids_of
+from patchrerank.types import Floats, Rows
+
+if TYPE_CHECKING:
+    from patchrerank.gallery import LocalStore
+
+CUT = 0.5
+"""The region around the peak is cut at half its height above the map's median."""
+
+MAP_FLOATS = 16
+"""How many floats a cell of a map takes while the map is made, at most."""
+
+
+def located(
+    vectors: Floats, local: LocalStore, images: Rows, windows: Floats | None = None
+) -> Floats:
+    """Return where each candidate correlates most with a query.
+
+    Args:
+        vectors: float32 ``(n, D)``, n ≥ 1, the query's descriptors.
+        local: the candidates' descriptors.
+        images: int64 ``(K,)`` gallery rows, ``-1`` for an empty slot.
+        windows: float32 ``(K, 4)`` boxes in which the peak is looked for; None, or a NaN row:
+            anywhere.
+
+    Returns:
+        float32 ``(K, 4)``, the connected region around the peak of :func:`correlation_maps`,
+        cut at half the peak's height above the map's median; NaN for empty slots, candidates
+        without descriptors, and where nothing stands out.
+    """
+    boxes = np.full((len(images), 4), np.nan, dtype=np.float32)
+    cells = max(height * width for height, width in grids_of(local))
+    query = mean_descriptor(vectors)
+    for block in blocks_of(local, images, MAP_FLOATS * cells):
+        here = None if windows is None else windows[block.slots]
+        regions = peak_regions(correlation_maps(query, local, block), here, cut=CUT)
+        boxes[block.slots] = np.where(block.counts[:, None] > 0, regions, np.nan)
+    return boxes
+
+
+def mean_descriptor(vectors: Floats) -> Floats:
+    """Return the mean of descriptors ``(n, D)``, n ≥ 1; not normalised.
+
+    Its inner product with a cell is the mean of the cell's correlations with all of them.
+    """
+    return np.asarray(vectors.astype(np.float64).mean(axis=0), dtype=np.float32)
+
+
+def correlation_maps(query: Floats, local: LocalStore, block: Block) -> Floats:
+    """Return smoothed correlation maps, float32 ``(b, h, w)``, of the candidates of a block.
+
+    A cell's value is its descriptor's inner product with ``query`` ``(D,)``. The scales are
+    joined by their maximum on the finest grid; a cell that no scale has a descriptor for gets
+    the lowest value of its candidate (0 without any). Then each map is smoothed by 1-2-1 along
+    both axes, edges repeated.
+    """
+    rows = block.rows
+    slots = np.repeat(np.arange(len(block.counts)), block.counts)
+    maps = _joined(row_products(query, local.store, rows), slots, local, rows, len(block.counts))
+    lowest = np.where(np.isfinite(maps), maps, np.inf).min(axis=(1, 2), keepdims=True)
+    lowest[block.counts == 0] = 0.0
+    return _smoothed(np.where(np.isfinite(maps), maps, lowest))
+
+
+def _joined(values: Floats, slots: Rows, local: LocalStore, rows: Rows, count: int) -> Floats:
+    """Return the maximum over scales on the finest grid, −inf where nothing is."""
+    grids = grids_of(local)
+    height, width = max(grids, key=lambda grid: grid[0] * grid[1])
+    scales = np.clip(local.scales[rows], 0, len(grids) - 1)
+    positions = local.positions[rows]
+    joined = np.full((count, height, width), -np.inf, dtype=np.float32)
+    for number, (own_height, own_width) in enumerate(grids):
+        here = np.flatnonzero(scales == number)
+        cells = np.full((count, own_height, own_width), -np.inf, dtype=np.float32)
+        x = np.clip(positions[here, 0] * own_width, 0, own_width - 1).astype(np.int64)
+        y = np.clip(positions[here, 1] * own_height, 0, own_height - 1).astype(np.int64)
+        np.maximum.at(cells, (slots[here], y, x), values[here])
+        down = ((np.arange(height) + 0.5) * own_height / height).astype(np.int64)
+        across = ((np.arange(width) + 0.5) * own_width / width).astype(np.int64)
+        np.maximum(joined, cells[:, down][:, :, across], out=joined)
+    return joined
+
+
+def _smoothed(maps: Floats) -> Floats:
+    padded = np.pad(maps, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    return np.ascontiguousarray((rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / 4)

@@ -1,0 +1,169 @@
+"""What rerankers over local descriptors share: their queries, and blocks of candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import QueryError
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import Gallery, LocalStore, encode_local_queries
+from patchrerank.kernels.chamfer import SetStore
+from patchrerank.kernels.checks import check_spans
+from patchrerank.kernels.rows import BLOCK_BYTES
+from patchrerank.kernels.stores import Float32Store
+from patchrerank.rerankers.base import Query, Reranker
+from patchrerank.types import Floats, LocalDescriptors, Queries, QueryCrop, Rows, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder, Encoder
+
+Source: TypeAlias = tuple[SetStore, Rows, Rows]
+"""A store, its ends, and which of its images are meant: what the set kernels take."""
+
+UNKNOWN_GRID = (16, 16)
+"""The cells that descriptors are sorted into where nobody knows which map they come from."""
+
+
+class LocalReranker(Reranker):
+    """A reranker that compares local descriptors of query and candidate.
+
+    Args:
+        gallery: with local descriptors (``patchrerank.gallery.build_local``).
+        encoder: encodes query pictures; not needed for ready vectors.
+        fusion: how local and global scores are joined by :meth:`rerank`.
+        query_crop: what is done with a query's box before its *global* vector is encoded.
+        dense_encoder: makes the local descriptors of query pictures, inside their box where one
+            is known; at an image size of its own, often half the gallery's. Not needed where
+            queries bring ``local`` along.
+        threads: how many threads compare; results do not depend on it.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder | None = None,
+        fusion: Fusion | None = None,
+        query_crop: QueryCrop = "none",
+        dense_encoder: DenseEncoder | None = None,
+        threads: int = 1,
+    ) -> None:
+        super().__init__(gallery, encoder, fusion, query_crop)
+        self.dense_encoder = dense_encoder
+        self.threads = threads
+
+    def encode(
+        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+    ) -> Queries:
+        """Encode pictures with both encoders; see the base class."""
+        return with_local(super().encode(queries, boxes), self.dense_encoder)
+
+
+def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
+    """Add local descriptors, inside the boxes, to queries that have pictures and no ``local``."""
+    if encoder is None or queries.images is None or queries.local is not None:
+        return queries
+    boxes = None if queries.boxes is None else list(queries.boxes)
+    return replace(queries, local=encode_local_queries(encoder, queries.images, boxes))
+
+
+def local_of(
+    queries: Queries, shortlist: Shortlist, local: LocalStore, name: str
+) -> Sequence[LocalDescriptors]:
+    """Return the local descriptors of queries after checking them.
+
+    Raises:
+        QueryError: there are none, they are of another space, or not one query a shortlist.
+    """
+    if len(queries) != len(shortlist):
+        raise QueryError(f"{len(queries)} queries but {len(shortlist)} shortlists")
+    if queries.local is None:
+        raise QueryError(
+            f"{name}: the queries have no local descriptors; make the reranker with dense_encoder="
+            "load_dense_encoder(…) and pass pictures, or pass Queries(…, local="
+            "encode_local_queries(dense_encoder, pictures, boxes))"
+        )
+    local.check_queries(queries.local)
+    return queries.local
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some consecutive slots of a query's shortlist, and where their descriptors lie.
+
+    Attributes:
+        slots: which.
+        images: int64 ``(k,)``, their gallery rows, ``-1`` for an empty slot.
+        begins: int64 ``(k,)``, first row of each slot's descriptors in the local store.
+        counts: int64 ``(k,)``, how many; 0 for an empty slot.
+    """
+
+    slots: slice
+    images: Rows
+    begins: Rows
+    counts: Rows
+
+    @property
+    def rows(self) -> Rows:
+        """int64: the rows of all descriptors, slot by slot."""
+        return flat_rows(self.begins, self.counts)
+
+    def in_place(self, local: LocalStore) -> Source:
+        """Return the whole store, its ends and the gallery rows of the slots."""
+        return local.store, local.ends, self.images  # type: ignore[return-value]
+
+    def decoded(self, local: LocalStore) -> Source:
+        """Return a store of the slots' descriptors as floats, its ends and 0 … k − 1."""
+        floats = Float32Store(local.store.decode(self.rows))
+        return floats, np.cumsum(self.counts), np.arange(len(self.counts))
+
+
+def blocks_of(
+    local: LocalStore, images: Rows, beside: int, *, decoded: bool = False
+) -> Iterator[Block]:
+    """Cut one query's candidates into blocks of at most ``BLOCK_BYTES`` (or one candidate).
+
+    Args:
+        local: where they lie.
+        images: int64 ``(K,)`` gallery rows, ``-1`` for an empty slot.
+        beside: floats that a candidate takes beside its descriptors.
+        decoded: whether its descriptors will be decoded.
+
+    Raises:
+        ShortlistError: rows outside the gallery.
+    """
+    spans = check_spans(images[None], local.ends, len(local.store))
+    begins, counts = spans.begins[0], spans.counts[0]
+    filled = np.cumsum(4 * (counts * (local.dim if decoded else 0) + beside))
+    start = 0
+    while start < len(images):
+        limit = BLOCK_BYTES + (filled[start - 1] if start else 0)
+        stop = max(start + 1, int(np.searchsorted(filled, limit, side="right")))
+        part = slice(start, stop)
+        yield Block(part, images[part], begins[part], counts[part])
+        start = stop
+
+
+def flat_rows(begins: Rows, counts: Rows) -> Rows:
+    """Return ``begins[0] … begins[0] + counts[0] - 1, begins[1] …``, one span behind the other."""
+    shifts: Rows = np.repeat(begins - (np.cumsum(counts) - counts), counts)
+    return shifts + np.arange(len(shifts))
+
+
+def grids_of(local: LocalStore) -> tuple[tuple[int, int], ...]:
+    """Return (h, w) of each scale; one of ``UNKNOWN_GRID`` where the store does not know."""
+    return local.grids or (UNKNOWN_GRID,)
+
+
+def cell_sizes(local: LocalStore, scales: npt.NDArray[np.int16]) -> Floats:
+    """Return width and height of the cells of descriptors with these scales, in [0, 1].
+
+    float32 ``(…, 2)``; a scale beyond the store's grids counts as the last.
+    """
+    grids = grids_of(local)
+    table = np.array([(1 / width, 1 / height) for height, width in grids], dtype=np.float32)
+    return np.asarray(table[np.clip(scales, 0, len(table) - 1)])
