@@ -325,3 +325,45 @@ def test_least_cosine():
 def test_names():
     assert list(BACKENDS) == ["eager", "compile", "openvino", "onnx"]
     assert all(kind.name == name for name, kind in BACKENDS.items())
+
+
+@pytest.mark.parametrize("name", ["eager", *CONVERTED])
+def test_parts_are_encoded_as_one_and_their_errors_come_through(name):
+    def parts(broken=False):
+        yield given[:5]
+        yield given[5:5]
+        if broken:
+            raise ValueError("part 2")
+        yield given[5:]
+
+    one, given = encoder(name, batch_size=4), crops(23)
+    expected = one.encode(given)
+    np.testing.assert_array_equal(one.encode_parts(parts()), expected)
+    with pytest.raises(ValueError, match=r"^part 2$"):
+        one.encode_parts(parts(broken=True))
+    np.testing.assert_array_equal(one.encode_parts(parts()), expected)
+    assert one.encode_parts([]).shape == (0, 32)
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_an_interrupted_build_is_finished_with_the_same_bits(name, tmp_path, photo_folder, quiet):
+    from patchrerank.gallery import build_gallery
+    from patchrerank.images import list_images
+    from patchrerank.regions import GridPyramid
+
+    class InterruptedBuildError(Exception):
+        pass
+
+    def pairs(stop=None):
+        for number, file in enumerate(list_images(photo_folder)):
+            if number == stop:
+                raise InterruptedBuildError
+            yield file.name, file
+
+    whole = build_gallery(tmp_path / "whole", pairs(), encoder(name), GridPyramid(2), quiet)
+    with pytest.raises(InterruptedBuildError):
+        build_gallery(tmp_path / "cut", pairs(35), encoder(name), GridPyramid(2), quiet)
+    assert (tmp_path / "cut" / "building.json").exists()
+    cut = build_gallery(tmp_path / "cut", pairs(), encoder(name), GridPyramid(2), quiet)
+    for kind, path in whole.files().items():
+        assert path.read_bytes() == cut.files()[kind].read_bytes(), kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ from patchrerank.errors import SettingError, near_matches
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
 from patchrerank.gallery.stores import PATCH_ARRAYS
+from patchrerank.images import ImageSource
 from patchrerank.pipeline import Cascade, Stage, parse_stages
 from patchrerank.regions import Regions
-from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker
+from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker, SpatialVerification
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
@@ -85,10 +86,12 @@ def make_cascade(
     encoder: Encoder | None = None,
     dense_encoder: DenseEncoder | None = None,
     query_crop: QueryCrop = "none",
+    images: Mapping[str, ImageSource] | None = None,
 ) -> Cascade:
     """Make a cascade from text such as ``patchify:400,chamfer+refine:100:0.5:2``.
 
-    ``+refine`` behind a name refines that stage's boxes.
+    ``+refine`` behind a name refines that stage's boxes. ``images`` maps gallery ids to pictures,
+    for rerankers that look at them again; None: the files the gallery was built from.
 
     Raises:
         SettingError: an unknown reranker (near matches are listed) or a malformed stage.
@@ -102,7 +105,8 @@ def make_cascade(
                 f"{', '.join(RERANKERS)}, each with or without {REFINE}"
             )
         kind: Any = RERANKERS[name]
-        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop)
+        again = {"images": images} if name == SpatialVerification.name else {}
+        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **again)
         if hasattr(reranker, "dense_encoder"):
             reranker.dense_encoder = dense_encoder
         if refine:
@@ -156,7 +160,8 @@ def _compared(
     cascade = None
     if text != "global":
         dense = settings.query_dense_encoder or settings.dense_encoder
-        cascade = make_cascade(text, gallery, encoder, dense, settings.query_crop)
+        files = {image.id: image.file for image in dataset.images}
+        cascade = make_cascade(text, gallery, encoder, dense, settings.query_crop, files)
         queries = cascade.complete(queries)
     ranking = _as_ranking(shortlist) if cascade is None else cascade.rerank(queries, shortlist)
     relevance = relevance_of(ranking, gallery, dataset)
