@@ -229,6 +229,7 @@ class Hit:
         global_score: the first stage's score.
         local_score: the local score, or None if the candidate lay behind the cut.
         box: ``(x0, y0, x1, y1)`` in [0, 1] of the image, or None.
+        query_crop: what was done with the query's box before it was encoded.
     """
 
     id: str
@@ -237,6 +238,7 @@ class Hit:
     global_score: float
     local_score: float | None
     box: tuple[float, float, float, float] | None
+    query_crop: QueryCrop = "none"
 
 
 def _check_ids(query: int, ids: Sequence[str]) -> list[str]:

@@ -62,6 +62,7 @@ def test_patches_find_what_global_vectors_miss(dataset, tiny_encoder, tmp_path):
     assert local.settings["AP"] == "full"
     assert len(local.per_query) == 2
     assert local.bytes_per_image["patches"] == 5 * 16 * 4
+    assert local.bytes_per_query == {"vector": 64, "patches_read": 9 * 5 * 16 * 4}
 
 
 def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):

@@ -156,5 +156,9 @@ def test_query_box(tiny_gallery, tiny_encoder, photo_folder):
     whole = encode_queries(tiny_encoder, [file], boxes=[box])
     assert np.allclose(whole.vectors[0], expected[1], atol=1e-6)
     assert np.allclose(whole.boxes[0], box)
+    hits = Patchify(tiny_gallery, tiny_encoder, query_crop="box").rank(
+        file, list(tiny_gallery.ids[:2]), box=box
+    )
+    assert [hit.query_crop for hit in hits] == ["box", "box"]
     with pytest.raises(SettingError, match="crop"):
         encode_queries(tiny_encoder, [file], crop="mask")

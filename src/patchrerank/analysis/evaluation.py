@@ -74,6 +74,7 @@ class Measured:
         milliseconds: index (an image; None if the gallery was there already), encode, first
             stage and rerank (a query).
         bytes_per_image: patch vectors and all arrays.
+        bytes_per_query: its vector, and the patch vectors read to rescore its candidates.
         settings: everything that the numbers depend on, with the AP convention's name.
         per_query: average precision of each query, NaN without positives, in the data set's
             order.
@@ -83,6 +84,7 @@ class Measured:
     areas: dict[str, dict[str, float]]
     milliseconds: dict[str, float | None]
     bytes_per_image: dict[str, float]
+    bytes_per_query: dict[str, float]
     settings: dict[str, str]
     per_query: tuple[float, ...]
 
@@ -178,6 +180,7 @@ def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, 
             "rerank_per_query": rerank_ms,
         },
         bytes_per_image=bytes_per_image(gallery),
+        bytes_per_query=_bytes_per_query(gallery, settings.fusion.shortlist_size),
         settings=_record(dataset, encoder, settings, convention),
         per_query=tuple(float(value) for value in precisions),
     )
@@ -214,6 +217,12 @@ def bytes_per_image(gallery: Gallery) -> dict[str, float]:
     images = max(len(gallery), 1)
     patches = sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
     return {"patches": patches / images, "all": sum(sizes.values()) / images}
+
+
+def _bytes_per_query(gallery: Gallery, size: int | None) -> dict[str, float]:
+    candidates = len(gallery) if size is None else min(size, len(gallery))
+    read = candidates * bytes_per_image(gallery)["patches"]
+    return {"vector": 4.0 * gallery.dim, "patches_read": read}
 
 
 def _by_area(

@@ -208,6 +208,7 @@ def _hits(ranking: Ranking, query: int, gallery: Gallery, top_k: int | None) -> 
             global_score=float(ranking.global_scores[query, slot]),
             local_score=_known(ranking.local_scores[query, slot]),
             box=_box(ranking.boxes[query, slot]),
+            query_crop=ranking.crop,
         )
         for rank, slot in enumerate(slots, start=1)
     ]
