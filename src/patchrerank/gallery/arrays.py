@@ -47,6 +47,23 @@ def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
     return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
 
 
+class MappedFolder:
+    """The arrays of one folder, memory-mapped; pickled as the folder's name alone."""
+
+    def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
+        self.folder = folder
+        self._arrays = {name: open_array(folder, name, record) for name, record in records.items()}
+
+    def __reduce__(self) -> tuple[type[MappedFolder], tuple[Path]]:
+        return type(self), (self.folder,)  # another process maps them again
+
+    def array(self, name: str) -> Array:
+        """Return the memory-mapped array ``name`` of the manifest."""
+        if name not in self._arrays:
+            raise GalleryError(f"{self.folder}: holds no array {name!r}")
+        return self._arrays[name]
+
+
 def decode_ids(blob: Array, ends: Array) -> list[str]:
     """Return the ids whose UTF-8 bytes stand one behind the other in ``blob``."""
     text, stops = blob.tobytes(), ends.tolist()

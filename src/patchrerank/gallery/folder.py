@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -38,6 +39,22 @@ def lock_folder(folder: Path) -> IO[bytes]:
         file.close()
         raise GalleryError(f"{folder}: another process is building this gallery") from error
     return file
+
+
+def check_plan(
+    folder: Path, old: Mapping[str, object], new: Mapping[str, object], who: str, remedy: str
+) -> None:
+    """Refuse to go on with other settings than a folder was begun with.
+
+    Raises:
+        GalleryError: names the first setting that differs, the encoders (``who``), and the remedy.
+    """
+    for key, value in old.items():
+        if new[key] != value:
+            raise GalleryError(
+                f"{folder}: was begun with {key} = {value!r}, now it is {new[key]!r} ({who}); "
+                f"{remedy}"
+            )
 
 
 def check_empty(folder: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, QueryError, ShortlistError, near_matches
-from patchrerank.gallery.arrays import Array, array_path, decode_ids, open_array, record_bytes
+from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from patchrerank.gallery.stores import open_store
 from patchrerank.types import Queries, Rows
@@ -25,7 +25,7 @@ WHITENING = "whitening.npz"
 LOCAL = "local"
 
 
-class Gallery:
+class Gallery(MappedFolder):
     """The database side on disk: ids, global vectors, patch vectors, boxes.
 
     Rows are image numbers 0 … N−1 in the order of indexing. Nothing is read before it is used.
@@ -45,16 +45,10 @@ class Gallery:
                 "to finish it"
             )
         self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
-        self._arrays = {
-            name: open_array(self.folder, name, record)
-            for name, record in self.manifest.arrays.items()
-        }
+        super().__init__(self.folder, self.manifest.arrays)
 
     def __len__(self) -> int:
         return self.manifest.images
-
-    def __reduce__(self) -> tuple[type[Gallery], tuple[Path]]:
-        return Gallery, (self.folder,)  # another process maps the files again
 
     def __repr__(self) -> str:
         made = self.manifest
@@ -62,12 +56,6 @@ class Gallery:
             f"Gallery({str(self.folder)!r}: {made.images} images, {made.patches} patches, "
             f"{made.dim}-d {made.store}, {made.regions})"
         )
-
-    def array(self, name: str) -> Array:
-        """Return the memory-mapped array ``name`` of the manifest."""
-        if name not in self._arrays:
-            raise GalleryError(f"{self.folder}: holds no array {name!r}")
-        return self._arrays[name]
 
     @property
     def dim(self) -> int:

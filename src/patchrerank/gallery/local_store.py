@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, QueryError
-from patchrerank.gallery.arrays import Array, open_array, record_bytes
+from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.gallery import LOCAL
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
 from patchrerank.gallery.local_queries import LocalQueries
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 AGAIN = "run patchrerank index … --local again (or build_local) to finish them"
 
 
-class LocalStore:
+class LocalStore(MappedFolder):
     """The local descriptors of N images, one image behind the other, strongest first in each.
 
     Args:
@@ -41,10 +41,7 @@ class LocalStore:
         if not (self.folder / MANIFEST).is_file() and (self.folder / BUILDING).is_file():
             raise GalleryError(f"{self.folder}: these local descriptors are half-written; {AGAIN}")
         self.manifest: LocalManifest = read_local_manifest(self.folder / MANIFEST)
-        self._arrays = {
-            name: open_array(self.folder, name, record)
-            for name, record in self.manifest.arrays.items()
-        }
+        super().__init__(self.folder, self.manifest.arrays)
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -55,12 +52,6 @@ class LocalStore:
             f"LocalStore({str(self.folder)!r}: {made.images} images, {made.descriptors} "
             f"descriptors, {made.dim}-d {made.store})"
         )
-
-    def array(self, name: str) -> Array:
-        """Return the memory-mapped array ``name`` of the manifest."""
-        if name not in self._arrays:
-            raise GalleryError(f"{self.folder}: holds no array {name!r}")
-        return self._arrays[name]
 
     @property
     def dim(self) -> int:

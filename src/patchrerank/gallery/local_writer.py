@@ -13,7 +13,7 @@ import numpy as np
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, ArrayFiles
-from patchrerank.gallery.folder import check_empty, lock_folder
+from patchrerank.gallery.folder import check_empty, check_plan, lock_folder
 from patchrerank.gallery.local_manifest import (
     LocalManifest,
     empty_arrays,
@@ -133,10 +133,6 @@ class LocalWriter:
 
 
 def _check_plan(folder: Path, old: LocalManifest, new: LocalManifest) -> None:
-    for key, value in old.plan().items():
-        if new.plan()[key] != value:
-            raise GalleryError(
-                f"{folder}: was begun with {key} = {value!r}, now it is {new.plan()[key]!r} "
-                f"(dense encoder then: {old.encoder}, now: {new.encoder}); use the same settings, "
-                "or delete this folder and build it again"
-            )
+    who = f"dense encoder then: {old.encoder}, now: {new.encoder}"
+    remedy = "use the same settings, or delete this folder and build it again"
+    check_plan(folder, old.plan(), new.plan(), who, remedy)

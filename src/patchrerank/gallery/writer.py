@@ -20,7 +20,7 @@ from patchrerank.gallery.arrays import (
     is_intact,
     open_array,
 )
-from patchrerank.gallery.folder import check_empty, lock_folder
+from patchrerank.gallery.folder import check_empty, check_plan, lock_folder
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.manifest import (
@@ -228,13 +228,9 @@ def _begun(folder: Path) -> Manifest:
 
 
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
-    for key, value in old.plan().items():
-        if new.plan()[key] != value:
-            raise GalleryError(
-                f"{folder}: was begun with {key} = {value!r}, now it is {new.plan()[key]!r} "
-                f"(encoder then: {old.encoder.get('spec')!r}, now: {new.encoder.get('spec')!r}); "
-                "use the same settings, or another folder"
-            )
+    who = f"encoder then: {old.encoder.get('spec')!r}, now: {new.encoder.get('spec')!r}"
+    remedy = "use the same settings, or another folder"
+    check_plan(folder, old.plan(), new.plan(), who, remedy)
 
 
 def _ids_of(folder: Path, manifest: Manifest) -> set[str]:
