@@ -54,6 +54,10 @@ class DatasetError(PatchRerankError):
     """A data set folder is damaged; the message names the file and the entry."""
 
 
+class TableError(PatchRerankError):
+    """A score table is damaged, does not fit together, or lacks scores that were asked for."""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean …?"`` for the closest of the known names, or an empty string."""
     similar = (item for item in known if abs(len(item) - len(name)) <= MAX_LENGTH_DIFFERENCE)

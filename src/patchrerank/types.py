@@ -204,6 +204,8 @@ class Ranking:
         boxes: float32 ``(Q, K, 4)``, NaN rows where there is no box.
         crop: what was done with the query box (see :class:`Queries`).
         settings: what produced the ranking, for the record (reranker and fusion of each stage).
+        probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
+            the last stage did not rescore it. None without a calibration.
     """
 
     rows: Rows
@@ -213,6 +215,7 @@ class Ranking:
     boxes: Floats
     crop: QueryCrop = "none"
     settings: tuple[str, ...] = field(default=())
+    probabilities: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -230,6 +233,9 @@ class Hit:
         local_score: the local score, or None if the candidate lay behind the cut.
         box: ``(x0, y0, x1, y1)`` in [0, 1] of the image, or None.
         query_crop: what was done with the query's box before it was encoded.
+        probability: that the image shows the query's object, in [0, 1], from a calibration
+            (:class:`patchrerank.calibration.Calibration`); None without one, and for candidates
+            that the last stage did not rescore.
     """
 
     id: str
@@ -239,6 +245,7 @@ class Hit:
     local_score: float | None
     box: tuple[float, float, float, float] | None
     query_crop: QueryCrop = "none"
+    probability: float | None = None
 
 
 def _check_ids(query: int, ids: Sequence[str]) -> list[str]:

@@ -20,9 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from patchrerank.calibration import Calibration
 from patchrerank.cli.main import main
 from patchrerank.datasets import Dataset
+from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
+from patchrerank.pipeline import Tuned, TunedOn, TunedStage, Versions, parse_stages
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
 
@@ -160,6 +163,112 @@ def test_stages(dataset, photos, tmp_path):
     assert len(hits) == 12
     assert "did you mean chamfer" in run("search", *query, "--stages", "chamber", code=2).stderr
     assert "malformed" in run("search", *query, "--stages", "chamfer:x", code=2).stderr
+
+
+def write_tuned(path, gallery, stages, dense=None, **changes):
+    """A tuned.json for a gallery, as if tuned on it."""
+    values = {
+        "stages": tuple(map(TunedStage.of, parse_stages(stages))),
+        "tuned_on": TunedOn.of(gallery, "none", 5, "none", dense),
+        "metric": "mAP", "convention": "full", "value": 0.5, "held_out": None, "folds": 0,
+        "seed": 0, "sampler": "none", "versions": Versions.current(),
+        "calibration": Calibration(2.0, 2.0, 0.0, nothing_below=0.6),
+    }  # fmt: skip
+    Tuned(**{**values, **changes}).save(path)
+    return path
+
+
+def test_tuned_search_and_rerank(gallery, photos, tmp_path):
+    tuned = write_tuned(tmp_path / "t.json", Gallery(gallery), "patchify:3:0.25:2")
+    words = [gallery, photos / "07.jpg", "--tuned", tuned]
+    record = json.loads(run("search", *words, "--json").stdout)
+    assert record["hits"][0]["id"] == "07.jpg"
+    known = [hit["probability"] is not None for hit in record["hits"]]
+    assert known == [True] * 3 + [False] * 2, "five candidates, of which three are rescored"
+    assert record["nothing_found"] is False
+    stages = [gallery, photos / "07.jpg", "--stages", "patchify:3:0.25:2", "--json"]
+    plain = json.loads(run("search", *stages, "--shortlist-size", 5).stdout)
+    assert "nothing_found" not in plain
+    for hit, other in zip(record["hits"], plain["hits"], strict=True):
+        assert other["probability"] is None
+        assert {**hit, "probability": None} == other
+    assert "probability" in run("search", *words).stdout
+    assert "probability" not in run("search", *words[:2]).stdout
+    shortlist = json.dumps([["03.jpg", 0.2], ["01.jpg", 0.1]])
+    reranked = ["rerank", gallery, photos / "07.jpg", "-", "--tuned", tuned]
+    record = json.loads(run(*reranked, "--json", stdin=shortlist).stdout)
+    assert record["nothing_found"] is (max(h["probability"] for h in record["hits"]) < 0.6)
+    certain = Calibration(0.0, 0.0, 9.0, nothing_below=1.0)
+    write_tuned(tuned, Gallery(gallery), "patchify", calibration=certain)
+    assert "probably nothing was found" in run(*reranked, stdin=shortlist).stdout
+
+
+def test_tuned_stands_alone(gallery, photos, dataset, tmp_path):
+    tuned = write_tuned(tmp_path / "t.json", Gallery(gallery), "patchify")
+    query = [gallery, photos / "07.jpg"]
+    done = run("search", *query, "--tuned", tuned, "--lam", 0.0, "--stages", "patchify", code=2)
+    assert "t.json decides what --stages, --lam would; leave them out" in done.stderr
+    for name, option in [
+        ("search", ["--shortlist-size", 3]),
+        ("search", ["--query-crop", "none"]),
+        ("rerank", ["--gamma", 1]),
+        ("rerank", ["--query-size", 224]),
+        ("evaluate", ["--lam", 0.5]),
+        ("evaluate", ["--shortlist-size", "all"]),
+    ]:
+        given = {"search": query, "rerank": [*query, "-"], "evaluate": [dataset]}[name]
+        done = run(name, *given, "--tuned", tuned, *option, code=2, stdin='["01.jpg"]')
+        assert f"decides what {option[0]} would" in done.stderr
+    assert "cannot be read" in run("search", *query, "--tuned", tmp_path / "no", code=2).stderr
+    tuned.write_text(tuned.read_text().replace('"lam"', '"lamm"'))
+    done = run("search", *query, "--tuned", tuned, code=2)
+    assert "t.json: stages[0].lamm: unknown key; did you mean lam" in done.stderr
+
+
+def test_tuned_for_another_encoder(gallery, photos, tmp_path):
+    tuned = write_tuned(tmp_path / "t.json", Gallery(gallery), "patchify")
+    other = [photos, tmp_path / "g", *ENCODER[:-1], "32", "--regions", "grid:1", "--quiet"]
+    run("index", *other)
+    done = run("search", tmp_path / "g", photos / "07.jpg", "--tuned", tuned, code=2)
+    assert "tune again on this gallery" in done.stderr
+
+
+def test_evaluate_tuned(dataset, tmp_path):
+    words = [dataset, *ENCODER, "--cache", tmp_path, "--quiet", "--json"]
+    plain = ["--regions", "grid:1", "--lam", 0.25, "--gamma", 2]
+    expected = json.loads(run("evaluate", *words, *plain).stdout)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    on = TunedOn.of(Gallery(folder), Dataset.load(dataset).fingerprint, 100)
+    path = write_tuned(tmp_path / "t.json", Gallery(folder), "patchify:all:0.25:2", tuned_on=on)
+    found = json.loads(run("evaluate", *words, "--tuned", path).stdout)
+    assert found["metrics"] == expected["metrics"]
+    assert found["per_query"] == expected["per_query"]
+    assert found["settings"]["stages"] == "patchify:all:0.25:2.0"
+    assert found["settings"]["regions"] == "grid:1", "those of the file"
+    assert found["settings"]["tuned_on"] == "this data set (optimistic figures)"
+    few = write_tuned(tmp_path / "few.json", Gallery(folder), "patchify")
+    record = json.loads(run("evaluate", *words, "--tuned", few).stdout)
+    assert record["settings"]["tuned_on"] == "another data set"
+    assert "stages" in run("evaluate", *words[:-1], "--tuned", few).stdout
+
+
+def test_evaluate_tuned_with_local_descriptors(dataset, tmp_path):
+    words = [dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet", "--json"]
+    sizes = ["--local-image-size", 64, "--query-image-size", 96]
+    stages = "patchify:all:0:1,chamfer+refine:5:0.5:2"
+    rows = json.loads(run("compare", *words, *sizes, "--rerankers", stages).stdout)
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    opened = Gallery(folder)
+    model = load_encoder(ENCODER[1], image_size=64, pretrained=False)
+    dense = load_dense_encoder(model, image_size=96)
+    on = TunedOn.of(opened, "none", len(opened), "none", dense)
+    path = write_tuned(tmp_path / "t.json", opened, stages, tuned_on=on)
+    shutil.rmtree(folder / "local")
+    found = json.loads(run("evaluate", *words, "--tuned", path).stdout)
+    assert (folder / "local").is_dir(), "made again"
+    for name, value in found["metrics"].items():
+        assert value == rows[0]["metrics"][name]
+    assert found["bytes_per_query"]["local_read"] > 0
 
 
 def test_compare(dataset, tmp_path):

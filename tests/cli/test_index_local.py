@@ -39,3 +39,23 @@ def test_bad_local_settings(tmp_path, photo_folder, words):
     with pytest.raises(SettingError):
         index(photo_folder, tmp_path / "g", "--regions", "grid:0", *LOCAL, *words)
     assert not (tmp_path / "g").exists(), "refused before any work"
+
+
+def test_a_compressed_copy_keeps_them_and_info_counts_and_checks_them(tmp_path, photo_folder):
+    index(photo_folder, tmp_path / "g", "--regions", "grid:0", *LOCAL)
+    run = CliRunner().invoke(
+        app, ["compress", str(tmp_path / "g"), str(tmp_path / "small"), "--store", "int8"]
+    )
+    assert run.exit_code == 0, run.output
+    before, after = Gallery(tmp_path / "g").local, Gallery(tmp_path / "small").local
+    assert before.manifest == after.manifest
+    shown = CliRunner().invoke(app, ["info", str(tmp_path / "small"), "--verify", "--json"])
+    assert shown.exit_code == 0, shown.output
+    sizes = json.loads(shown.stdout)["bytes"]
+    assert sizes["local/positions"] == before.nbytes()["positions"] > 0
+    damaged = bytearray(path := (tmp_path / "small" / "local" / "positions.bin").read_bytes())
+    damaged[0] ^= 255
+    (tmp_path / "small" / "local" / "positions.bin").write_bytes(damaged)
+    assert len(path) == len(damaged)
+    broken = CliRunner().invoke(app, ["info", str(tmp_path / "small"), "--verify"])
+    assert broken.exit_code == 1 and "positions" in broken.output

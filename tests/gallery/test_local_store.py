@@ -386,3 +386,29 @@ def test_masks_and_counts_that_do_not_fit(pictures, dense):
         4,
         4,
     ]
+
+
+def test_the_foreground_of_a_plain_picture_within_its_box_and_every_other_part():
+    picture = Image.new("RGB", (40, 40), (240, 240, 240))
+    picture.paste((10, 80, 10), (2, 10, 30, 30))
+    dense = make_dense(module=Cells(seed=1))
+    box = [0.0, 0.0, 1.0, 0.5]
+    both = encode_local_queries(dense, [picture], [box], part="foreground")[0]
+    boxed = encode_local_queries(dense, [picture], [box])[0]
+    masked = encode_local_queries(dense, [picture], part="foreground")[0]
+    assert 0 < len(both) < min(len(boxed), len(masked))
+    assert (both.positions <= [0.75, 0.5]).all()
+    every = encode_local_queries(dense, [picture], [box], part="all")[0]
+    assert len(every) == len(encode_local_queries(dense, [picture])[0]) > len(boxed)
+
+
+def test_the_part_may_come_with_the_encoder_and_is_no_part_of_its_identity(pictures):
+    dense = make_dense()
+    other = dense.resized(selection=Selection(query_part="all"))
+    assert other.fingerprint == dense.fingerprint
+    box = [[0.0, 0.0, 0.3, 0.3]]
+    assert len(encode_local_queries(other, pictures[:1], box)[0]) > len(
+        encode_local_queries(dense, pictures[:1], box)[0]
+    )
+    with pytest.raises(SettingError, match="query_part"):
+        Selection(query_part="object")

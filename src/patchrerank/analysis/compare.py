@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.analysis.costs import reads_of
 from patchrerank.analysis.evaluation import (
     AREA_BINS,
     dataset_convention,
@@ -18,21 +19,16 @@ from patchrerank.analysis.evaluation import (
 )
 from patchrerank.analysis.galleries import dataset_gallery
 from patchrerank.analysis.relevance import positive_areas, relevance_of
-from patchrerank.errors import SettingError, near_matches
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
-from patchrerank.gallery.stores import PATCH_ARRAYS
-from patchrerank.images import ImageSource
-from patchrerank.pipeline import Cascade, Stage, parse_stages
+from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.regions import Regions
-from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker, SpatialVerification
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import DenseEncoder, Encoder
 
-REFINE = "+refine"
 TIMED_CANDIDATES = 100
 TIMED_QUERIES = 20
 
@@ -78,41 +74,6 @@ class Compared:
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""
         return asdict(self)
-
-
-def make_cascade(
-    text: str,
-    gallery: Gallery,
-    encoder: Encoder | None = None,
-    dense_encoder: DenseEncoder | None = None,
-    query_crop: QueryCrop = "none",
-    images: Mapping[str, ImageSource] | None = None,
-) -> Cascade:
-    """Make a cascade from text such as ``patchify:400,chamfer+refine:100:0.5:2``.
-
-    ``+refine`` behind a name refines that stage's boxes. ``images`` maps gallery ids to pictures,
-    for rerankers that look at them again; None: the files the gallery was built from.
-
-    Raises:
-        SettingError: an unknown reranker (near matches are listed) or a malformed stage.
-    """
-    stages = []
-    for spec in parse_stages(text):
-        name, refine = spec.name.removesuffix(REFINE), spec.name.endswith(REFINE)
-        if name not in RERANKERS:
-            raise SettingError(
-                f"reranker {name!r} is unknown{near_matches(name, RERANKERS)}; use one of "
-                f"{', '.join(RERANKERS)}, each with or without {REFINE}"
-            )
-        kind: Any = RERANKERS[name]
-        again = {"images": images} if name == SpatialVerification.name else {}
-        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **again)
-        if hasattr(reranker, "dense_encoder"):
-            reranker.dense_encoder = dense_encoder
-        if refine:
-            reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
-        stages.append(Stage(reranker, spec.fusion))
-    return Cascade(stages)
 
 
 def compare(
@@ -172,7 +133,7 @@ def _compared(
         stages=text,
         metrics=metrics,
         ms_per_query=float("nan") if cascade is None else _median_ms(cascade, queries, shortlist),
-        bytes_per_image=_bytes_read(text, gallery),
+        bytes_per_image=_bytes_read(cascade, gallery),
         AP=str(convention),
     )
 
@@ -196,14 +157,9 @@ def _median_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> floa
     return 1000 * float(np.median(times)) if times else float("nan")
 
 
-def _bytes_read(text: str, gallery: Gallery) -> float:
-    """Return the bytes an image that the methods named in ``text`` read."""
-    sizes = gallery.nbytes()
-    read = 0.0
-    if "patchify" in text:
-        read += sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
-    if any(name in text for name in ("chamfer", "dense_correlation", REFINE)) and gallery.has_local:
-        read += sum(gallery.local.nbytes().values())
-    if any(name in text for name in ("global", "superglobal", "query_expansion")):
-        read += sizes["globals"]
-    return read / max(len(gallery), 1)
+def _bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
+    """Return the bytes an image that is read; what several stages read counts once."""
+    if cascade is None:
+        return gallery.nbytes()["globals"] / max(len(gallery), 1)
+    kinds = {k: size for stage in cascade.stages for k, size in reads_of(stage.reranker).items()}
+    return sum(kinds.values())

@@ -1,10 +1,8 @@
-"""Evaluate a data set: first stage, Patchify, fusion, metrics, time and bytes."""
+"""Evaluate a data set: first stage, Patchify or a tuned cascade, metrics, time and bytes."""
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.analysis.costs import Clock, bytes_per_image, bytes_per_query, stages_of
 from patchrerank.analysis.galleries import StoreSettings, dataset_gallery, stored_gallery
 from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
+from patchrerank.analysis.tuned import dataset_cascade
 from patchrerank.datasets import Dataset
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions, Gallery, encode_queries
-from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.metrics import (
     APConvention,
     average_precisions,
@@ -28,12 +27,13 @@ from patchrerank.metrics import (
     parse_convention,
     recalls_at,
 )
+from patchrerank.pipeline import Cascade, Tuned
 from patchrerank.regions import GridPyramid, Regions
-from patchrerank.rerankers import Patchify
+from patchrerank.rerankers import Patchify, Ranker
 from patchrerank.types import Queries, QueryCrop, Ranking
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Encoder
+    from patchrerank.encoders import DenseEncoder, Encoder
 
 AREA_BINS = {"<10%": (0.0, 0.10), "10-25%": (0.10, 0.25), "25-70%": (0.25, 0.70)}
 DELTAS = (0.3, 0.4, 0.5)
@@ -53,6 +53,9 @@ class EvaluationSettings:
         convention: how average precision is computed; None takes the data set's own.
         store: how patch vectors are stored.
         build: how the gallery is built.
+        tuned: a tuned cascade in place of Patchify; its own fusions, query crop and number of
+            first-stage candidates are used.
+        dense_encoder: makes the gallery's local descriptors, if that cascade compares any.
     """
 
     regions: Regions = field(default_factory=lambda: GridPyramid(3))
@@ -62,6 +65,8 @@ class EvaluationSettings:
     convention: APConvention | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
     build: BuildOptions = field(default_factory=BuildOptions)
+    tuned: Tuned | None = None
+    dense_encoder: DenseEncoder | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ class Measured:
         milliseconds: index (an image; None if the gallery was there already), encode, first
             stage and rerank (a query).
         bytes_per_image: patch vectors and all arrays.
-        bytes_per_query: its vector, and the patch vectors read to rescore its candidates.
+        bytes_per_query: its vector, and the patch vectors (and, by a tuned cascade, local
+            descriptors) read to rescore its candidates.
         settings: everything that the numbers depend on, with the AP convention's name.
         per_query: average precision of each query, NaN without positives, in the data set's
             order.
@@ -150,20 +156,23 @@ def measure(
 
 
 def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, cache: Path) -> Run:
-    clock = _Clock()
+    clock = Clock()
     gallery, cached = dataset_gallery(dataset, encoder, settings.regions, cache, settings.build)
     index_ms = None if cached else clock.lap(len(dataset.images))
     gallery = stored_gallery(
         gallery, dataset, encoder, settings.store, progress=settings.build.progress
     )
+    reranker = _ranker(gallery, dataset, encoder, settings)
+    gallery = reranker.gallery
     clock.lap(1)
-    queries = encode_dataset_queries(dataset, encoder, gallery, settings.query_crop)
+    queries = encode_dataset_queries(dataset, encoder, gallery, reranker.query_crop)
+    if isinstance(reranker, Cascade):
+        queries = reranker.complete(queries)
     encode_ms = clock.lap(len(queries))
     search = GlobalSearch(gallery, settings.first_stage)
-    reranker = Patchify(gallery, encoder, settings.fusion, settings.query_crop)
     _warm_up(reranker, search, queries)
     clock.lap(1)
-    shortlist = search.search(queries)
+    shortlist = search.search(queries, _candidates(settings))
     search_ms = clock.lap(len(queries))
     ranking = reranker.rerank(queries, shortlist)
     rerank_ms = clock.lap(len(queries))
@@ -180,16 +189,31 @@ def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, 
             "rerank_per_query": rerank_ms,
         },
         bytes_per_image=bytes_per_image(gallery),
-        bytes_per_query=_bytes_per_query(gallery, settings.fusion.shortlist_size),
+        bytes_per_query=_bytes_per_query(reranker, settings),
         settings=_record(dataset, encoder, settings, convention),
         per_query=tuple(float(value) for value in precisions),
     )
     return Run(measured, ranking, relevance, gallery)
 
 
-def _warm_up(reranker: Patchify, search: GlobalSearch, queries: Queries) -> None:
+def _ranker(
+    gallery: Gallery, dataset: Dataset, encoder: Encoder, settings: EvaluationSettings
+) -> Ranker:
+    if settings.tuned is None:
+        return Patchify(gallery, encoder, settings.fusion, settings.query_crop)
+    progress = settings.build.progress
+    return dataset_cascade(
+        settings.tuned, gallery, dataset, encoder, settings.dense_encoder, progress=progress
+    )
+
+
+def _candidates(settings: EvaluationSettings) -> int | None:
+    return None if settings.tuned is None else settings.tuned.tuned_on.candidates
+
+
+def _warm_up(reranker: Ranker, search: GlobalSearch, queries: Queries) -> None:
     """Let kernels compile before anything is timed."""
-    one = Queries(queries.vectors[:1])
+    one = queries.take(range(min(1, len(queries))))
     reranker.rerank(one, search.search(one, 2))
 
 
@@ -211,18 +235,10 @@ def dataset_convention(dataset: Dataset) -> APConvention:
     return parse_convention(dataset.convention)
 
 
-def bytes_per_image(gallery: Gallery) -> dict[str, float]:
-    """Return the bytes an image takes: its patch vectors, and everything."""
-    sizes = gallery.nbytes()
-    images = max(len(gallery), 1)
-    patches = sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
-    return {"patches": patches / images, "all": sum(sizes.values()) / images}
-
-
-def _bytes_per_query(gallery: Gallery, size: int | None) -> dict[str, float]:
-    candidates = len(gallery) if size is None else min(size, len(gallery))
-    read = candidates * bytes_per_image(gallery)["patches"]
-    return {"vector": 4.0 * gallery.dim, "patches_read": read}
+def _bytes_per_query(reranker: Ranker, settings: EvaluationSettings) -> dict[str, float]:
+    gallery, most = reranker.gallery, _candidates(settings)
+    candidates = len(gallery) if most is None else min(most, len(gallery))
+    return bytes_per_query(stages_of(reranker), gallery, candidates)
 
 
 def _by_area(
@@ -238,8 +254,7 @@ def _by_area(
 def _record(
     dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, convention: APConvention
 ) -> dict[str, str]:
-    fused: Mapping[str, object] = asdict(settings.fusion)
-    size = settings.fusion.shortlist_size
+    tuned = settings.tuned
     return {
         "dataset": f"{dataset.root.name} ({len(dataset.queries)} queries, "
         f"{len(dataset.images)} images)",
@@ -248,22 +263,19 @@ def _record(
         "regions": settings.regions.spec,
         "store": settings.store.label,
         "first_stage": settings.first_stage,
-        "query_crop": settings.query_crop,
-        "lam": str(fused["lam"]),
-        "gamma": str(fused["gamma"]),
-        "shortlist_size": "all" if size is None else str(size),
+        "query_crop": settings.query_crop if tuned is None else tuned.tuned_on.query_crop,
+        **(_fused(settings.fusion) if tuned is None else _tuned(tuned, dataset)),
         "AP": str(convention),
     }
 
 
-class _Clock:
-    """Milliseconds between laps."""
+def _fused(fusion: Fusion) -> dict[str, str]:
+    size = fusion.shortlist_size
+    shown = "all" if size is None else str(size)
+    return {"lam": str(fusion.lam), "gamma": str(fusion.gamma), "shortlist_size": shown}
 
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
 
-    def lap(self, count: int) -> float:
-        """Return the milliseconds since the last lap, divided by ``count``."""
-        now = time.perf_counter()
-        elapsed, self._last = now - self._last, now
-        return 1000 * elapsed / max(count, 1)
+def _tuned(tuned: Tuned, dataset: Dataset) -> dict[str, str]:
+    same = tuned.tuned_on.dataset == dataset.fingerprint
+    where = "this data set (optimistic figures)" if same else "another data set"
+    return {"stages": str(tuned), "tuned_on": where}

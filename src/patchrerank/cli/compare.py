@@ -32,6 +32,7 @@ def command(
     query_image_size: Annotated[
         int, typer.Option(help="Side of the query pictures for local descriptors.")
     ] = 224,
+    query_part: opt.QueryPartOption = "box",
     query_crop: opt.QueryCropOption = "none",
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
@@ -44,7 +45,7 @@ def command(
     """Measure quality, milliseconds (100 candidates) and bytes of several rerankers."""
     from patchrerank.analysis.compare import CompareSettings, compare
     from patchrerank.datasets import Dataset
-    from patchrerank.encoders import load_dense_encoder, load_encoder
+    from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import parse_regions
 
@@ -55,10 +56,11 @@ def command(
         encoder, image_size=image_size, device=device, pretrained=not random_weights
     )
     dense = load_dense_encoder(model, image_size=local_image_size) if local else None
+    part = Selection(query_part=query_part)  # type: ignore[arg-type]
     settings = CompareSettings(
         regions=parse_regions(regions),
         dense_encoder=dense,
-        query_dense_encoder=dense.resized(query_image_size) if dense is not None else None,
+        query_dense_encoder=dense and dense.resized(query_image_size, selection=part),
         query_crop=query_crop,  # type: ignore[arg-type]
         build=BuildOptions(progress=not quiet),
     )

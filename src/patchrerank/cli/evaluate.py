@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import TunedFile, dense_encoder, read_tuned, was_given
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
 
 
 def command(
+    context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
     regions: Annotated[
         list[str] | None,
-        typer.Option(help="grid:L, sliding:L:stride, boxes:FILE; may be repeated. [grid:3]"),
+        typer.Option(
+            help="grid:L, sliding:L:stride, boxes:FILE; may be repeated. [grid:3, or those of "
+            "--tuned]"
+        ),
     ] = None,
     first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
     shortlist_size: opt.ShortlistSize = "all",
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
     query_crop: opt.QueryCropOption = "none",
+    tuned: TunedFile = None,
     convention: Annotated[
         str | None,
         typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
@@ -60,18 +66,23 @@ def command(
     from patchrerank.metrics import parse_convention
     from patchrerank.regions import parse_regions
 
-    strategies = [parse_regions(spec) for spec in regions or ["grid:3"]]
+    best = read_tuned(context, tuned)
+    default = "grid:3" if best is None else best.tuned_on.regions
+    strategies = [parse_regions(spec) for spec in regions or [default]]
     fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
     chosen = parse_convention(convention) if convention else None
     data = Dataset.load(dataset)
+    spec = encoder if best is None or was_given(context, "encoder") else best.tuned_on.encoder
     model = load_encoder(
-        encoder,
+        spec,
         image_size=image_size,
         device=device,
         precision=precision,  # type: ignore[arg-type]
         pretrained=not random_weights,
         backend=backend,
     )
+    local = None if best is None else best.tuned_on.local
+    dense = dense_encoder(model, local.image_size) if local and local.image_size else None
     build = BuildOptions(progress=not quiet)
     stored = StoreSettings(store, whiten, m, nbits, train_on)
     results = []
@@ -84,6 +95,8 @@ def command(
             chosen,
             stored,
             build,
+            best,
+            dense,
         )
         results.append(evaluate(data, model, settings, cache).measured)
     if json:

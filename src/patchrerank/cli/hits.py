@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from patchrerank.cli import options as opt
 from patchrerank.types import Hit
 
+if TYPE_CHECKING:
+    from patchrerank.calibration import Calibration
 
-def show_hits(hits: Sequence[Hit], settings: Mapping[str, str], *, as_json: bool) -> None:
-    """Print hits as a table, or as JSON with the settings they were found with."""
+COLUMNS = ("rank", "id", "score", "global", "local", "box")
+
+
+def show_hits(
+    hits: Sequence[Hit],
+    settings: Mapping[str, str],
+    *,
+    as_json: bool,
+    calibration: Calibration | None = None,
+) -> None:
+    """Print hits as a table, or as JSON with the settings they were found with.
+
+    With a calibration they have probabilities, and it is said if nothing was found.
+    """
+    nothing = None if calibration is None else _nothing_found(hits, calibration)
     if as_json:
-        opt.print_json({**settings, "hits": [asdict(hit) for hit in hits]})
+        said = {} if nothing is None else {"nothing_found": nothing}
+        opt.print_json({**settings, **said, "hits": [asdict(hit) for hit in hits]})
         return
-    rows = [
-        (
-            str(hit.rank),
-            hit.id,
-            opt.number(hit.score, 4),
-            opt.number(hit.global_score, 4),
-            opt.number(hit.local_score, 4),
-            "–" if hit.box is None else " ".join(f"{side:.3f}" for side in hit.box),
+    rows = [_row(hit) for hit in hits]
+    if calibration is None:
+        opt.print_table("", COLUMNS, [row[:-1] for row in rows])
+        return
+    opt.print_table("", (*COLUMNS, "probability"), rows)
+    if nothing:
+        opt.print_line(
+            "probably nothing was found: no hit has a probability of at least "
+            f"{calibration.nothing_below:.3f}"
         )
-        for hit in hits
-    ]
-    opt.print_table("", ("rank", "id", "score", "global", "local", "box"), rows)
+
+
+def _row(hit: Hit) -> tuple[str, ...]:
+    return (
+        str(hit.rank),
+        hit.id,
+        opt.number(hit.score, 4),
+        opt.number(hit.global_score, 4),
+        opt.number(hit.local_score, 4),
+        "–" if hit.box is None else " ".join(f"{side:.3f}" for side in hit.box),
+        opt.number(hit.probability, 3),
+    )
+
+
+def _nothing_found(hits: Sequence[Hit], calibration: Calibration) -> bool:
+    known = [hit.probability for hit in hits if hit.probability is not None]
+    return not hits or (bool(known) and max(known) < calibration.nothing_below)

@@ -19,11 +19,15 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Describe a gallery; with --verify, check every byte."""
-    from patchrerank.gallery import Gallery, verify
+    from patchrerank.gallery import Gallery, verify, verify_local
 
     opened = Gallery(gallery)
     made = opened.manifest
     problems = verify(opened, progress=not quiet) if check else []
+    sizes = opened.nbytes()
+    if opened.has_local:
+        sizes.update({f"local/{name}": size for name, size in opened.local.nbytes().items()})
+        problems += verify_local(opened.local) if check else []
     if json:
         opt.print_json(
             {
@@ -36,7 +40,7 @@ def command(
                 "encoder": made.encoder,
                 "identity": made.identity,
                 "whitened": made.whitened,
-                "bytes": opened.nbytes(),
+                "bytes": sizes,
                 "skipped": made.skipped,
                 "verified": check,
                 "problems": problems,
@@ -45,7 +49,6 @@ def command(
     else:
         opt.print_line(repr(opened))
         opt.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
-        sizes = opened.nbytes()
         rows = [(name, f"{size:,}") for name, size in sizes.items()]
         opt.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
         for name, reason in made.skipped:

@@ -58,17 +58,34 @@ Stages = Annotated[
 QuerySize = Annotated[
     int, typer.Option(help="Side of the query picture for local descriptors, in pixels.")
 ]
+QueryPartOption = Annotated[
+    str,
+    typer.Option(
+        help="Local descriptors of the query: those in its box; foreground (of these not a plain "
+        "background); salient (without a box: unlike the border); all."
+    ),
+]
 
 
 def make_ranker(
-    gallery: Gallery, device: str, stages: str, query_crop: str, query_size: int
+    gallery: Gallery,
+    device: str,
+    stages: str,
+    query_crop: str,
+    query_size: int,
+    query_part: str = "box",
 ) -> Cascade:
     """Make a cascade over a gallery, with the encoders that its manifest names."""
-    from patchrerank.analysis.compare import make_cascade
-    from patchrerank.encoders import load_dense_encoder
+    from patchrerank.encoders import Selection, load_dense_encoder
+    from patchrerank.pipeline import make_cascade
 
     encoder = gallery_encoder(gallery, device)
-    dense = load_dense_encoder(encoder, image_size=query_size) if gallery.has_local else None
+    part = Selection(query_part=query_part)  # type: ignore[arg-type]
+    dense = (
+        load_dense_encoder(encoder, image_size=query_size, selection=part)
+        if gallery.has_local
+        else None
+    )
     return make_cascade(stages, gallery, encoder, dense, query_crop)  # type: ignore[arg-type]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +12,14 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
+from patchrerank.cli.tuned_option import TunedFile, read_tuned, tuned_cascade
 from patchrerank.errors import ShortlistError
+
+logger = logging.getLogger(__name__)
 
 
 def command(
+    context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
     query: Annotated[Path, typer.Argument(help="Query picture.")],
     candidates: Annotated[
@@ -34,20 +39,31 @@ def command(
     gamma: opt.Gamma = 1.0,
     top_k: Annotated[int | None, typer.Option(help="Hits to print; default all.")] = None,
     stages: opt.Stages = None,
+    tuned: TunedFile = None,
     query_size: opt.QuerySize = 224,
+    query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
     """Rerank candidates that your own search returned."""
     from patchrerank.gallery import Gallery
 
+    best = read_tuned(context, tuned)
     ids, scores = read_candidates(candidates)
     opened = Gallery(gallery)
-    opt.shortlist_size(shortlist_size)
-    default = f"patchify:{shortlist_size}:{lam}:{gamma}"
-    reranker = opt.make_ranker(opened, device, stages or default, query_crop, query_size)
+    if best is None:
+        opt.shortlist_size(shortlist_size)
+        default = f"patchify:{shortlist_size}:{lam}:{gamma}"
+        reranker = opt.make_ranker(
+            opened, device, stages or default, query_crop, query_size, query_part
+        )
+    else:
+        if scores is None and best.stages[0].lam > 0:
+            logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
+        reranker = tuned_cascade(opened, device, best)
     hits = reranker.rank(query, ids, scores, top_k, box=opt.parse_box(box), sort=sort)
-    show_hits(hits, {"query": str(query), "query_crop": query_crop}, as_json=json)
+    settings = {"query": str(query), "query_crop": reranker.query_crop}
+    show_hits(hits, settings, as_json=json, calibration=reranker.calibration)
 
 
 def read_candidates(path: Path) -> tuple[list[str], list[float] | None]:

@@ -9,9 +9,11 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
+from patchrerank.cli.tuned_option import TunedFile, read_tuned, tuned_cascade
 
 
 def command(
+    context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
     query: Annotated[Path, typer.Argument(help="Query picture.")],
     box: Annotated[
@@ -24,7 +26,9 @@ def command(
     gamma: opt.Gamma = 1.0,
     top_k: Annotated[int, typer.Option(help="Hits to print.")] = 10,
     stages: opt.Stages = None,
+    tuned: TunedFile = None,
     query_size: opt.QuerySize = 224,
+    query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
@@ -33,11 +37,19 @@ def command(
     from patchrerank.gallery import Gallery
     from patchrerank.rerankers.base import hits_of
 
+    best = read_tuned(context, tuned)
     opened = Gallery(gallery)
-    size = opt.shortlist_size(shortlist_size)
-    default = f"patchify:all:{lam}:{gamma}"
-    reranker = opt.make_ranker(opened, device, stages or default, query_crop, query_size)
+    if best is None:
+        size = opt.shortlist_size(shortlist_size)
+        default = f"patchify:all:{lam}:{gamma}"
+        reranker = opt.make_ranker(
+            opened, device, stages or default, query_crop, query_size, query_part
+        )
+    else:
+        size = best.tuned_on.candidates
+        reranker = tuned_cascade(opened, device, best)
     queries = reranker.encode([query], [opt.parse_box(box)])
     shortlist = GlobalSearch(opened, first_stage).search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), opened, top_k)[0]
-    show_hits(hits, {"query": str(query), "query_crop": query_crop}, as_json=json)
+    settings = {"query": str(query), "query_crop": reranker.query_crop}
+    show_hits(hits, settings, as_json=json, calibration=reranker.calibration)

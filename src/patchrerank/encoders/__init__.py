@@ -5,7 +5,8 @@ from __future__ import annotations
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.dense import load_dense_encoder
 from patchrerank.encoders.dense_encoder import DenseEncoder
-from patchrerank.encoders.detector import Selection
+from patchrerank.encoders.detector import QueryPart, Selection
+from patchrerank.encoders.foreground import foreground_mask
 from patchrerank.encoders.loading import load_encoder
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.picking import restrict, salient_part
@@ -17,8 +18,10 @@ __all__ = [
     "Encoder",
     "Network",
     "Preprocessing",
+    "QueryPart",
     "Selection",
     "Whitening",
+    "foreground_mask",
     "learn_whitening",
     "load_dense_encoder",
     "load_encoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
 from patchrerank.encoders.network import hash_weights
@@ -18,6 +18,10 @@ PREFIXES = ("attention.", "detector.", "attn.")
 """Under which names a checkpoint of a larger model may hold the detector."""
 
 
+QueryPart = Literal["box", "foreground", "salient", "all"]
+"""Which part of a query picture is searched for; see :class:`Selection`."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """How many local descriptors of a picture are kept, and which.
@@ -28,14 +32,25 @@ class Selection:
         detector: weights of the attention detector (safetensors or torch), for ``detector``.
         projected: keep the detector's own features (behind its first convolution and norm)
             instead of the network's: what AMES (ECCV 2024) stores.
+        query_part: of query pictures only the descriptors are kept that lie in their ``box`` or
+            mask, where they have one; ``foreground``: and not on a plain background (see
+            :func:`patchrerank.encoders.foreground_mask`), where it is plain; ``salient``: where
+            they have neither, those unlike the border (see :func:`salient_part`); ``all``: all,
+            box or no box. Pictures of the gallery always keep all.
     """
 
     count: int | None = None
     by: Literal["norm", "detector"] = "norm"
     detector: Path | None = None
     projected: bool = False
+    query_part: QueryPart = "box"
 
     def __post_init__(self) -> None:
+        if self.query_part not in get_args(QueryPart):
+            raise SettingError(
+                f"selection: query_part is {self.query_part!r}; use one of "
+                f"{', '.join(get_args(QueryPart))}"
+            )
         if self.count is not None and self.count < 1:
             raise SettingError(
                 f"selection: count must be at least 1 or None (all), got {self.count}"

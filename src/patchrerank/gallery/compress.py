@@ -15,7 +15,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder
-from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
 from patchrerank.gallery.stores import (
@@ -84,7 +84,8 @@ class Compression:
 def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Compression:
     """Write a copy of a gallery whose patch vectors are stored another way.
 
-    The copy appears whole or not at all: its manifest is written last.
+    The copy appears whole or not at all: its manifest is written last. Local descriptors, where
+    there are any, are copied as they are.
 
     Raises:
         GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
@@ -117,7 +118,12 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     for writer in writers.values():
         writer.flush(durable=True)
         writer.close()
+    partial = target / f"{LOCAL}.tmp"
+    if gallery.has_local:
+        shutil.copytree(gallery.local.folder, partial, dirs_exist_ok=True)
     _write_manifest(gallery, target, options, whitening, writers)
+    if gallery.has_local:
+        partial.rename(target / LOCAL)
 
 
 def training_rows(gallery: Gallery, level: int) -> Rows:

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from patchrerank.errors import QueryError
 from patchrerank.gallery.queries import query_boxes
-from patchrerank.images import ImageSource
+from patchrerank.images import ImageSource, read_image
 from patchrerank.types import LocalDescriptors
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder
+    from patchrerank.encoders import DenseEncoder, QueryPart
 
 
 class LocalQueries(list[LocalDescriptors]):
@@ -46,7 +46,7 @@ def encode_local_queries(
     image_size: int | tuple[int, int] | None = None,
     scales: Sequence[float] | None = None,
     count: int | None = None,
-    salient: bool = False,
+    part: QueryPart | None = None,
 ) -> LocalQueries:
     """Return the local descriptors of query pictures, strongest first.
 
@@ -62,14 +62,15 @@ def encode_local_queries(
         image_size: side, or (height, width), in pixels; None: the encoder's own.
         scales: factors on it; None: the encoder's own.
         count: the most descriptors of a query; None: the count of the encoder's selection.
-        salient: without box and mask keep the salient part of a picture instead of all.
+        part: which part of a picture is searched for (see
+            :class:`patchrerank.encoders.Selection`); None: the encoder's own.
 
     Raises:
         ImageError: a picture cannot be read.
         QueryError: another number of boxes or masks than of pictures, or a malformed mask.
         RegionError: a malformed box.
     """
-    from patchrerank.encoders.picking import restrict, take
+    from patchrerank.encoders.picking import take
 
     known = query_boxes(boxes, len(images))
     covers = list(masks) if masks is not None else [None] * len(images)
@@ -80,8 +81,26 @@ def encode_local_queries(
     most = encoder.selection.count if count is None else count
     everything = replace(encoder.selection, count=None)
     sized = encoder.resized(image_size, scales=scales, selection=everything)
-    found = []
-    for descriptors, box, mask in zip(sized.encode_images(images), known, covers, strict=True):
-        part = restrict(descriptors, box, mask, salient=salient)
-        found.append(take(part, np.s_[:most]))
-    return LocalQueries(found, sized.identity, sized.sizes)
+    wanted = encoder.selection.query_part if part is None else part
+    parts = [
+        take(_part_of(*query, wanted), np.s_[:most])
+        for query in zip(images, sized.encode_images(images), known, covers, strict=True)
+    ]
+    return LocalQueries(parts, sized.identity, sized.sizes)
+
+
+def _part_of(
+    image: ImageSource,
+    descriptors: LocalDescriptors,
+    box: npt.ArrayLike | None,
+    mask: npt.ArrayLike | None,
+    part: QueryPart,
+) -> LocalDescriptors:
+    from patchrerank.encoders.foreground import foreground_mask
+    from patchrerank.encoders.picking import restrict
+
+    if part == "all":
+        return descriptors
+    if part == "foreground" and mask is None:
+        mask = foreground_mask(read_image(image))
+    return restrict(descriptors, box, mask, salient=part == "salient")

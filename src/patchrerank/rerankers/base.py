@@ -200,6 +200,7 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
 def _hits(ranking: Ranking, query: int, gallery: Gallery, top_k: int | None) -> list[Hit]:
     rows = ranking.rows[query]
     slots = np.flatnonzero(rows != EMPTY)[:top_k]
+    calibrated = None if ranking.probabilities is None else ranking.probabilities[query]
     return [
         Hit(
             id=gallery.ids[rows[slot]],
@@ -209,6 +210,7 @@ def _hits(ranking: Ranking, query: int, gallery: Gallery, top_k: int | None) -> 
             local_score=_known(ranking.local_scores[query, slot]),
             box=_box(ranking.boxes[query, slot]),
             query_crop=ranking.crop,
+            probability=None if calibrated is None else _known(calibrated[slot]),
         )
         for rank, slot in enumerate(slots, start=1)
     ]

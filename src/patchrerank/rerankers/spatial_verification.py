@@ -92,6 +92,7 @@ class SpatialVerification(Reranker):
         self.features = features if features is not None else FeatureSettings()
         self.verification = verification or VerificationSettings(ratio=RATIOS[self.features.kind])
         self.threads = threads
+        self.images = images
         self._extractor = FeatureExtractor(self.features)
         self._gallery_features = GalleryFeatures(
             gallery, self._extractor, images, cache_bytes, cache_folder

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.pipeline import Cascade, Stage, StageSpec, parse_stages
+from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify
-from patchrerank.rerankers.base import Reranker
+from patchrerank.rerankers.base import Reranker, hits_of
 from patchrerank.types import LocalScores, Queries, Shortlist
 
 
@@ -116,19 +117,38 @@ def test_checks(tiny_gallery):
         )
 
 
-def test_parse_stages():
-    assert parse_stages("patchify:400, chamfer:100:0.5:2") == [
-        StageSpec("patchify", Fusion(0.0, 1.0, 400)),
-        StageSpec("chamfer", Fusion(0.5, 2.0, 100)),
+@pytest.mark.parametrize(("sizes", "head"), [((8, 4), 4), ((None, 5), 5), ((8, 0), 8), ((0, 0), 0),
+                                             ((None, None), 10)])  # fmt: skip
+def test_probabilities_of_what_the_last_stage_rescored(tiny_gallery, setting, sizes, head):
+    queries, shortlist, tables = setting
+    stages = [
+        Stage(TableReranker(tiny_gallery, table), Fusion(0.3, 1.0, size))
+        for table, size in zip(tables, sizes, strict=True)
     ]
-    assert parse_stages("patchify") == [StageSpec("patchify", Fusion())]
-    assert parse_stages("x:all:0.25") == [StageSpec("x", Fusion(0.25, 1.0, None))]
-    for wrong, what in [
-        ("patchify:x", "malformed"),
-        ("patchify:1:2:3:4", "malformed"),
-        (":3", "names no reranker"),
-        ("patchify:1:2", "lam must"),
-        ("", "names no"),
-    ]:
-        with pytest.raises(SettingError, match=what):
-            parse_stages(wrong)
+    calibration = Calibration(2.0, 1.0, -1.0)
+    plain = Cascade(stages).rerank(queries, shortlist)
+    assert plain.probabilities is None
+    assert all(hit.probability is None for hit in hits_of(plain, tiny_gallery)[0])
+    found = Cascade(stages, calibration).rerank(queries, shortlist)
+    assert np.array_equal(found.rows, plain.rows)
+    known = ~np.isnan(found.probabilities)
+    assert np.array_equal(known, (np.arange(10) < head) & (found.rows >= 0))
+    expected = calibration.probabilities(found.scores)[known]
+    np.testing.assert_allclose(found.probabilities[known], expected, rtol=1e-6)
+    for query, hits in enumerate(hits_of(found, tiny_gallery)):
+        for slot, hit in enumerate(hits):
+            if known[query, slot]:
+                assert hit.probability == found.probabilities[query, slot]
+            else:
+                assert hit.probability is None
+
+
+def test_probabilities_through_the_drop_in_call(tiny_gallery, tiny_encoder, photo_folder):
+    stage = Stage(Patchify(tiny_gallery, tiny_encoder), Fusion(0.0, 1.0, 3))
+    cascade = Cascade([stage], Calibration(1.0, 1.0, 0.0))
+    ids = list(tiny_gallery.ids[:5])
+    hits = cascade.rank(photo_folder / ids[2], ids)
+    assert [hit.probability is None for hit in hits] == [False] * 3 + [True] * 2
+    known = [hit.probability for hit in hits[:3]]
+    assert known == sorted(known, reverse=True)
+    assert known[0] == pytest.approx(hits[0].score, abs=1e-6), "logit and sigmoid cancel out"

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.rerankers._local import with_local
 from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore
-from patchrerank.types import Queries, Ranking, Shortlist
+from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.gallery import Gallery
+    from patchrerank.images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -23,40 +31,6 @@ class Stage:
     fusion: Fusion
 
 
-@dataclass(frozen=True)
-class StageSpec:
-    """One stage as text: a reranker's name and its fusion."""
-
-    name: str
-    fusion: Fusion
-
-
-def parse_stages(text: str) -> list[StageSpec]:
-    """Parse ``patchify:400,chamfer:100:0.5:2``: stages ``name[:K[:lam[:gamma]]]``.
-
-    K is a number of candidates or ``all`` (the default); λ is 0 and γ is 1 unless given.
-
-    Raises:
-        SettingError: a malformed stage, or settings out of range. Whether a reranker of that
-            name exists is for whoever makes it to say.
-    """
-    return [_parse_stage(part.strip()) for part in text.split(",")]
-
-
-def _parse_stage(text: str) -> StageSpec:
-    name, *numbers = text.split(":")
-    try:
-        size = None if not numbers or numbers[0] == "all" else int(numbers[0])
-        lam, gamma = (float(value) for value in [*numbers[1:], *("0", "1")[len(numbers[1:]) :]])
-    except ValueError:
-        raise SettingError(
-            f"stage {text!r} is malformed; use name[:K[:lam[:gamma]]], as in patchify:400:0.3:4"
-        ) from None
-    if not name:
-        raise SettingError(f"stage {text!r} names no reranker")
-    return StageSpec(name, Fusion(lam, gamma, size))
-
-
 class Cascade(Ranker):
     """A list of stages; the fused score of one is the global score of the next.
 
@@ -65,15 +39,18 @@ class Cascade(Ranker):
 
     Args:
         stages: all on one gallery, with one query crop.
+        calibration: gives the candidates that the last stage rescored a probability; it must
+            have been fitted behind these stages, since others have scores on another scale.
 
     Raises:
         SettingError: no stages, several galleries or query crops, or growing shortlists.
     """
 
-    def __init__(self, stages: Sequence[Stage]) -> None:
+    def __init__(self, stages: Sequence[Stage], calibration: Calibration | None = None) -> None:
         if not stages:
             raise SettingError("a cascade needs at least one stage")
         self.stages = tuple(stages)
+        self.calibration = calibration
         first = self.stages[0].reranker
         self.gallery = first.gallery
         self.query_crop = first.query_crop
@@ -81,6 +58,38 @@ class Cascade(Ranker):
             (s.reranker.encoder for s in self.stages if s.reranker.encoder is not None), None
         )
         _check(self.stages)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        gallery: Gallery,
+        encoder: Encoder | None = None,
+        dense_encoder: DenseEncoder | None = None,
+        images: Mapping[str, ImageSource] | None = None,
+        *,
+        strict: bool = True,
+    ) -> Cascade:
+        """Make the cascade that a tuning run wrote down; see :class:`~.tuned.Tuned`.
+
+        Args:
+            path: ``tuned.json``.
+            gallery: one encoded as the gallery was that it was tuned on.
+            encoder: encodes query pictures; not needed for ready vectors.
+            dense_encoder: makes the local descriptors of query pictures, for stages that compare
+                them, at the image size that it was tuned with.
+            images: ``{gallery id: picture}``, for rerankers that look at the pictures again;
+                None: the files the gallery was built from.
+            strict: refuse encoders other than those it was tuned with, whose scores lie on
+                another scale; False only warns (other regions only warn in any case).
+
+        Raises:
+            SettingError: the file is missing or damaged, or, with ``strict``, encoders differ.
+        """
+        from patchrerank.pipeline.tuned import Tuned
+
+        tuned = Tuned.load(path)
+        return tuned.cascade(gallery, encoder, dense_encoder, images, strict=strict)
 
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
@@ -99,6 +108,7 @@ class Cascade(Ranker):
 
         In the result, ``global_scores`` are the first stage's, ``local_scores`` those of the
         last stage that saw the candidate, and a box is the last one that was found.
+        Probabilities are those of the candidates that the last stage rescored.
         """
         ranking = Ranking(
             rows=shortlist.rows,
@@ -113,7 +123,18 @@ class Cascade(Ranker):
             width = ranking.rows.shape[1]
             if size != 0 and width:
                 ranking = _advance(ranking, stage, queries, width if size is None else size)
-        return ranking
+        if self.calibration is None:
+            return ranking
+        return replace(ranking, probabilities=self._probabilities(self.calibration, ranking))
+
+    def _probabilities(self, calibration: Calibration, ranking: Ranking) -> Floats:
+        """Return them for what the last stage rescored; behind that, scores are of another one."""
+        sizes = [stage.fusion.shortlist_size for stage in self.stages]
+        head = next((size for size in reversed(sizes) if size != 0), 0)
+        found = np.full(ranking.rows.shape, np.nan, dtype=np.float32)
+        found[:, :head] = calibration.probabilities(ranking.scores[:, :head])
+        found[ranking.rows == EMPTY] = np.nan
+        return found
 
 
 def _advance(ranking: Ranking, stage: Stage, queries: Queries, size: int) -> Ranking:

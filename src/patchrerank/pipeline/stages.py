@@ -1,0 +1,115 @@
+"""Stages as text, and the cascade that the text names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from patchrerank.calibration import Calibration
+from patchrerank.errors import SettingError, near_matches
+from patchrerank.fusion import Fusion
+from patchrerank.gallery import Gallery
+from patchrerank.images import ImageSource
+from patchrerank.pipeline.cascade import Cascade, Stage
+from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker, SpatialVerification
+from patchrerank.types import QueryCrop
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder, Encoder
+
+REFINE = "+refine"
+"""Behind a reranker's name: its boxes are refined."""
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One stage as text: a reranker's name and its fusion."""
+
+    name: str
+    fusion: Fusion
+
+    def __str__(self) -> str:
+        size = "all" if self.fusion.shortlist_size is None else self.fusion.shortlist_size
+        return f"{self.name}:{size}:{self.fusion.lam}:{self.fusion.gamma}"
+
+
+def parse_stages(text: str) -> list[StageSpec]:
+    """Parse ``patchify:400,chamfer:100:0.5:2``: stages ``name[:K[:lam[:gamma]]]``.
+
+    K is a number of candidates or ``all`` (the default); λ is 0 and γ is 1 unless given.
+
+    Raises:
+        SettingError: a malformed stage, or settings out of range. Whether a reranker of that
+            name exists is for whoever makes it to say.
+    """
+    return [_parse_stage(part.strip()) for part in text.split(",")]
+
+
+def _parse_stage(text: str) -> StageSpec:
+    name, *numbers = text.split(":")
+    try:
+        size = None if not numbers or numbers[0] == "all" else int(numbers[0])
+        lam, gamma = (float(value) for value in [*numbers[1:], *("0", "1")[len(numbers[1:]) :]])
+    except ValueError:
+        raise SettingError(
+            f"stage {text!r} is malformed; use name[:K[:lam[:gamma]]], as in patchify:400:0.3:4"
+        ) from None
+    if not name:
+        raise SettingError(f"stage {text!r} names no reranker")
+    return StageSpec(name, Fusion(lam, gamma, size))
+
+
+def check_reranker(name: str) -> None:
+    """Refuse a stage's name that no reranker has, with or without ``+refine`` behind it.
+
+    Raises:
+        SettingError: near matches are listed.
+    """
+    plain = name.removesuffix(REFINE)
+    if plain not in RERANKERS:
+        raise SettingError(
+            f"reranker {plain!r} is unknown{near_matches(plain, RERANKERS)}; use one of "
+            f"{', '.join(RERANKERS)}, each with or without {REFINE}"
+        )
+
+
+def make_cascade(
+    stages: str | Sequence[StageSpec],
+    gallery: Gallery,
+    encoder: Encoder | None = None,
+    dense_encoder: DenseEncoder | None = None,
+    query_crop: QueryCrop = "none",
+    images: Mapping[str, ImageSource] | None = None,
+    calibration: Calibration | None = None,
+) -> Cascade:
+    """Make a cascade from text such as ``patchify:400,chamfer+refine:100:0.5:2``.
+
+    Args:
+        stages: text (see :func:`parse_stages`), or what it is parsed to. ``+refine`` behind a
+            name refines that stage's boxes.
+        gallery: where the candidates' local evidence lies.
+        encoder: encodes query pictures; not needed for ready vectors.
+        dense_encoder: makes the local descriptors of query pictures, for stages that use them.
+        query_crop: what is done with a query's box before its global vector is encoded.
+        images: ``{gallery id: picture}``, for rerankers that look at the pictures again; None:
+            the files the gallery was built from.
+        calibration: fitted behind these very stages; None: hits get no probability.
+
+    Raises:
+        SettingError: an unknown reranker (near matches are listed) or a malformed stage.
+    """
+    specs = parse_stages(stages) if isinstance(stages, str) else stages
+    made = []
+    for spec in specs:
+        check_reranker(spec.name)
+        name, refine = spec.name.removesuffix(REFINE), spec.name.endswith(REFINE)
+        kind: Any = RERANKERS[name]
+        again = {"images": images} if name == SpatialVerification.name else {}
+        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **again)
+        if hasattr(reranker, "dense_encoder"):
+            reranker.dense_encoder = dense_encoder
+        if refine:
+            reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
+        made.append(Stage(reranker, spec.fusion))
+    return Cascade(made, calibration)

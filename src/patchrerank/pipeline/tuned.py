@@ -1,0 +1,200 @@
+"""What a tuning run found, as a file: stages, where they hold, and how far to trust them."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchrerank.calibration import Calibration
+from patchrerank.errors import SettingError
+from patchrerank.fusion import Fusion
+from patchrerank.metrics import parse_convention
+from patchrerank.pipeline.cascade import Cascade
+from patchrerank.pipeline.stages import StageSpec, check_reranker, make_cascade
+from patchrerank.pipeline.tuned_on import TunedOn
+from patchrerank.records import check_within, from_json, read_json, save_record
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.gallery import Gallery
+    from patchrerank.images import ImageSource
+
+SCHEMA = 1
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TunedStage:
+    """One stage; see :class:`patchrerank.fusion.Fusion` for λ, γ and the shortlist size.
+
+    Attributes:
+        reranker: its name, with ``+refine`` behind it if its boxes are refined.
+        lam: λ in [0, 1].
+        gamma: γ ≥ 0.
+        shortlist_size: how many candidates it rescores; None: all.
+    """
+
+    reranker: str
+    lam: float
+    gamma: float
+    shortlist_size: int | None
+
+    def __post_init__(self) -> None:
+        check_reranker(self.reranker)
+        Fusion(self.lam, self.gamma, self.shortlist_size)
+
+    @classmethod
+    def of(cls, spec: StageSpec) -> TunedStage:
+        """Return the record of a stage."""
+        fusion = spec.fusion
+        return cls(spec.name, float(fusion.lam), float(fusion.gamma), fusion.shortlist_size)
+
+    @property
+    def spec(self) -> StageSpec:
+        """The stage as cascades are made of it."""
+        return StageSpec(self.reranker, Fusion(self.lam, self.gamma, self.shortlist_size))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric with its confidence interval, in 0–1 (not percent)."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        check_within(0, 1, value=self.value, low=self.low, high=self.high)
+        check_within(0, 1, confidence=self.confidence)
+        if self.low > self.high:
+            raise SettingError(f"low must not exceed high, got {self.low} and {self.high}")
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What it was tuned with; empty where a package was not there."""
+
+    patchrerank: str
+    optuna: str
+    numpy: str
+    python: str
+
+    @classmethod
+    def current(cls) -> Versions:
+        """Return those of this process."""
+        packages = {name: _version(name) for name in ("patchrerank", "optuna", "numpy")}
+        return cls(**packages, python=platform.python_version())
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned cascade with everything needed to use it, repeat it and doubt it.
+
+    Attributes:
+        stages: at least one.
+        tuned_on: data set, gallery and queries.
+        metric: what was maximised, such as ``mAP``.
+        convention: name of the average precision's convention.
+        value: the metric on the queries it was tuned on, in 0–1: an optimistic figure.
+        held_out: the metric on queries that were left out, in 0–1; None if not measured.
+        folds: into how many the queries were split for that; 0 if they were not.
+        seed: of folds and sampler.
+        sampler: who proposed the trials.
+        versions: of the packages.
+        warnings: what to know before trusting it, such as an optimum on a border.
+        calibration: gives hits a probability; None if none was fitted.
+        schema: version of the file's layout.
+    """
+
+    stages: tuple[TunedStage, ...]
+    tuned_on: TunedOn
+    metric: str
+    convention: str
+    value: float
+    held_out: Estimate | None
+    folds: int
+    seed: int
+    sampler: str
+    versions: Versions
+    warnings: tuple[str, ...] = ()
+    calibration: Calibration | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise SettingError("stages: a cascade needs at least one stage")
+        parse_convention(self.convention)
+        check_within(0, 1, value=self.value)
+        check_within(0, float("inf"), folds=self.folds)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file, whole or not at all.
+
+        Raises:
+            SettingError: it cannot be written.
+        """
+        save_record(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tuned:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            SettingError: it is missing, no JSON, of another schema, or a key is missing, unknown,
+                of the wrong type or out of range; names file and key.
+        """
+        content = read_json(path)
+        schema = content.get("schema", SCHEMA) if isinstance(content, dict) else SCHEMA
+        if schema != SCHEMA:
+            raise SettingError(
+                f"{path}: schema: this version reads {SCHEMA}, not {schema!r}; tune again, or use "
+                "the version of patchrerank that wrote it"
+            )
+        return from_json(cls, content, str(path))
+
+    @property
+    def specs(self) -> tuple[StageSpec, ...]:
+        """The stages as cascades are made of them."""
+        return tuple(stage.spec for stage in self.stages)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.specs))
+
+    def cascade(
+        self,
+        gallery: Gallery,
+        encoder: Encoder | None = None,
+        dense_encoder: DenseEncoder | None = None,
+        images: Mapping[str, ImageSource] | None = None,
+        *,
+        strict: bool = True,
+    ) -> Cascade:
+        """Make the cascade on a gallery; see :meth:`Cascade.load`.
+
+        Raises:
+            SettingError: with ``strict``, an encoder other than those it was tuned with.
+        """
+        for difference in self.tuned_on.other_scale(gallery, dense_encoder):
+            if strict:
+                raise SettingError(
+                    f"{difference}; scores lie on another scale: tune again on this gallery, or "
+                    "go on with strict=False"
+                )
+            logger.warning("%s; scores lie on another scale", difference)
+        for difference in self.tuned_on.other_regions(gallery):
+            logger.warning("%s; scores may be shifted", difference)
+        crop, calibration = self.tuned_on.query_crop, self.calibration
+        return make_cascade(self.specs, gallery, encoder, dense_encoder, crop, images, calibration)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

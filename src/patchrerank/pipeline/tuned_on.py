@@ -1,0 +1,138 @@
+"""On what stages were tuned, and whether another gallery gives scores on the same scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from patchrerank.records import check_within
+from patchrerank.types import QueryCrop
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder
+    from patchrerank.gallery import Gallery
+
+
+@dataclass(frozen=True)
+class TunedLocal:
+    """Which local descriptors were compared.
+
+    Attributes:
+        fingerprint: of the dense encoder of the gallery's; empty if nobody knows.
+        image_size: (height, width) in pixels of the gallery's pictures; None if nobody knows.
+        query_image_size: of the query pictures.
+        query_part: which part of them was searched for
+            (:class:`patchrerank.encoders.Selection`).
+    """
+
+    fingerprint: str
+    image_size: tuple[int, int] | None
+    query_image_size: tuple[int, int]
+    query_part: str
+
+    def other_queries(self, dense_encoder: DenseEncoder) -> Iterator[str]:
+        """Say how the queries' descriptors differ from those it was tuned with."""
+        part = dense_encoder.selection.query_part
+        if tuple(dense_encoder.image_size) != self.query_image_size or part != self.query_part:
+            yield (
+                f"tuned with the queries' local descriptors ({self.query_part}) at "
+                f"{self.query_image_size} pixels, but the dense encoder makes them ({part}) at "
+                f"{tuple(dense_encoder.image_size)}"
+            )
+
+
+@dataclass(frozen=True)
+class TunedOn:
+    """What the stages were tuned on, and so where they hold.
+
+    Attributes:
+        dataset: fingerprint of the data set.
+        encoder: spec of the gallery's encoder.
+        identity: identity of the gallery: encoder, weights, image size, precision, whitening.
+        regions: spec of the gallery's regions.
+        store: how its patch vectors are stored.
+        query_crop: what was done with the queries' boxes.
+        candidates: how many the first stage gave for each query.
+        local: the local descriptors; None if no stage compares any.
+    """
+
+    dataset: str
+    encoder: str
+    identity: str
+    regions: str
+    store: str
+    query_crop: QueryCrop
+    candidates: int
+    local: TunedLocal | None = None
+
+    def __post_init__(self) -> None:
+        check_within(1, float("inf"), candidates=self.candidates)
+
+    @classmethod
+    def of(
+        cls,
+        gallery: Gallery,
+        dataset: str,
+        candidates: int,
+        query_crop: QueryCrop = "none",
+        dense_encoder: DenseEncoder | None = None,
+    ) -> TunedOn:
+        """Describe a gallery.
+
+        Args:
+            gallery: that was tuned on.
+            dataset: fingerprint of the data set.
+            candidates: of each query's shortlist.
+            query_crop: what was done with the queries' boxes.
+            dense_encoder: made the local descriptors of the queries; None: no stage used any.
+        """
+        made = gallery.manifest
+        return cls(
+            dataset=dataset,
+            encoder=str(made.encoder.get("spec", "")),
+            identity=made.identity,
+            regions=made.regions,
+            store=made.store,
+            query_crop=query_crop,
+            candidates=candidates,
+            local=None if dense_encoder is None else _local(gallery, dense_encoder),
+        )
+
+    def other_scale(self, gallery: Gallery, dense_encoder: DenseEncoder | None) -> Iterator[str]:
+        """Say what makes scores lie on another scale here than where the stages were tuned."""
+        made = gallery.manifest
+        if made.identity != self.identity:
+            yield (
+                f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
+                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…)"
+            )
+        if self.local is None:
+            return
+        if gallery.has_local and self.local.fingerprint != gallery.local.manifest.fingerprint:
+            yield (
+                f"tuned with local descriptors of {self.local.image_size} pixels "
+                f"({self.local.fingerprint[:12]}…), but those of the gallery {gallery.folder} are "
+                f"others ({gallery.local.manifest.fingerprint[:12]}…)"
+            )
+        if dense_encoder is not None:
+            yield from self.local.other_queries(dense_encoder)
+
+    def other_regions(self, gallery: Gallery) -> Iterator[str]:
+        """Say what else differs: scores shift a little."""
+        made = gallery.manifest
+        for name, here in (("regions", made.regions), ("store", made.store)):
+            if here != getattr(self, name):
+                yield f"tuned with {name} {getattr(self, name)}, the gallery has {here}"
+
+
+def _local(gallery: Gallery, dense_encoder: DenseEncoder) -> TunedLocal:
+    made = gallery.local.manifest
+    sizes = cast("list[list[int]]", made.encoder.get("sizes") or [])
+    height, width = dense_encoder.image_size
+    return TunedLocal(
+        fingerprint=made.fingerprint,
+        image_size=(sizes[0][0], sizes[0][1]) if sizes else None,
+        query_image_size=(height, width),
+        query_part=dense_encoder.selection.query_part,
+    )

@@ -1,0 +1,183 @@
+"""Frozen dataclasses as JSON, read back with every key checked.
+
+Type hints say what a key may hold: numbers, text, flags, ``Literal`` choices, tuples,
+dictionaries with text keys, other dataclasses, and each of these ``| None``. Ranges are for the
+dataclass's own ``__post_init__`` to check. A file holds every field, whether it has a default or
+not, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from patchrerank.errors import SettingError, near_matches
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+LONGEST_SHOWN = 40
+
+
+def check_within(low: float, high: float, /, **values: float) -> None:
+    """Refuse values outside ``[low, high]``, NaN among them.
+
+    Raises:
+        SettingError: names the first such value.
+    """
+    for name, value in values.items():
+        if not low <= value <= high:
+            limits = f"be at least {low:g}" if math.isinf(high) else f"lie in [{low:g}, {high:g}]"
+            raise SettingError(f"{name} must {limits}, got {value}")
+
+
+def save_record(record: DataclassInstance, path: str | Path) -> None:
+    """Write a dataclass as JSON; the file appears whole or not at all.
+
+    Raises:
+        SettingError: the file cannot be written, or a number is not finite.
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.name}.part")
+    try:
+        text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: cannot be written ({error})") from error
+
+
+def read_json(path: str | Path) -> object:
+    """Return the content of a JSON file.
+
+    Raises:
+        SettingError: there is no such file, or it holds no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"{path}: not valid JSON ({error})") from error
+
+
+def from_json(kind: type[T], content: object, file: str, path: str = "") -> T:
+    """Make a dataclass of what ``json.loads`` returned.
+
+    Args:
+        kind: the dataclass.
+        content: an object with a key for each of its fields.
+        file: where it comes from, for messages.
+        path: the key in there, such as ``stages[0]``.
+
+    Raises:
+        SettingError: a missing or unknown key, a value of the wrong type or out of range; names
+            file and key.
+    """
+    if not isinstance(content, dict):
+        raise _wrong("an object", content, file, path)
+    names = [item.name for item in fields(kind)]
+    for key in content:
+        if key not in names:
+            raise SettingError(f"{_place(file, path, key)}: unknown key{near_matches(key, names)}")
+    for name in names:
+        if name not in content:
+            raise SettingError(f"{_place(file, path, name)}: missing")
+    hints = get_type_hints(kind)
+    values = {name: _value(hints[name], content[name], file, _key(path, name)) for name in names}
+    try:
+        return kind(**values)
+    except SettingError as error:
+        raise SettingError(f"{_place(file, path)}: {error}") from error
+
+
+def _value(hint: Any, value: object, file: str, path: str) -> object:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        kinds = [kind for kind in inner if kind is not NoneType]
+        return None if value is None else _value(kinds[0], value, file, path)
+    if origin is Literal:
+        return _choice(inner, value, file, path)
+    if origin is tuple:
+        return _items(inner, value, file, path)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _wrong("an object", value, file, path)
+        return {key: _value(inner[1], item, file, _key(path, key)) for key, item in value.items()}
+    if isinstance(hint, type) and is_dataclass(hint):
+        return from_json(hint, value, file, path)
+    expected, fits = PLAIN[hint]
+    if not fits(value):
+        raise _wrong(expected, value, file, path)
+    return hint(value)
+
+
+def _choice(known: tuple[Any, ...], value: object, file: str, path: str) -> object:
+    if value not in known:
+        names = [str(item) for item in known]
+        near = near_matches(str(value), names)
+        raise SettingError(
+            f"{_place(file, path)}: {_shown(value)} is unknown{near}; use one of {', '.join(names)}"
+        )
+    return value
+
+
+def _items(inner: tuple[Any, ...], value: object, file: str, path: str) -> tuple[object, ...]:
+    if not isinstance(value, list | tuple):
+        raise _wrong("a list", value, file, path)
+    kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+    if len(kinds) != len(value):
+        raise _wrong(f"a list of {len(kinds)}", value, file, path)
+    return tuple(
+        _value(kind, item, file, f"{path}[{number}]")
+        for number, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and _is_plain(value) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def _is_plain(value: object) -> bool:
+    """Tell numbers from true and false, which Python counts as numbers."""
+    return not isinstance(value, bool)
+
+
+PLAIN: dict[Any, tuple[str, Callable[[object], bool]]] = {
+    float: ("a finite number", _is_number),
+    int: ("a whole number", lambda value: isinstance(value, int) and _is_plain(value)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    str: ("text", lambda value: isinstance(value, str)),
+}
+"""What a value of each plain type is called, and how it is known."""
+
+
+def _wrong(expected: str, value: object, file: str, path: str) -> SettingError:
+    return SettingError(f"{_place(file, path)}: expected {expected}, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def _key(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _place(file: str, path: str, name: str = "") -> str:
+    whole = _key(path, name) if name else path
+    return f"{file}: {whole}" if whole else file

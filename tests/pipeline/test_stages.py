@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from patchrerank.errors import SettingError
+from patchrerank.fusion import Fusion
+from patchrerank.pipeline import StageSpec, make_cascade, parse_stages
+from patchrerank.rerankers import Patchify, RefineBoxes
+
+
+def test_parse_stages():
+    assert parse_stages("patchify:400, chamfer:100:0.5:2") == [
+        StageSpec("patchify", Fusion(0.0, 1.0, 400)),
+        StageSpec("chamfer", Fusion(0.5, 2.0, 100)),
+    ]
+    assert parse_stages("patchify") == [StageSpec("patchify", Fusion())]
+    assert parse_stages("x:all:0.25") == [StageSpec("x", Fusion(0.25, 1.0, None))]
+    for wrong, what in [
+        ("patchify:x", "malformed"),
+        ("patchify:1:2:3:4", "malformed"),
+        (":3", "names no reranker"),
+        ("patchify:1:2", "lam must"),
+        ("", "names no"),
+    ]:
+        with pytest.raises(SettingError, match=what):
+            parse_stages(wrong)
+
+
+def test_text_of_a_stage_is_parsed_to_the_same_stage():
+    for spec in (StageSpec("a", Fusion(0.1, 3.25, 7)), StageSpec("b+refine", Fusion())):
+        assert parse_stages(str(spec)) == [spec]
+
+
+def test_make_cascade_from_text_and_from_specs(tiny_gallery):
+    text = "patchify+refine:8,query-expansion:4:0.5:2"
+    for stages in (text, parse_stages(text)):
+        cascade = make_cascade(stages, tiny_gallery, query_crop="box")
+        first, second = cascade.stages
+        assert isinstance(first.reranker, RefineBoxes)
+        assert isinstance(first.reranker.reranker, Patchify)
+        assert first.fusion == Fusion(0.0, 1.0, 8)
+        assert (second.reranker.name, second.fusion) == ("query-expansion", Fusion(0.5, 2.0, 4))
+        assert cascade.query_crop == "box"
+        assert cascade.calibration is None
+    with pytest.raises(SettingError, match="did you mean chamfer"):
+        make_cascade("chamber+refine", tiny_gallery)
