@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 
-def _load_drawings():
+def _load(name):
     spec = importlib.util.spec_from_file_location(
-        "dataset_drawings", Path(__file__).with_name("drawings.py")
+        f"dataset_{name.removesuffix('.py')}", Path(__file__).with_name(name)
     )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
@@ -17,7 +17,7 @@ def _load_drawings():
 
 @pytest.fixture(scope="session")
 def drawings():
-    return _load_drawings()
+    return _load("drawings.py")
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,8 @@ def objects(tmp_path_factory, drawings):
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory, drawings):
     return drawings.fill(tmp_path_factory.mktemp("in") / "photos", drawings.photo, 5, ".jpg")
+
+
+@pytest.fixture(scope="session")
+def miniatures():
+    return _load("miniatures.py")

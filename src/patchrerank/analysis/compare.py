@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,14 +41,15 @@ class CompareSettings:
         regions: where patches are cut.
         dense_encoder: makes local descriptors of the gallery's images; None: none are made.
         query_dense_encoder: makes those of the queries, usually at a smaller image size.
-        query_crop: what is done with a query's box before its global vector is encoded.
+        query_crop: what is done with a query's box before its global vector is encoded; None
+            takes the data set's own.
         build: how the gallery is built.
     """
 
     regions: Regions
     dense_encoder: DenseEncoder | None = None
     query_dense_encoder: DenseEncoder | None = None
-    query_crop: QueryCrop = "none"
+    query_crop: QueryCrop | None = None
     build: BuildOptions = field(default_factory=BuildOptions)
 
 
@@ -93,6 +94,7 @@ def compare(
         cache: galleries are kept below it.
         settings: what all share.
     """
+    settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
     gallery, _ = dataset_gallery(dataset, encoder, settings.regions, cache, settings.build)
     if settings.dense_encoder is not None and not gallery.has_local:
         options = LocalOptions(progress=settings.build.progress)
@@ -101,7 +103,7 @@ def compare(
             gallery, settings.dense_encoder, options, sources=[files[name] for name in gallery.ids]
         )
         gallery = Gallery(gallery.folder)
-    queries = encode_dataset_queries(dataset, encoder, gallery, settings.query_crop)
+    queries = encode_dataset_queries(dataset, encoder, gallery, settings.query_crop or "none")
     shortlist = GlobalSearch(gallery).search(queries)
     return [
         _compared(text, dataset, gallery, queries, shortlist, settings, encoder) for text in stages
@@ -122,7 +124,7 @@ def _compared(
     if text != "global":
         dense = settings.query_dense_encoder or settings.dense_encoder
         files = {image.id: image.file for image in dataset.images}
-        cascade = make_cascade(text, gallery, encoder, dense, settings.query_crop, files)
+        cascade = make_cascade(text, gallery, encoder, dense, settings.query_crop or "none", files)
         queries = cascade.complete(queries)
     ranking = _as_ranking(shortlist) if cascade is None else cascade.rerank(queries, shortlist)
     relevance = relevance_of(ranking, gallery, dataset)

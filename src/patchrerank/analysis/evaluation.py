@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class EvaluationSettings:
         regions: where Patchify looks.
         fusion: λ, γ and the shortlist size; the default is the patch score alone on the full
             list.
-        query_crop: ``none`` (whole query picture) or ``box``.
+        query_crop: ``none`` (whole query picture) or ``box``; None takes the data set's own.
         first_stage: faiss factory string over the global vectors.
         convention: how average precision is computed; None takes the data set's own.
         store: how patch vectors are stored.
@@ -60,7 +60,7 @@ class EvaluationSettings:
 
     regions: Regions = field(default_factory=lambda: GridPyramid(3))
     fusion: Fusion = field(default_factory=Fusion)
-    query_crop: QueryCrop = "none"
+    query_crop: QueryCrop | None = None
     first_stage: str = "Flat"
     convention: APConvention | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
@@ -127,6 +127,7 @@ def evaluate(
         PatchRerankError: whatever is wrong with pictures, data set or settings.
     """
     settings = settings or EvaluationSettings()
+    settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
     if cache is None:
         with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
             return _evaluate(dataset, encoder, settings, Path(scratch))
@@ -200,7 +201,7 @@ def _ranker(
     gallery: Gallery, dataset: Dataset, encoder: Encoder, settings: EvaluationSettings
 ) -> Ranker:
     if settings.tuned is None:
-        return Patchify(gallery, encoder, settings.fusion, settings.query_crop)
+        return Patchify(gallery, encoder, settings.fusion, settings.query_crop or "none")
     progress = settings.build.progress
     return dataset_cascade(
         settings.tuned, gallery, dataset, encoder, settings.dense_encoder, progress=progress
@@ -256,14 +257,13 @@ def _record(
 ) -> dict[str, str]:
     tuned = settings.tuned
     return {
-        "dataset": f"{dataset.root.name} ({len(dataset.queries)} queries, "
-        f"{len(dataset.images)} images)",
+        "dataset": f"{dataset.name} ({len(dataset.queries)} queries, {len(dataset.images)} images)",
         "encoder": f"{encoder.spec} {encoder.precision} ({encoder.backend.name})",
         "image_size": "x".join(map(str, encoder.preprocessing.image_size)),
         "regions": settings.regions.spec,
         "store": settings.store.label,
         "first_stage": settings.first_stage,
-        "query_crop": settings.query_crop if tuned is None else tuned.tuned_on.query_crop,
+        "query_crop": str(settings.query_crop if tuned is None else tuned.tuned_on.query_crop),
         **(_fused(settings.fusion) if tuned is None else _tuned(tuned, dataset)),
         "AP": str(convention),
     }

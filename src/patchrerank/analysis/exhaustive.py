@@ -86,7 +86,7 @@ def evaluate_exhaustive(
     """
     build = build or BuildOptions()
     gallery, _ = dataset_gallery(dataset, encoder, regions, cache, build)
-    queries = encode_dataset_queries(dataset, encoder, gallery, "none")
+    queries = encode_dataset_queries(dataset, encoder, gallery, dataset.query_crop)
     train = training_vectors(gallery, train_on, dataset.root, encoder)
     results = []
     for factory in factories:

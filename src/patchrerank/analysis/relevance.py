@@ -65,19 +65,23 @@ def relevance_of(ranking: Ranking, gallery: Gallery, dataset: Dataset) -> Releva
     image_of_row = _image_of_row(gallery, dataset)
     shape = ranking.rows.shape
     relevant = np.zeros(shape, dtype=bool)
+    junk = np.zeros(shape, dtype=bool)
     overlap = np.zeros(shape, dtype=np.float32)
     area = np.full(shape, np.nan, dtype=np.float32)
     for query, positives in enumerate(dataset.positives):
         images = np.where(ranking.rows[query] == EMPTY, EMPTY, image_of_row[ranking.rows[query]])
         relevant[query] = np.isin(images, positives)
+        if len(dataset.junk[query]):
+            junk[query] = np.isin(images, dataset.junk[query])
         for slot in np.flatnonzero(relevant[query]):
             image = dataset.images[images[slot]]
-            if len(image.boxes):
-                overlap[query, slot] = iou(ranking.boxes[query, slot], image.boxes).max()
+            boxes = image.boxes_of(dataset.queries[query].instance)
+            if len(boxes):
+                overlap[query, slot] = iou(ranking.boxes[query, slot], boxes).max()
             area[query, slot] = np.nan if image.area is None else image.area
     counts = np.array([len(rows) for rows in dataset.positives], dtype=np.int64)
     valid = ranking.rows != EMPTY
-    return Relevance(relevant, np.zeros(shape, dtype=bool), overlap, area, counts, valid)
+    return Relevance(relevant, junk, overlap, area, counts, valid)
 
 
 def positive_areas(dataset: Dataset) -> list[Floats]:

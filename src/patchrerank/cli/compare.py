@@ -33,7 +33,7 @@ def command(
         int, typer.Option(help="Side of the query pictures for local descriptors.")
     ] = 224,
     query_part: opt.QueryPartOption = "box",
-    query_crop: opt.QueryCropOption = "none",
+    query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
     cache: Annotated[

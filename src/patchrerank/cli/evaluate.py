@@ -29,7 +29,7 @@ def command(
     shortlist_size: opt.ShortlistSize = "all",
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
-    query_crop: opt.QueryCropOption = "none",
+    query_crop: opt.DatasetQueryCrop = None,
     tuned: TunedFile = None,
     convention: Annotated[
         str | None,

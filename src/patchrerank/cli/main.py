@@ -18,6 +18,7 @@ from patchrerank.cli import (
     compare,
     composite,
     compress,
+    convert,
     demo,
     evaluate,
     exhaustive,
@@ -48,6 +49,7 @@ COMMANDS = (
     storage,
     bench,
     composite,
+    convert,
     demo,
 )
 for module in COMMANDS:

@@ -46,6 +46,14 @@ ShortlistSize = Annotated[
 QueryCropOption = Annotated[
     str, typer.Option("--query-crop", help="none: whole query picture; box: cut to its box.")
 ]
+DatasetQueryCrop = Annotated[
+    str | None,
+    typer.Option(
+        "--query-crop",
+        help="none: whole query picture; box: cut to its box. [default: the data set's protocol]",
+        show_default=False,
+    ),
+]
 
 
 Stages = Annotated[

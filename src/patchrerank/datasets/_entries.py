@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from patchrerank.boxes import check_boxes
-from patchrerank.errors import DatasetError, RegionError
-from patchrerank.types import Floats
+from patchrerank.datasets.dataset import Instance
+from patchrerank.errors import DatasetError, RegionError, SettingError
+from patchrerank.metrics.convention import parse_convention
+from patchrerank.types import Floats, QueryCrop
 
 INDEX = "index.json"
-Instance = str | int
 
 
 def read_index(root: Path) -> bytes:
@@ -123,6 +124,56 @@ def share(entry: dict[str, Any], key: str, where: str) -> float | None:
     if not _is_number(value) or not 0.0 <= value <= 1.0 + 1e-6:
         raise DatasetError(f"{where}: {key} must be a number in [0, 1] or null, got {value!r}")
     return min(float(value), 1.0)
+
+
+def count(entry: dict[str, Any], key: str, where: str) -> int | None:
+    """Return an entry's optional whole number from 0."""
+    value = entry.get(key)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise DatasetError(f"{where}: {key} must be a whole number from 0 or null, got {value!r}")
+
+
+def ids(entry: dict[str, Any], key: str, where: str) -> tuple[str, ...] | None:
+    """Return an entry's optional list of ids of other entries."""
+    value = entry.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise DatasetError(f'{where}: {key} must be a list of ids of "db" or null')
+    return tuple(value)
+
+
+def box_instances(entry: dict[str, Any], boxes: int, where: str) -> tuple[Instance, ...] | None:
+    """Return the objects of an entry's boxes, where it tells them apart."""
+    value = entry.get("box_instances")
+    if value is None:
+        return None
+    named = isinstance(value, list) and len(value) == boxes
+    if not named or not all(isinstance(v, str | int) and not isinstance(v, bool) for v in value):
+        raise DatasetError(f"{where}: box_instances must name an object for each of {boxes} boxes")
+    return tuple(value)
+
+
+def optional_text(entry: dict[str, Any], key: str, where: str) -> str:
+    """Return optional text; empty if it is not there."""
+    return _text(entry, key, where) if entry.get(key) is not None else ""
+
+
+def convention(index: dict[str, Any], path: Path) -> str:
+    """Return the name of the AP convention; ``full`` if the index does not say."""
+    try:
+        return str(parse_convention(optional_text(index, "convention", str(path)) or "full"))
+    except SettingError as error:
+        raise DatasetError(f"{path}: {error}") from error
+
+
+def query_crop(index: dict[str, Any], path: Path) -> QueryCrop:
+    """Return what is done with a query's box; ``none`` if the index does not say."""
+    value = index.get("query_crop") or "none"
+    if value == "none" or value == "box":
+        return "box" if value == "box" else "none"
+    raise DatasetError(f'{path}: query_crop is {value!r}; use "none" or "box"')
 
 
 def _text(entry: dict[str, Any], key: str, where: str) -> str:

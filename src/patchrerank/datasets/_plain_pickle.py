@@ -53,13 +53,14 @@ class _Type(_Recorded):
 
 
 class _Bytes(_Recorded):
-    """``_codecs.encode(text, 'latin1')``: bytes in old protocols."""
+    """``_codecs.encode(text, 'latin1')``: bytes in old protocols; ``bytes()`` where empty."""
 
 
 STAND_INS: dict[tuple[str, str], type[_Recorded]] = {
     ("numpy", "ndarray"): _Type,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Bytes,
+    ("__builtin__", "bytes"): _Bytes,
     **{
         (f"numpy.{core}.{module}", name): stand_in
         for core in ("core", "_core")
@@ -154,6 +155,8 @@ def _dtype(recorded: Any) -> np.dtype[Any]:
 
 def _raw(data: Any) -> bytes:
     if isinstance(data, _Bytes):
+        if not data.arguments:
+            return b""
         text, encoding = data.arguments
         if type(text) is not str or encoding != "latin1":
             raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")

@@ -1,6 +1,6 @@
 """The library's own data set format: a folder with ``index.json`` and the pictures it names.
 
-``index.json`` holds one object with three keys; unknown keys are ignored at every level::
+``index.json`` holds one object; unknown keys are ignored at every level::
 
     {"args": {...},
      "queries": [
@@ -14,135 +14,57 @@
 number) says which object a picture shows, ``null`` that it shows none of them. ``box`` is
 ``x0, y0, x1, y1`` in [0, 1] of the image after EXIF rotation; a picture with several boxes has a
 list of boxes under ``boxes`` (or under ``box``).
+
+What other people's benchmarks need besides, all optional: a query's ``positives`` and ``junk``,
+lists of ids of ``db`` (without ``positives`` the pictures of the same instance are relevant); a
+picture's ``clutter`` and ``box_instances``, the object that each of its boxes shows; and at the top
+``name``, ``convention`` (of average precision) and ``query_crop`` (``none`` or ``box``).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from patchrerank.datasets import _entries
+from patchrerank.datasets._sources import check_pictures
+from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery, Instance
 from patchrerank.errors import DatasetError
-from patchrerank.types import Floats, Rows
-
-Instance = _entries.Instance
-"""What an object is called: text or a whole number."""
 
 
-@dataclass(frozen=True, eq=False)
-class DatasetQuery:
-    """One query picture.
+def load_folder(root: Path) -> Dataset:
+    """Read and check ``root/index.json``; the pictures are only checked to exist.
 
-    Attributes:
-        id: unique among the queries.
-        file: the picture.
-        instance: which object it asks for.
-        box: float32 ``(4,)``, where the object is, in [0, 1] of the picture; None if unknown.
-        source: what the object was made of, for the record.
+    Raises:
+        DatasetError: the folder or its index is missing, is no JSON, lacks a key, repeats an
+            id, holds an impossible box or value, or names pictures that do not exist.
     """
-
-    id: str
-    file: Path
-    instance: Instance
-    box: Floats | None = None
-    source: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class DatasetImage:
-    """One picture of the database.
-
-    Attributes:
-        id: unique among the pictures.
-        file: the picture.
-        instance: which object it shows; None for a distractor.
-        boxes: float32 ``(B, 4)``, where, in [0, 1] of the picture; B may be 0.
-        area: share of the picture that the object's box covers, in (0, 1]; of the largest box
-            where the index does not say. None without a box.
-        visible: share of the object that nothing hides, in [0, 1]; None if unknown.
-    """
-
-    id: str
-    file: Path
-    instance: Instance | None
-    boxes: Floats
-    area: float | None = None
-    visible: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A benchmark: queries, pictures and what is relevant to what.
-
-    A query whose object no picture shows is allowed; how it counts is the metric's convention.
-
-    Attributes:
-        root: the folder.
-        queries: in the index's order.
-        images: in the index's order; a row number of the data set is a position in here.
-        convention: name of the average precision convention the data set is reported with.
-        args: how the data set was made, as the index tells it.
-        fingerprint: SHA-256 of ``index.json``, hexadecimal; empty if it was not read from one.
-    """
-
-    root: Path
-    queries: tuple[DatasetQuery, ...]
-    images: tuple[DatasetImage, ...]
-    convention: str = "full"
-    args: Mapping[str, Any] = field(default_factory=dict)
-    fingerprint: str = ""
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Dataset:
-        """Read and check ``folder/index.json``; the pictures are only checked to exist.
-
-        Raises:
-            DatasetError: the folder or its index is missing, is no JSON, lacks a key, repeats an
-                id, holds an impossible box or value, or names pictures that do not exist.
-        """
-        root = Path(folder)
-        content = _entries.read_index(root)
-        path = root / _entries.INDEX
-        index = _entries.parse_json(content, path)
-        queries = tuple(_query(root, *item) for item in _entries.listed(index, "queries", path))
-        images = tuple(_image(root, *item) for item in _entries.listed(index, "db", path))
-        _check_instances(path, queries, images)
-        _check_files(path, [*(query.file for query in queries), *(image.file for image in images)])
-        args = index.get("args") or {}
-        if not isinstance(args, dict):
-            raise DatasetError(f"{path}: args must be an object, got {type(args).__name__}")
-        digest = hashlib.sha256(content).hexdigest()
-        return cls(root, queries, images, args=args, fingerprint=digest)
-
-    @cached_property
-    def objects(self) -> tuple[Instance, ...]:
-        """The distinct objects that are asked for, in the order of their first query."""
-        return tuple(dict.fromkeys(query.instance for query in self.queries))
-
-    @cached_property
-    def query_objects(self) -> Rows:
-        """int64 ``(Q,)``: the position in ``objects`` of each query's object."""
-        number = {instance: position for position, instance in enumerate(self.objects)}
-        return np.array([number[query.instance] for query in self.queries], dtype=np.int64)
-
-    @cached_property
-    def positives(self) -> tuple[Rows, ...]:
-        """For each query the ascending int64 rows of the images that show its object; may be empty.
-
-        Queries for one object share one array.
-        """
-        rows: dict[Instance, list[int]] = {instance: [] for instance in self.objects}
-        for row, image in enumerate(self.images):
-            if image.instance is not None and image.instance in rows:
-                rows[image.instance].append(row)
-        arrays = {instance: np.array(found, dtype=np.int64) for instance, found in rows.items()}
-        return tuple(arrays[query.instance] for query in self.queries)
+    content = _entries.read_index(root)
+    path = root / _entries.INDEX
+    index = _entries.parse_json(content, path)
+    queries = tuple(_query(root, *item) for item in _entries.listed(index, "queries", path))
+    images = tuple(_image(root, *item) for item in _entries.listed(index, "db", path))
+    _check_instances(path, queries, images)
+    check_pictures(path, [*(query.file for query in queries), *(image.file for image in images)])
+    args = index.get("args") or {}
+    if not isinstance(args, dict):
+        raise DatasetError(f"{path}: args must be an object, got {type(args).__name__}")
+    dataset = Dataset(
+        root,
+        queries,
+        images,
+        _entries.convention(index, path),
+        args,
+        hashlib.sha256(content).hexdigest(),
+        _entries.query_crop(index, path),
+        _entries.optional_text(index, "name", str(path)) or root.name,
+    )
+    _check_lists(dataset)
+    return dataset
 
 
 def _query(root: Path, entry: dict[str, Any], where: str) -> DatasetQuery:
@@ -161,6 +83,8 @@ def _query(root: Path, entry: dict[str, Any], where: str) -> DatasetQuery:
         instance=instance,
         box=boxes[0] if len(boxes) else None,
         source=source if isinstance(source, str) else None,
+        positives=_entries.ids(entry, "positives", where),
+        junk=_entries.ids(entry, "junk", where) or (),
     )
 
 
@@ -176,6 +100,8 @@ def _image(root: Path, entry: dict[str, Any], where: str) -> DatasetImage:
         boxes=boxes,
         area=area,
         visible=_entries.share(entry, "visible", where),
+        clutter=_entries.count(entry, "clutter", where),
+        box_instances=_entries.box_instances(entry, len(boxes), where),
     )
 
 
@@ -196,12 +122,7 @@ def _check_instances(
             )
 
 
-def _check_files(path: Path, files: Iterable[Path]) -> None:
-    missing = [file for file in files if not file.is_file()]
-    if missing:
-        first = ", ".join(str(file.relative_to(path.parent)) for file in missing[:3])
-        more = ", …" if len(missing) > 3 else ""
-        raise DatasetError(
-            f"{path}: {len(missing)} of its pictures are missing ({first}{more}); copy them into "
-            f"{path.parent} or remove their entries"
-        )
+def _check_lists(dataset: Dataset) -> None:
+    """Raise now, not at the first evaluation, where a query lists ids that do not exist."""
+    if any(query.positives is not None or query.junk for query in dataset.queries):
+        _ = dataset.junk

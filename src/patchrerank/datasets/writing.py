@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from patchrerank.datasets._entries import INDEX
-from patchrerank.datasets.folder import DatasetImage, DatasetQuery
+from patchrerank.datasets.dataset import DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError
-from patchrerank.types import Floats
+from patchrerank.types import Floats, QueryCrop
 
 
 def write_index(
@@ -21,11 +21,16 @@ def write_index(
     queries: Sequence[DatasetQuery],
     images: Sequence[DatasetImage],
     args: Mapping[str, Any],
+    *,
+    name: str = "",
+    convention: str = "full",
+    query_crop: QueryCrop = "none",
 ) -> Path:
     """Write ``folder/index.json`` and return its path.
 
     The same entries give the same bytes, one entry a line. The file appears whole or not at all
-    (temporary file and rename). Pictures must lie inside ``folder``.
+    (temporary file and rename). Pictures must lie inside ``folder``. What is at its default is
+    not written; the arguments are those of :class:`patchrerank.datasets.Dataset`.
 
     Raises:
         DatasetError: a picture lies outside the folder, or a value has no place in JSON (NaN).
@@ -34,7 +39,10 @@ def write_index(
     settings = _dump(args, f"{root / INDEX}: args", sort_keys=True)
     asked = ",\n".join(_dump(_query_entry(root, query), f'query "{query.id}"') for query in queries)
     shown = ",\n".join(_dump(_image_entry(root, image), f'image "{image.id}"') for image in images)
-    text = f'{{"args": {settings},\n"queries": [\n{asked}\n],\n"db": [\n{shown}\n]}}\n'
+    told = (("name", name, ""), ("convention", convention, "full"))
+    protocol = (*told, ("query_crop", query_crop, "none"))
+    head = "".join(f'"{k}": {json.dumps(v)},\n' for k, v, default in protocol if v != default)
+    text = f'{{{head}"args": {settings},\n"queries": [\n{asked}\n],\n"db": [\n{shown}\n]}}\n'
     path = root / INDEX
     write_atomically(path, text.encode("ascii"))
     return path
@@ -65,14 +73,18 @@ def _query_entry(root: Path, query: DatasetQuery) -> dict[str, Any]:
     box = None if query.box is None else _numbers(query.box)
     entry = {"id": query.id, "file": _relative(root, query.file), "instance": query.instance}
     source = {} if query.source is None else {"source": query.source}
-    return {**entry, **source, "box": box}
+    given = {} if query.positives is None else {"positives": list(query.positives)}
+    junk = {"junk": list(query.junk)} if query.junk else {}
+    return {**entry, **source, "box": box, **given, **junk}
 
 
 def _image_entry(root: Path, image: DatasetImage) -> dict[str, Any]:
     boxes = [_numbers(box) for box in image.boxes]
     place = {"boxes": boxes} if len(boxes) > 1 else {"box": boxes[0] if boxes else None}
     entry = {"id": image.id, "file": _relative(root, image.file), "instance": image.instance}
-    return {**entry, **place, "area": image.area, "visible": image.visible}
+    clutter = {} if image.clutter is None else {"clutter": image.clutter}
+    shown = {} if image.box_instances is None else {"box_instances": list(image.box_instances)}
+    return {**entry, **place, **shown, "area": image.area, "visible": image.visible, **clutter}
 
 
 def _numbers(box: Floats) -> list[float]:

@@ -18,7 +18,7 @@ from patchrerank.datasets.composite.inputs import Inputs, collect
 from patchrerank.datasets.composite.journal import Journal, Record, is_finished
 from patchrerank.datasets.composite.pictures import Job, Studio, cut_photo
 from patchrerank.datasets.composite.pieces import PHOTO_SIDE, read_cutout
-from patchrerank.datasets.folder import Dataset, DatasetImage, DatasetQuery
+from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.datasets.writing import write_index
 from patchrerank.errors import DatasetError
 from patchrerank.types import Floats
