@@ -64,3 +64,9 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     candidates = list(islice(similar, MAX_COMPARED))
     close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def short_reason(error: Exception) -> str:
+    """Return another library's error as one line of at most 300 characters, with its kind."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import EncoderError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline import StageSpec, make_cascade, parse_stages
 from patchrerank.rerankers import Patchify, RefineBoxes
@@ -44,3 +46,19 @@ def test_make_cascade_from_text_and_from_specs(tiny_gallery):
         assert cascade.calibration is None
     with pytest.raises(SettingError, match="did you mean chamfer"):
         make_cascade("chamber+refine", tiny_gallery)
+
+
+def test_learned_rerankers_name_their_weights(tiny_gallery):
+    with pytest.raises(SettingError, match=r"'ames' needs its weights.*ames@weights\.pt"):
+        make_cascade("ames:100", tiny_gallery)
+    with pytest.raises(SettingError, match="patchify has no weights"):
+        make_cascade("patchify@weights.pt:100", tiny_gallery)
+    with pytest.raises(EncoderError, match=r"nowhere\.pt"):
+        make_cascade("elvis@nowhere.pt+refine:100", tiny_gallery)
+
+
+def test_a_learned_reranker_is_made_from_its_file(tiny_gallery):
+    weights = Path(__file__).parents[1] / "reference" / "e2e" / "ames" / "checkpoint.pt"
+    cascade = make_cascade(f"ames@{weights}:100:0.55:0.3", tiny_gallery)
+    assert cascade.stages[0].reranker.name == "ames"
+    assert cascade.stages[0].fusion == Fusion(0.55, 0.3, 100)

@@ -10,6 +10,7 @@ import typer
 
 from patchrerank.cli import options as opt
 
+LOCAL = ("chamfer", "dense_correlation", "ames", "elvis", "+refine")
 DEFAULT = ("global", "patchify", "patchify+refine", "chamfer", "dense_correlation")
 
 
@@ -50,7 +51,7 @@ def command(
     from patchrerank.regions import parse_regions
 
     wanted = list(stages or DEFAULT)
-    local = any(name in text for text in wanted for name in ("chamfer", "dense", "+refine"))
+    local = any(name in text for text in wanted for name in LOCAL)
     data = Dataset.load(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights

@@ -13,7 +13,7 @@ from patchrerank.errors import EncoderError
 if TYPE_CHECKING:
     import torch
 
-WRAPPERS = ("state_dict", "model")
+WRAPPERS = ("state_dict", "state", "model")
 """Keys under which training scripts keep the weights."""
 
 SHOWN = 3
@@ -24,7 +24,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     """Return the tensors of a ``.safetensors`` file or of a torch file, by name.
 
     Torch files are read with ``weights_only=True``: no code in them runs. Weights below
-    ``state_dict`` or ``model``, and names that all start with ``module.``, are unwrapped.
+    ``state_dict``, ``state`` or ``model`` are unwrapped, and names that all start with ``module.``.
 
     Raises:
         EncoderError: the file is missing, damaged, holds other objects than tensors, or none.

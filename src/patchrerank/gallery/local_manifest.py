@@ -10,6 +10,9 @@ from patchrerank import __version__
 from patchrerank.gallery.local_rows import local_records
 from patchrerank.gallery.manifest import FORMAT, ArrayRecord, read_record, write_record
 
+CODES = "codes"
+"""Entry of an encoder's record where the vectors are a reranker's codes, which have any norm."""
+
 
 @dataclass(frozen=True)
 class LocalManifest:

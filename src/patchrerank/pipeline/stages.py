@@ -13,6 +13,7 @@ from patchrerank.gallery import Gallery
 from patchrerank.images import ImageSource
 from patchrerank.pipeline.cascade import Cascade, Stage
 from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker, SpatialVerification
+from patchrerank.rerankers._learned import LearnedReranker
 from patchrerank.types import QueryCrop
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 REFINE = "+refine"
 """Behind a reranker's name: its boxes are refined."""
+
+CHECKPOINT = "@"
+"""Between the name of a learned reranker and the file of its weights."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class StageSpec:
 def parse_stages(text: str) -> list[StageSpec]:
     """Parse ``patchify:400,chamfer:100:0.5:2``: stages ``name[:K[:lam[:gamma]]]``.
 
-    K is a number of candidates or ``all`` (the default); λ is 0 and γ is 1 unless given.
+    K is a number of candidates or ``all`` (the default); λ is 0 and γ is 1 unless given. A
+    learned reranker has its file of weights behind the name, ``ames@weights.pt:100:0.55:0.3``;
+    the file's path holds neither colon nor comma.
 
     Raises:
         SettingError: a malformed stage, or settings out of range. Whether a reranker of that
@@ -64,9 +70,11 @@ def check_reranker(name: str) -> None:
     """Refuse a stage's name that no reranker has, with or without ``+refine`` behind it.
 
     Raises:
-        SettingError: near matches are listed.
+        SettingError: near matches are listed; or a file of weights for one that has none.
     """
-    plain = name.removesuffix(REFINE)
+    plain, checkpoint = _parts(name)
+    if checkpoint and plain in RERANKERS and not issubclass(RERANKERS[plain], LearnedReranker):
+        raise SettingError(f"stage {name!r}: {plain} has no weights; leave out @{checkpoint}")
     if plain not in RERANKERS:
         raise SettingError(
             f"reranker {plain!r} is unknown{near_matches(plain, RERANKERS)}; use one of "
@@ -103,13 +111,31 @@ def make_cascade(
     made = []
     for spec in specs:
         check_reranker(spec.name)
-        name, refine = spec.name.removesuffix(REFINE), spec.name.endswith(REFINE)
+        name, checkpoint = _parts(spec.name)
         kind: Any = RERANKERS[name]
-        again = {"images": images} if name == SpatialVerification.name else {}
-        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **again)
+        more: dict[str, Any] = {}
+        if name == SpatialVerification.name:
+            more["images"] = images
+        elif issubclass(kind, LearnedReranker):
+            more["checkpoint"] = _named(checkpoint, spec.name)
+        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **more)
         if hasattr(reranker, "dense_encoder"):
             reranker.dense_encoder = dense_encoder
-        if refine:
+        if spec.name.endswith(REFINE):
             reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
         made.append(Stage(reranker, spec.fusion))
     return Cascade(made, calibration)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Return a stage's reranker and its file of weights, empty if none is named."""
+    plain, _, checkpoint = name.removesuffix(REFINE).partition(CHECKPOINT)
+    return plain, checkpoint
+
+
+def _named(checkpoint: str, stage: str) -> str:
+    if not checkpoint:
+        raise SettingError(
+            f"stage {stage!r} needs its weights; name their file, as in {stage}@weights.pt:100"
+        )
+    return checkpoint

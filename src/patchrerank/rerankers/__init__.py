@@ -1,13 +1,19 @@
 """Who rescored the shortlist: one file per method."""
 
+from patchrerank.rerankers.ames import AMES, AMES_PRESETS, AmesPreset, AmesSettings, load_ames
 from patchrerank.rerankers.base import Ranker, Reranker
 from patchrerank.rerankers.box_refinement import RefineBoxes
 from patchrerank.rerankers.chamfer import Chamfer, ChamferSettings
+from patchrerank.rerankers.compact import compact_local
 from patchrerank.rerankers.dense_correlation import DenseCorrelation
+from patchrerank.rerankers.elvis import ELVIS_FUSION, ELViS, ElvisSettings, load_elvis
+from patchrerank.rerankers.execution import Execution
+from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.patchify import Patchify
 from patchrerank.rerankers.query_expansion import QueryExpansion
 from patchrerank.rerankers.spatial_verification import SpatialVerification
 from patchrerank.rerankers.superglobal import SuperGlobal
+from patchrerank.rerankers.votes import VoteMap, draw_votes
 
 RERANKERS: dict[str, type[Reranker]] = {
     Patchify.name: Patchify,
@@ -16,14 +22,26 @@ RERANKERS: dict[str, type[Reranker]] = {
     QueryExpansion.name: QueryExpansion,
     SuperGlobal.name: SuperGlobal,
     SpatialVerification.name: SpatialVerification,
+    AMES.name: AMES,
+    ELViS.name: ELViS,
 }
 """Every method by its name."""
 
 __all__ = [
+    "AMES",
+    "AMES_PRESETS",
+    "ELVIS_FUSION",
     "RERANKERS",
+    "AmesConfig",
+    "AmesPreset",
+    "AmesSettings",
     "Chamfer",
     "ChamferSettings",
     "DenseCorrelation",
+    "ELViS",
+    "ElvisConfig",
+    "ElvisSettings",
+    "Execution",
     "Patchify",
     "QueryExpansion",
     "Ranker",
@@ -31,4 +49,9 @@ __all__ = [
     "Reranker",
     "SpatialVerification",
     "SuperGlobal",
+    "VoteMap",
+    "compact_local",
+    "draw_votes",
+    "load_ames",
+    "load_elvis",
 ]

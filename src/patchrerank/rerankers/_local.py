@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +71,16 @@ def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
     return replace(queries, local=encode_local_queries(encoder, queries.images, boxes))
 
 
+class QuerySpace(Protocol):
+    """Anything that knows which query descriptors may be compared, a local store for one."""
+
+    def check_queries(self, queries: Sequence[LocalDescriptors]) -> None:
+        """Refuse query descriptors of another space."""
+        ...
+
+
 def local_of(
-    queries: Queries, shortlist: Shortlist, local: LocalStore, name: str
+    queries: Queries, shortlist: Shortlist, local: QuerySpace, name: str
 ) -> Sequence[LocalDescriptors]:
     """Return the local descriptors of queries after checking them.
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from patchrerank.encoders.backends.base import check_batch_size, check_cpu_fp32
 from patchrerank.encoders.preprocessing import Crops
-from patchrerank.errors import EncoderError, MissingExtraError
+from patchrerank.errors import EncoderError, MissingExtraError, short_reason
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ class OnnxRuntime:
             found = self._session.run(None, {"crops": np.ascontiguousarray(crops)})[0]
         except Exception as error:
             raise EncoderError(
-                f"onnxruntime failed on a batch of {len(crops)} crops ({_short(error)}); load the "
-                "encoder with a smaller batch_size if memory ran out"
+                f"onnxruntime failed on a batch of {len(crops)} crops "
+                f"({short_reason(error)}); load the encoder with a smaller batch_size if memory "
+                "ran out"
             ) from error
         return np.ascontiguousarray(found, dtype=np.float32)
 
@@ -78,7 +79,7 @@ def _open_session(runtime: Any, network: Network) -> Any:
         )
     except Exception as error:
         raise EncoderError(
-            f"onnxruntime cannot take over {network.architecture} ({_short(error)}); pass "
+            f"onnxruntime cannot take over {network.architecture} ({short_reason(error)}); pass "
             "backend='eager'"
         ) from error
 
@@ -142,8 +143,3 @@ def _broken(error: ImportError) -> EncoderError:
         f"the packages of backend 'onnx' are installed, but importing them fails: {error}; mend "
         "or reinstall what this names, or pass backend='eager'"
     )
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from patchrerank.encoders.backends.base import check_batch_size, check_cpu_fp32
 from patchrerank.encoders.preprocessing import Crops
-from patchrerank.errors import EncoderError, MissingExtraError
+from patchrerank.errors import EncoderError, MissingExtraError, short_reason
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class OpenVino:
         batch_size: int | None = None,
     ) -> None:
         check_cpu_fp32(self.name, device, precision)
-        self._openvino = _import_openvino()
+        self._openvino = import_openvino()
         from patchrerank.encoders.backends.agreement import Agreement
 
         self.device, self.precision = device, precision
@@ -70,7 +70,7 @@ class OpenVino:
             return self._openvino.convert_model(trace(network), input=[(shape, np.uint8)])
         except Exception as error:
             raise EncoderError(
-                f"openvino cannot take over {network.architecture} ({_short(error)}); pass "
+                f"openvino cannot take over {network.architecture} ({short_reason(error)}); pass "
                 "backend='eager'"
             ) from error
 
@@ -92,7 +92,7 @@ class OpenVino:
             queue = self._openvino.AsyncInferQueue(compiled, requests)
         except RuntimeError as error:
             raise EncoderError(
-                f"openvino cannot compile the network ({_short(error)}); pass backend='eager'"
+                f"openvino cannot compile the network ({short_reason(error)}); pass backend='eager'"
             ) from error
         queue.set_callback(_copy_out)
         self._check(queue, len(self._agreement.crops) if batch is None else batch)
@@ -132,8 +132,8 @@ def _readable_errors(count: int) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         raise EncoderError(
-            f"openvino failed on a batch of {count} crops ({_short(error)}); load the encoder "
-            "with a smaller batch_size if memory ran out"
+            f"openvino failed on a batch of {count} crops ({short_reason(error)}); load the "
+            "encoder with a smaller batch_size if memory ran out"
         ) from error
 
 
@@ -141,7 +141,8 @@ def _copy_out(request: Any, kept: tuple[Floats, Crops]) -> None:
     kept[0][:] = request.get_output_tensor(0).data
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
+    """Import openvino without its telemetry; says which extra to install if it is absent."""
     try:
         with _without_telemetry():
             import openvino
@@ -183,8 +184,3 @@ def _broken(error: ImportError) -> EncoderError:
         f"openvino is installed, but importing it fails: {error}; mend or reinstall what this "
         "names, or pass backend='eager'"
     )
-
-
-def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"

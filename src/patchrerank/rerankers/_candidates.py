@@ -1,0 +1,186 @@
+"""Candidates of a learned reranker: their descriptors in padded batches, raw or as codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import GalleryError, QueryError
+from patchrerank.gallery import Gallery, LocalQueries, LocalStore
+from patchrerank.gallery.local_manifest import CODES
+from patchrerank.gallery.local_store import ids_crc
+from patchrerank.kernels.checks import check_spans
+from patchrerank.rerankers._local import flat_rows
+from patchrerank.types import LocalDescriptors, Rows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from patchrerank.rerankers.networks.projection import PairNetwork
+
+SIMILAR = 0.75
+"""A batch holds candidates with at least this share of its longest's descriptors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some candidates of one query.
+
+    Attributes:
+        slots: int64 ``(B,)``, their places in the shortlist.
+        begins: int64 ``(B,)``, where their descriptors begin in the local store.
+        counts: int64 ``(B,)``, how many are used; at least 1.
+    """
+
+    slots: Rows
+    begins: Rows
+    counts: Rows
+
+    @property
+    def width(self) -> int:
+        """The longest candidate's number of descriptors n."""
+        return int(self.counts.max())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no candidate is shorter than another."""
+        return bool((self.counts == self.width).all())
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """bool ``(B, n)``: where there is a descriptor."""
+        return np.asarray(np.arange(self.width) < self.counts[:, None])
+
+    @property
+    def rows(self) -> Rows:
+        """int64 ``(B, n)``: rows of the descriptors in the local store; the first where none."""
+        return self.begins[:, None] + np.where(self.valid, np.arange(self.width), 0)
+
+
+def batches_of(
+    local: LocalStore, images: Rows, most: int | None, beside: int, limit: int
+) -> list[Batch]:
+    """Cut one query's candidates with descriptors into batches of similar length.
+
+    Args:
+        local: where they lie.
+        images: int64 ``(K,)`` gallery rows, ``-1`` for an empty slot.
+        most: the first descriptors of a candidate that are used; None: all.
+        beside: descriptors that stand beside each candidate's: the query's.
+        limit: most descriptors in a batch, padding included; one candidate is always taken.
+
+    Raises:
+        ShortlistError: rows outside the gallery.
+    """
+    spans = check_spans(images[None], local.ends, len(local.store))
+    begins, counts = spans.begins[0], spans.counts[0]
+    counts = counts if most is None else np.minimum(counts, most)
+    order = np.argsort(-counts, kind="stable")
+    order = order[counts[order] > 0]
+    batches = []
+    while len(order):
+        longest = int(counts[order[0]])
+        size = min(
+            max(1, limit // (longest + beside)), int((counts[order] >= SIMILAR * longest).sum())
+        )
+        taken, order = order[:size], order[size:]
+        batches.append(Batch(taken, begins[taken], counts[taken]))
+    return batches
+
+
+def gallery_vectors(batch: Batch, local: LocalStore, network: PairNetwork, device: str) -> Tensor:
+    """Return a batch's projected descriptors ``(B, n, D)``, 0 where there is none.
+
+    Each descriptor is projected once, without padding.
+    """
+    import torch
+
+    read = local.store.decode(flat_rows(batch.begins, batch.counts))
+    given = torch.from_numpy(np.require(read, requirements=["C", "W"])).to(device)
+    if not holds_codes(local):
+        found = network.gallery_side(given)
+    else:
+        codes = torch.sign(given) if network.binarized else given
+        found = network.from_codes(network.stored(codes))
+    if batch.is_full:
+        return found.view(len(batch.counts), batch.width, -1)
+    padded = found.new_zeros(len(batch.counts), batch.width, found.shape[1])
+    padded[torch.from_numpy(batch.valid).to(device)] = found
+    return padded
+
+
+def holds_codes(local: LocalStore) -> bool:
+    """Return whether a local store holds a network's codes instead of descriptors."""
+    return CODES in local.manifest.encoder
+
+
+def check_candidates(local: LocalStore, gallery: Gallery, digest: str, local_dim: int) -> None:
+    """Refuse a local store that the network cannot read.
+
+    Raises:
+        GalleryError: codes of other weights or of another gallery's images, or descriptors of
+            another dimension.
+    """
+    if not holds_codes(local):
+        if local.dim != local_dim:
+            raise GalleryError(
+                f"{local.folder}: local descriptors have {local.dim} dimensions, the network takes "
+                f"{local_dim}; use the checkpoint that was trained for "
+                f"{local.manifest.encoder.get('spec')!r}"
+            )
+        return
+    theirs = str(local.manifest.encoder[CODES])
+    if theirs != digest:
+        raise GalleryError(
+            f"{local.folder}: holds codes of other weights ({theirs[:12]}… instead of "
+            f"{digest[:12]}…); make them again with compact_local"
+        )
+    known = local.manifest.ids_crc32
+    if len(local) != len(gallery) or (known is not None and known != ids_crc(gallery, len(local))):
+        raise GalleryError(
+            f"{local.folder}: holds codes of {len(local)} other images than the gallery's "
+            f"{len(gallery)}; make them again with compact_local"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSpace:
+    """The query descriptors that a network can read beside a local store's candidates.
+
+    Attributes:
+        local: descriptors, or codes made of them.
+        local_dim: D0, which the network takes.
+    """
+
+    local: LocalStore
+    local_dim: int
+
+    def check_queries(self, queries: Sequence[LocalDescriptors]) -> None:
+        """Refuse query descriptors that the network cannot read.
+
+        Raises:
+            QueryError: another dimension, NaN or infinite values, or made by another network
+                than the gallery's.
+        """
+        for number, query in enumerate(queries):
+            if len(query) and query.vectors.shape[1] != self.local_dim:
+                raise QueryError(
+                    f"local descriptors of query {number} have {query.vectors.shape[1]} "
+                    f"dimensions, the network takes {self.local_dim}"
+                )
+            if not np.isfinite(query.vectors).all():
+                raise QueryError(f"local descriptors of query {number} hold NaN or infinite values")
+        if not holds_codes(self.local):
+            self.local.check_queries(queries)
+            return
+        theirs = queries.identity if isinstance(queries, LocalQueries) else ""
+        if theirs and self.local.identity and theirs != self.local.identity:
+            raise QueryError(
+                f"local descriptors of the queries were made by {theirs[:12]}…, the codes in "
+                f"{self.local.folder} are of descriptors by {self.local.identity[:12]}…; use the "
+                f"same dense encoder: {self.local.manifest.encoder}"
+            )

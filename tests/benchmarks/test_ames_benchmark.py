@@ -1,0 +1,169 @@
+"""AMES' reranker beside its network run plainly; skipped unless asked for:
+
+    pytest tests/benchmarks/test_ames_benchmark.py --benchmark-only \
+        --override-ini addopts=--import-mode=importlib
+
+Published architecture (128 dimensions, 5 layers, 768-d descriptors), random weights, 100 × 100
+descriptors, one query. Plain: one pair at a time through the network's forward, nothing kept
+between pairs, with as many threads as torch takes by itself and with one. All contestants take
+turns in every round; the last test's ``extra_info`` has the medians of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from patchrerank.gallery.local_manifest import CODES
+from patchrerank.kernels import Float16Store
+from patchrerank.rerankers import AMES, AmesSettings, Execution
+from patchrerank.rerankers.networks.ames_network import AmesNetwork
+from patchrerank.rerankers.networks.projection import coding_digest
+from patchrerank.types import LocalDescriptors, Queries, Shortlist
+
+DESCRIPTORS, DIM, CANDIDATES, ROUNDS = 100, 768, 40, 5
+THREADS = torch.get_num_threads()
+NAMES = [
+    "plain, 1 thread",
+    f"plain, {THREADS} threads",
+    "reranker, 1 thread",
+    f"reranker, {THREADS} threads",
+    f"reranker on codes, {THREADS} threads",
+    f"openvino on codes, {THREADS} threads",
+]
+
+
+class Store:
+    """A local store in memory."""
+
+    def __init__(self, vectors, codes_of=None):
+        self.store = Float16Store(vectors.astype(np.float16))
+        self.ends = np.arange(1, CANDIDATES + 1) * DESCRIPTORS
+        self.dim, self.folder, self.identity = vectors.shape[1], Path("drawn"), ""
+        encoder = {} if codes_of is None else {CODES: coding_digest(codes_of)}
+        self.manifest = SimpleNamespace(encoder=encoder, ids_crc32=None)
+
+    def __len__(self):
+        return CANDIDATES
+
+    def check_queries(self, queries):
+        pass
+
+
+class Images:
+    """A gallery of nothing but descriptors."""
+
+    def __init__(self, local):
+        self.local = local
+
+    def __len__(self):
+        return CANDIDATES
+
+
+def unit(rng, count):
+    vectors = rng.standard_normal((count, DIM), dtype=np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def random_network():
+    generator = torch.Generator().manual_seed(0)
+    network = AmesNetwork()
+    with torch.no_grad():
+        for weight in network.parameters():
+            noise = torch.randn(weight.shape, generator=generator)
+            weight.copy_(noise / weight.shape[-1] ** 0.5 if weight.ndim > 1 else weight)
+    return network.eval()
+
+
+@cache
+def prepared():
+    """The contestants, after their scores were compared."""
+    rng = np.random.default_rng(0)
+    local, network = Store(unit(rng, CANDIDATES * DESCRIPTORS)), random_network()
+    with torch.inference_mode():
+        raw = torch.from_numpy(local.store.decode(np.arange(len(local.store))))
+        codes = Store(network.codes(raw).numpy(), network)
+    nothing = np.zeros(DESCRIPTORS, np.float32)
+    query = LocalDescriptors(
+        unit(rng, DESCRIPTORS), np.stack([nothing] * 2, 1), nothing.astype(np.int16), nothing
+    )
+    queries = Queries(np.zeros((1, 2), np.float32), local=[query])
+    rows = rng.permutation(CANDIDATES)[None]
+    shortlist = Shortlist(rows, np.linspace(1, 0, CANDIDATES, dtype=np.float32)[None])
+
+    def plain(threads):
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                return np.array([score_pair(network, query, local, row) for row in rows[0]])
+        finally:
+            torch.set_num_threads(THREADS)
+
+    def reranker(threads, backend="eager", local=local):
+        settings = AmesSettings(DESCRIPTORS, DESCRIPTORS)
+        how = Execution(threads=threads, backend=backend)
+        made = AMES(Images(local), network=network, settings=settings, execution=how)
+        return lambda: made.score(queries, shortlist).scores[0]
+
+    contestants = {
+        "plain, 1 thread": lambda: plain(1),
+        f"plain, {THREADS} threads": lambda: plain(THREADS),
+        "reranker, 1 thread": reranker(1),
+        f"reranker, {THREADS} threads": reranker(THREADS),
+        f"reranker on codes, {THREADS} threads": reranker(THREADS, local=codes),
+    }
+    if find_spec("openvino") is not None:
+        contestants[f"openvino on codes, {THREADS} threads"] = reranker(THREADS, "openvino", codes)
+    expected = contestants["plain, 1 thread"]()
+    assert expected.std() > 0.05, "weights that show"
+    for run in contestants.values():
+        np.testing.assert_allclose(run(), expected, rtol=0, atol=1e-4)
+    return contestants
+
+
+def score_pair(network, query, local, row):
+    begin = row * DESCRIPTORS
+    found = local.store.decode(np.arange(begin, begin + DESCRIPTORS))
+    pair = torch.from_numpy(query.vectors)[None], torch.from_numpy(found)[None]
+    return float(network(*pair)[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs(benchmark, name):
+    benchmark.group = f"AMES, {CANDIDATES} pairs of {DESCRIPTORS} × {DESCRIPTORS} descriptors"
+    if name not in prepared():
+        pytest.skip("openvino is absent")
+    benchmark.pedantic(prepared()[name], rounds=ROUNDS, warmup_rounds=1)
+    benchmark.extra_info["pairs_per_second"] = CANDIDATES / benchmark.stats.stats.median
+
+
+def test_ratio(benchmark):
+    """Everybody in turn, round by round: what is reported holds on a busy machine too."""
+    contestants = prepared()
+    seconds, work = ({name: [] for name in contestants} for _ in range(2))
+
+    def take_turns():
+        for name, run in contestants.items():
+            start, busy = time.perf_counter(), time.process_time()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+            work[name].append(time.process_time() - busy)
+
+    benchmark.group = "AMES, everybody in turn"
+    benchmark.pedantic(take_turns, rounds=ROUNDS)
+    ours = np.array(seconds[f"reranker, {THREADS} threads"])
+    for name, times in seconds.items():
+        benchmark.extra_info[f"pairs/s, {name}"] = round(CANDIDATES / float(np.median(times)), 1)
+        ratio = float(np.median(np.array(times) / ours))
+        benchmark.extra_info[f"time of {name} over ours"] = round(ratio, 2)
+    alone = [np.median(work[f"{who}, 1 thread"]) for who in ("plain", "reranker")]
+    benchmark.extra_info["CPU time, plain over ours, 1 thread"] = round(alone[0] / alone[1], 2)
+    print("\n" + "\n".join(f"{key}: {value}" for key, value in benchmark.extra_info.items()))
+    assert benchmark.extra_info["CPU time, plain over ours, 1 thread"] > 1
