@@ -1,0 +1,172 @@
+"""``patchrerank tune``: λ, γ and shortlist sizes, tuned on a data set's queries."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchrerank.cli import options as opt
+from patchrerank.cli.tune_output import show_result, write_page
+from patchrerank.errors import SettingError
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.tuning import ScoreTable
+    from patchrerank.tuning.study_file import Study
+
+
+def command(
+    study: Annotated[Path | None, typer.Argument(help="Study file (TOML).")] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Folder of a score table, in place of a data set.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Data set folder, in place of the study's.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder where galleries and tables are kept.")
+    ] = None,
+    stages: Annotated[
+        str | None, typer.Option(help="Rerankers to tune, in order: patchify,chamfer.")
+    ] = None,
+    first_stage: Annotated[
+        str | None,
+        typer.Option(
+            help="global; a reranker whose scores take its place; or fixed stages before the "
+            "tuned ones: patchify:all:0:4."
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="mAP, LocScore, ms or bytes; may be repeated. [mAP]")
+    ] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="ms<=20, LocScore>=0.25, areas>=first; may be repeated."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Of the study, earlier calls included. [400]")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="tpe, refine, gp, cmaes, random, qmc, nsgaii, grid. [tpe]"),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="No sampling: exact λ over all useful k and γ.")
+    ] = False,
+    folds: Annotated[
+        int | None, typer.Option(help="Of the held-out estimate; 0: none. [5]")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Journal file or Optuna URL, to go on later. [in memory]")
+    ] = None,
+    study_name: Annotated[str | None, typer.Option(help="In the storage.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; need --storage. [1]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of sampler and folds. [0]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write tuned.json here.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Write the result as JSON here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Build the table and stop.")
+    ] = False,
+    device: opt.Device = "auto",
+    random_weights: opt.RandomWeights = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Tune, estimate on held-out queries, and say what is doubtful."""
+    from patchrerank.tuning.study_file import Study, read_study
+
+    plan = (read_study(study) if study else Study()).changed(
+        stages=stages,
+        objective=tuple(metric) if metric else None,
+        constraints=tuple(constraint) if constraint else None,
+        trials=trials,
+        seconds=seconds,
+        sampler=sampler,
+        exact=exact or None,
+        folds=folds,
+        storage=storage,
+        study_name=study_name,
+        workers=workers,
+        seed=seed,
+    )
+    plan = _placed(plan, dataset, first_stage)
+    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
+        place = cache or Path(scratch)
+        base, data = _scores(plan, table, place, device, random_weights, quiet)
+        if build_only:
+            names = ", ".join(base.local_scores)
+            opt.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
+            return
+        _tune(plan, base, data, out, record, report, json, quiet)
+
+
+def _placed(plan: Study, dataset: Path | None, first_stage: str | None) -> Study:
+    from dataclasses import replace
+
+    scores = plan.scores
+    scores = replace(
+        scores,
+        dataset=str(dataset) if dataset else scores.dataset,
+        first_stage=first_stage or scores.first_stage,
+    )
+    return plan.changed(scores=scores)
+
+
+def _scores(
+    plan: Study, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
+) -> tuple[ScoreTable, Dataset | None]:
+    """Return the table, opened or built, and the data set if one was named."""
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import load_encoder
+    from patchrerank.tuning import load_table
+    from patchrerank.tuning.study_table import study_table
+
+    data = Dataset.load(plan.scores.dataset) if plan.scores.dataset else None
+    if table is not None:
+        return load_table(table), data
+    if data is None:
+        raise SettingError("nothing to tune on; name a data set (--dataset) or a table (--table)")
+    encoder = load_encoder(
+        plan.scores.encoder,
+        image_size=plan.scores.image_size,
+        device=device,
+        pretrained=not random_weights,
+    )
+    return study_table(plan, data, encoder, cache, progress=not quiet), data
+
+
+def _tune(
+    plan: Study,
+    base: ScoreTable,
+    data: Dataset | None,
+    out: Path | None,
+    record: Path | None,
+    report: Path | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    from patchrerank.tuning.result_record import result_record, write_record
+    from patchrerank.tuning.tuning_run import run_tuning
+    from patchrerank.tuning.write_tuned import behind, tuned_of, tuned_on_of
+
+    before = plan.scores.first_stage
+    if out is not None:
+        tuned_on_of(base)  # says at once, and not after the search, that it cannot be written
+    table = behind(base, before)
+    result = run_tuning(table, plan.settings(progress=not quiet))
+    found = result_record(result, table)
+    if out is not None:
+        tuned_of(result, base, before).save(out)
+    if record is not None:
+        write_record(found, record)
+    if report is not None:
+        write_page(result, table, report, data, progress=not quiet)
+    if json:
+        opt.print_json(found)
+    else:
+        show_result(result, found)

@@ -1,0 +1,113 @@
+"""What ``patchrerank tune`` prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from patchrerank.cli import options as opt
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.tuning import ScoreTable
+    from patchrerank.tuning.tuning_run import TuningResult
+
+
+def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
+    """Print stages, values, the held-out gain and the warnings."""
+    name = "mAP" if result.metric == "AP" else result.metric
+    opt.print_table(
+        f"tuned for {result.goal}",
+        ("stage", "k", "λ", "γ"),
+        [
+            (stage, _size(fusion.shortlist_size), f"{fusion.lam:.4g}", f"{fusion.gamma:.4g}")
+            for stage, fusion in result.stages
+        ],
+    )
+    held = record["held_out"] or {}
+    opt.print_table(
+        f"{name} in percent; AP convention {record['convention']}",
+        ("", "tuned on all queries", "held out"),
+        [
+            ("first stage", _percent(record["first_stage"]), _percent(held.get("first_stage"))),
+            (
+                "published grid",
+                _percent(record["published_grid"]),
+                _percent(held.get("published_grid")),
+            ),
+            (
+                "tuned",
+                _percent(record["figures"][name]),
+                _percent(held["value"]["value"] if held else None),
+            ),
+        ],
+    )
+    if held:
+        for rival in ("first_stage", "published_grid"):
+            opt.print_line(f"held out, over the {rival.replace('_', ' ')}: {_gain(held, rival)}")
+    for trial in record["front"] or ():
+        values = {key: value for key, value in trial.items() if key not in ("trial", "stages")}
+        shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
+        opt.print_line(f"front: {shown}: {trial['stages']}")
+    for warning in result.warnings:
+        opt.print_line(f"warning: {warning}")
+    opt.print_line(f"stages: {record['stages']}")
+
+
+def write_page(
+    result: TuningResult,
+    table: ScoreTable,
+    path: Path,
+    dataset: Dataset | None = None,
+    *,
+    progress: bool = False,
+) -> None:
+    """Write the HTML page of a run."""
+    from patchrerank.metrics import mean_over_queries
+    from patchrerank.report.tuning_page import TuningSummary, write_tuning_page
+
+    search = result.search
+    known = result.goal in ("mAP", "LocScore")
+    name = result.goal if known else "mAP"
+    summary = TuningSummary(
+        stages=result.stages,
+        metric=name,
+        value=result.value if known else mean_over_queries(result.values),
+        first_stage_value=mean_over_queries(result.first),
+        grid_value=mean_over_queries(result.grid),
+        held_out=result.held_out.over_first if result.held_out else None,
+        warnings=result.warnings,
+        about={
+            "sampler": result.sampler,
+            "seed": str(result.seed),
+            "folds": str(result.held_out.folds if result.held_out else 0),
+        },
+    )
+    write_tuning_page(
+        table,
+        search.trials if search and known else (),
+        summary,
+        path,
+        dataset,
+        search.study if search else None,
+        result.seed,
+        progress=progress,
+    )
+
+
+def _size(size: int | None) -> str:
+    return "all" if size is None else "off" if size == 0 else str(size)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _gain(held: Mapping[str, Any], rival: str) -> str:
+    over = held[f"over_{rival}"]
+    return (
+        f"{100 * over['mean']:+.2f} points (95 %: {100 * over['low']:+.2f} … "
+        f"{100 * over['high']:+.2f}; p = {over['p_value']:.2g}; "
+        f"{over['wins']} wins, {over['losses']} losses)"
+    )

@@ -1,0 +1,85 @@
+"""Tuning of λ, γ and the shortlist size on cached scores."""
+
+from patchrerank.tuning.build_table import TableOptions, build_table
+from patchrerank.tuning.calibrate import calibrate, reliability
+from patchrerank.tuning.cascades import StageResult, evaluate_stages
+from patchrerank.tuning.derived import after_stages, ranked_by
+from patchrerank.tuning.exact_search import ExactSearch, search_exactly
+from patchrerank.tuning.fill_table import TableFiller
+from patchrerank.tuning.fused_ap import fused_average_precisions
+from patchrerank.tuning.grid_space import GridSpace, grid_values
+from patchrerank.tuning.held_out import HeldOut, measure_held_out
+from patchrerank.tuning.import_table import (
+    ImportOptions,
+    table_from_arrays,
+    table_from_ilias,
+    table_from_runs,
+)
+from patchrerank.tuning.make_space import search_space
+from patchrerank.tuning.pair_scorer import PairScorer, rerankers_of
+from patchrerank.tuning.query_scores import Cost
+from patchrerank.tuning.run_files import read_qrels, read_run
+from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.space import Space, Stages, StageSpace
+from patchrerank.tuning.statistics import (
+    Gain,
+    bootstrap_interval,
+    gain,
+    group_folds,
+    paired_permutation_test,
+)
+from patchrerank.tuning.study_file import Study, read_study
+from patchrerank.tuning.table_files import load_table, save_table
+from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
+from patchrerank.tuning.tuning_run import RunSettings, TuningResult, run_tuning
+from patchrerank.tuning.write_tuned import tuned_of
+
+__all__ = [
+    "Budget",
+    "Cost",
+    "ExactSearch",
+    "Gain",
+    "GridSpace",
+    "HeldOut",
+    "ImportOptions",
+    "PairScorer",
+    "RunSettings",
+    "ScoreTable",
+    "Space",
+    "StageResult",
+    "StageSpace",
+    "Stages",
+    "Study",
+    "TableFiller",
+    "TableOptions",
+    "TuneOptions",
+    "TuningResult",
+    "after_stages",
+    "bootstrap_interval",
+    "build_table",
+    "calibrate",
+    "default_space",
+    "evaluate_stages",
+    "fused_average_precisions",
+    "gain",
+    "grid_values",
+    "group_folds",
+    "load_table",
+    "measure_held_out",
+    "paired_permutation_test",
+    "ranked_by",
+    "read_qrels",
+    "read_run",
+    "read_study",
+    "reliability",
+    "rerankers_of",
+    "run_tuning",
+    "save_table",
+    "search_exactly",
+    "search_space",
+    "table_from_arrays",
+    "table_from_ilias",
+    "table_from_runs",
+    "tune",
+    "tuned_of",
+]

@@ -1,0 +1,62 @@
+"""The parts of a table under construction: one file for each reranker and block of queries."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.tuning.table_files import write_durably
+from patchrerank.types import Floats, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.tuning.pair_scorer import PairScorer
+    from patchrerank.tuning.score_table import Flags
+
+Part = tuple[Floats, Floats]
+"""Local scores and overlaps, float32 ``(q, K)``."""
+
+
+def scored(
+    folder: Path,
+    scorer: PairScorer,
+    name: str,
+    part: slice,
+    shortlist: Shortlist,
+    relevant: Flags,
+) -> Part:
+    """Return scores and overlaps of some queries, from an earlier run's file if there is one.
+
+    Args:
+        folder: of the parts.
+        scorer: scores what is not there, which is then written.
+        name: of the reranker.
+        part: which queries.
+        shortlist: of all queries.
+        relevant: bool ``(Q, K)``.
+    """
+    number = list(scorer.rerankers).index(name)
+    path = folder / f"{number}-{part.start}-{part.stop}.npz"
+    kept = _read(path, (part.stop - part.start, shortlist.rows.shape[1]))
+    if kept is not None:
+        return kept
+    some = Shortlist(shortlist.rows[part], shortlist.scores[part])
+    found = scorer.score(name, np.arange(part.start, part.stop), some, relevant[part])
+    buffer = BytesIO()
+    np.savez(buffer, scores=found[0], overlaps=found[1])
+    write_durably(path, buffer.getvalue())
+    return found
+
+
+def _read(path: Path, shape: tuple[int, int]) -> Part | None:
+    """Return what a part's file holds; None if it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            scores, overlaps = file["scores"], file["overlaps"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return (scores, overlaps) if scores.shape == overlaps.shape == shape else None

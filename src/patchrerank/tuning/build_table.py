@@ -1,0 +1,248 @@
+"""Building a score table of a data set, block by block, so that a killed build can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank import __version__
+from patchrerank.analysis.evaluation import dataset_convention
+from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
+from patchrerank.boxes import WHOLE_IMAGE
+from patchrerank.errors import SettingError, TableError, near_matches
+from patchrerank.metrics.convention import APConvention
+from patchrerank.tuning._reranker_records import pace_of
+from patchrerank.tuning._table_parts import scored
+from patchrerank.tuning.query_scores import GLOBAL, Cost
+from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.table_files import (
+    BUILDING,
+    MANIFEST,
+    PARTS,
+    check_folder,
+    load_table,
+    locked,
+    save_table,
+    tidy,
+    write_durably,
+)
+from patchrerank.types import Floats, Ranking, Shortlist
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.tuning.pair_scorer import PairScorer
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How a table is built.
+
+    Attributes:
+        eager: the rerankers that score all pairs now; None: all of them. The others start
+            empty, and :class:`~patchrerank.tuning.fill_table.TableFiller` computes what is asked
+            for.
+        block: queries scored and written together.
+        convention: of average precision; None takes the data set's own.
+        about: further notes for ``ScoreTable.about``.
+        timed: measure what each reranker costs.
+        progress: show a progress bar.
+    """
+
+    eager: tuple[str, ...] | None = None
+    block: int = 16
+    convention: APConvention | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
+    timed: bool = True
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise SettingError(f"block must be at least 1, got {self.block}")
+
+
+def build_table(
+    folder: str | Path,
+    scorer: PairScorer,
+    shortlist: Shortlist,
+    options: TableOptions | None = None,
+) -> ScoreTable:
+    """Score a data set's shortlists and keep the result; what is there already is not made again.
+
+    A build that was killed goes on where it was when it is called again with the same
+    arguments; the arrays are then the same, bit for bit, as if nothing had happened.
+
+    Args:
+        folder: where the table is kept; empty, or of an earlier call.
+        scorer: data set, gallery, rerankers, queries.
+        shortlist: ``(Q, K)``, the first stage's candidates of each query.
+        options: see :class:`TableOptions`.
+
+    Returns:
+        The table, memory-mapped from the folder.
+
+    Raises:
+        TableError: the folder holds a table of something else, or other files.
+        SettingError: ``eager`` names an unknown reranker.
+        PatchRerankError: whatever a reranker raises.
+    """
+    options = options or TableOptions()
+    eager = _eager(scorer, options)
+    if len(shortlist) != len(scorer.queries):
+        raise TableError(f"{len(shortlist)} shortlists, but {len(scorer.queries)} queries")
+    where = Path(folder)
+    where.mkdir(parents=True, exist_ok=True)
+    check_folder(where)
+    plan = _plan(scorer, shortlist)
+    with locked(where):
+        if (where / MANIFEST).exists():
+            found = _found(where, plan)
+            tidy(where)
+            return found
+        _begin(where, plan)
+        _build(where, scorer, shortlist, options, eager, plan["fingerprint"])
+        tidy(where)
+    return load_table(where, verify=False)
+
+
+def _eager(scorer: PairScorer, options: TableOptions) -> tuple[str, ...]:
+    names = tuple(scorer.rerankers) if options.eager is None else options.eager
+    for name in names:
+        if name not in scorer.rerankers:
+            near = near_matches(name, scorer.rerankers)
+            raise SettingError(f"eager: there is no reranker {name!r}{near}")
+    return names
+
+
+def _plan(scorer: PairScorer, shortlist: Shortlist) -> dict[str, str]:
+    """Return what must be the same when a build goes on."""
+    listed = hashlib.sha256(shortlist.rows.tobytes() + shortlist.scores.tobytes())
+    size = shortlist.rows.shape[1]
+    return {"fingerprint": scorer.fingerprint(size), "shortlist": listed.hexdigest()}
+
+
+def _found(folder: Path, plan: Mapping[str, str]) -> ScoreTable:
+    table = load_table(folder)
+    if table.fingerprint != plan["fingerprint"]:
+        raise TableError(
+            f"{folder}: holds the table of another data set, gallery, query crop or choice of "
+            "rerankers; choose another folder"
+        )
+    return table
+
+
+def _begin(folder: Path, plan: Mapping[str, str]) -> None:
+    path = folder / BUILDING
+    if path.exists():
+        try:
+            begun = json.loads(path.read_bytes())
+        except ValueError:
+            begun = None
+        if begun != plan:
+            raise TableError(
+                f"{folder}: a table was begun here with another data set, gallery, shortlist or "
+                "choice of rerankers; use the same, or delete the folder"
+            )
+    write_durably(path, json.dumps(plan).encode())
+    (folder / PARTS).mkdir(exist_ok=True)
+
+
+def _build(
+    folder: Path,
+    scorer: PairScorer,
+    shortlist: Shortlist,
+    options: TableOptions,
+    eager: tuple[str, ...],
+    fingerprint: str,
+) -> None:
+    relevance = _relevance(scorer, shortlist)
+    shape = shortlist.rows.shape
+    held = {
+        name: (np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
+        for name in scorer.rerankers
+    }
+    total = len(eager) * len(shortlist)
+    with tqdm(total=total, desc="scoring", unit="query", disable=not options.progress) as bar:
+        for name in eager:
+            for part in _blocks(len(shortlist), options.block):
+                found = scored(folder / PARTS, scorer, name, part, shortlist, relevance.relevant)
+                held[name][0][part], held[name][1][part] = found
+                bar.update(part.stop - part.start)
+    table = _assemble(scorer, shortlist, relevance, held, options, fingerprint)
+    save_table(table, folder)
+
+
+def _relevance(scorer: PairScorer, shortlist: Shortlist) -> Relevance:
+    """Return what is relevant, with the whole image as every candidate's box."""
+    boxes = np.broadcast_to(WHOLE_IMAGE, (*shortlist.rows.shape, 4))
+    scores = shortlist.scores
+    ranking = Ranking(shortlist.rows, scores, scores, np.full_like(scores, np.nan), boxes)
+    return relevance_of(ranking, scorer.gallery, scorer.dataset)
+
+
+def _blocks(count: int, block: int) -> Iterator[slice]:
+    return (slice(start, min(start + block, count)) for start in range(0, count, block))
+
+
+def _assemble(
+    scorer: PairScorer,
+    shortlist: Shortlist,
+    relevance: Relevance,
+    held: Mapping[str, tuple[Floats, Floats]],
+    options: TableOptions,
+    fingerprint: str,
+) -> ScoreTable:
+    dataset = scorer.dataset
+    return ScoreTable(
+        rows=shortlist.rows,
+        global_scores=shortlist.scores,
+        local_scores={name: both[0] for name, both in held.items()},
+        overlaps={GLOBAL: relevance.iou, **{name: both[1] for name, both in held.items()}},
+        relevant=relevance.relevant,
+        junk=relevance.junk,
+        areas=relevance.area,
+        positive_areas=_padded(positive_areas(dataset)),
+        n_positives=relevance.n_positives,
+        query_ids=tuple(query.id for query in dataset.queries),
+        gallery_ids=tuple(scorer.gallery.ids),
+        groups=dataset.query_objects,
+        costs=_costs(scorer, shortlist) if options.timed else {},
+        list_depths=scorer.list_depths,
+        convention=options.convention or dataset_convention(dataset),
+        fingerprint=fingerprint,
+        about={**_about(scorer), **options.about},
+    )
+
+
+def _padded(lists: list[Floats]) -> Floats:
+    width = max((len(areas) for areas in lists), default=0)
+    padded = np.full((len(lists), width), np.nan, dtype=np.float32)
+    for number, areas in enumerate(lists):
+        padded[number, : len(areas)] = areas
+    return padded
+
+
+def _costs(scorer: PairScorer, shortlist: Shortlist) -> dict[str, Cost]:
+    return {
+        name: Cost(*pace_of(reranker, scorer.queries, shortlist), scorer.reads(name))
+        for name, reranker in scorer.rerankers.items()
+    }
+
+
+def _about(scorer: PairScorer) -> dict[str, str]:
+    dataset: Dataset = scorer.dataset
+    made = scorer.gallery.manifest
+    return {
+        "dataset": f"{dataset.name} ({len(dataset.queries)} queries, {len(dataset.images)} images)",
+        "encoder": str(made.encoder.get("spec", "")),
+        "regions": made.regions,
+        "store": made.store,
+        "query_crop": scorer.queries.crop,
+        "patchrerank": __version__,
+    }

@@ -1,0 +1,96 @@
+"""A tuning result as a record for people and programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from patchrerank.errors import SettingError
+from patchrerank.metrics import mean_over_queries
+from patchrerank.tuning.cascades import evaluate_stages
+from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.search import Search
+from patchrerank.tuning.space import stages_text
+from patchrerank.tuning.trial_evaluator import figures
+from patchrerank.tuning.tuning_run import TuningResult
+
+
+def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
+    """Return a JSON-able record; values of mAP and LocScore in [0, 1], NaN as None.
+
+    Args:
+        result: of the run.
+        table: that it was tuned on.
+    """
+    used = [stage for stage in result.stages if stage[1].shortlist_size != 0]
+    held_out, search, exact = result.held_out, result.search, result.exact
+    return {
+        "stages": stages_text(result.stages),
+        "goal": result.goal,
+        "value": result.value,
+        "convention": str(table.convention),
+        "figures": figures(evaluate_stages(table, used)),
+        "first_stage": mean_over_queries(result.first),
+        "published_grid": mean_over_queries(result.grid),
+        "held_out": held_out
+        and {
+            "metric": result.metric,
+            "value": asdict(held_out.estimate),
+            "first_stage": mean_over_queries(held_out.first),
+            "published_grid": mean_over_queries(held_out.grid),
+            "over_first_stage": asdict(held_out.over_first),
+            "over_published_grid": asdict(held_out.over_grid),
+            "folds": held_out.folds,
+            "stages": [stages_text(stages) for stages in held_out.stages],
+        },
+        "warnings": list(result.warnings),
+        "sampler": result.sampler,
+        "seed": result.seed,
+        "trials": len(search.finished) if search else None,
+        "front": _front(search) if search and len(search.goals) > 1 else None,
+        "exact": exact
+        and {
+            "pairs": len(exact.found),
+            "best_value": exact.found[0].value,
+            "plateau": [exact.best.plateau.low, exact.best.plateau.high],
+        },
+        "space": result.space.record(),
+    }
+
+
+def _front(search: Search) -> list[dict[str, Any]]:
+    return [
+        {
+            "trial": trial.number,
+            "stages": stages_text(trial.stages),
+            **dict(zip(search.goals, trial.values or (), strict=True)),
+        }
+        for trial in search.front
+    ]
+
+
+def write_record(record: dict[str, Any], path: str | Path) -> None:
+    """Write a record as JSON, whole or not at all; figures that are not finite become null.
+
+    Raises:
+        SettingError: the file cannot be written.
+    """
+    target = Path(path)
+    scratch = target.with_name(f".{target.name}.part")
+    try:
+        text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False)
+        scratch.write_text(text + "\n", encoding="utf-8")
+        scratch.replace(target)
+    except OSError as error:
+        raise SettingError(f"{target}: cannot be written ({error})") from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

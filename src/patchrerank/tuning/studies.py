@@ -1,0 +1,206 @@
+"""Optuna studies that outlive their processes: where they are kept, and what was left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+
+from patchrerank.errors import SettingError
+from patchrerank.tuning.journal import open_journal
+from patchrerank.tuning.journal import turn as journal_turn
+from patchrerank.tuning.objective import Direction
+from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.seeded import FAILURE
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+RECORD, WORKER, RETRY = "patchrerank", "worker", "retry of"
+"""Attribute of a study: what it tunes. Of a trial: who runs it, and which one it repeats."""
+
+STALE_AFTER = 3600.0
+"""Seconds after which a trial on another machine counts as lost."""
+
+SAME = ("table", "space", "objective", "constraints", "pruning")
+"""What must not change when a study goes on."""
+
+Storage = str | Path | None
+"""A journal file, an Optuna storage URL, or None: in memory."""
+
+
+def is_journal(storage: Storage) -> bool:
+    """Tell a journal file from a URL, or from nothing."""
+    return storage is not None and "://" not in str(storage)
+
+
+def open_storage(storage: Storage) -> BaseStorage | None:
+    """Open a storage for Optuna.
+
+    Raises:
+        SettingError: the journal cannot be opened, or the URL leads nowhere.
+    """
+    if storage is None:
+        return None
+    if is_journal(storage):
+        return open_journal(Path(storage))
+    try:
+        return optuna.storages.get_storage(str(storage))
+    except Exception as error:  # whatever a data base raises
+        raise SettingError(f"storage {storage}: cannot be opened ({error})") from error
+
+
+def open_study(
+    storage: BaseStorage | None,
+    name: str,
+    directions: Sequence[Direction],
+    record: Mapping[str, Any],
+) -> optuna.Study:
+    """Create a study, or go on with one that tunes the same.
+
+    Args:
+        storage: where it is kept; None: in memory.
+        name: of the study.
+        directions: of the goals.
+        record: kept with the study; the keys in ``SAME`` must not differ.
+
+    Raises:
+        SettingError: the study is there, but tunes something else; names what.
+    """
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        directions=directions,
+        load_if_exists=True,
+    )
+    known = study.user_attrs.get(RECORD)
+    if known is None and study.get_trials(deepcopy=False):
+        raise SettingError(f"study {name!r} in this storage was not made by patchrerank tune")
+    if known is None:
+        study.set_user_attr(RECORD, dict(record))
+        return study
+    for key in SAME:
+        if known.get(key) != record[key]:
+            raise SettingError(
+                f"study {name!r} in this storage was made for another {key}; use the same, or "
+                "another study name or storage"
+            )
+    return study
+
+
+@contextmanager
+def turn(storage: Storage) -> Iterator[None]:
+    """Let one process at a time take a trial; in a data base, they may take one too many."""
+    if storage is None or not is_journal(storage):
+        yield
+        return
+    with journal_turn(Path(storage)):
+        yield
+
+
+def worker_name() -> str:
+    """Return what tells this process from all others: machine, number, start."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def recover(study: optuna.Study, stale_after: float = STALE_AFTER) -> int:
+    """Mark trials of dead workers as failed, and queue their parameters again.
+
+    To be called in one's :func:`turn`. A trial on another machine is lost when it has run for
+    ``stale_after`` seconds, for nobody can look.
+
+    Returns:
+        How many were lost.
+    """
+    lost = [
+        trial
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        if not _runs(trial, stale_after)
+    ]
+    for trial in lost:
+        cut_off(study, trial.number)
+    queue_again(study)
+    return len(lost)
+
+
+def cut_off(study: optuna.Study, number: int) -> None:
+    """Mark a trial as failed through no fault of its own, unless somebody has finished it."""
+    try:
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return
+
+
+def queue_again(study: optuna.Study) -> None:
+    """Queue the parameters of each trial that was cut off, once."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(RETRY) for trial in trials}
+    for trial in trials:
+        lost = trial.state == TrialState.FAIL and FAILURE not in trial.user_attrs
+        if lost and trial.number not in repeated:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                fixed = trial.system_attrs.get("fixed_params", {})
+                study.enqueue_trial({**fixed, **trial.params}, user_attrs={RETRY: trial.number})
+
+
+def identity_of(table: ScoreTable) -> str:
+    """Return a hash of lists and judgements, and of local scores where nothing else tells them."""
+    digest = hashlib.sha256(repr((table.fingerprint, table.convention, table.query_ids)).encode())
+    for name in ("rows", "global_scores", "relevant", "junk", "n_positives"):
+        digest.update(getattr(table, name).tobytes())
+    for name, scores in table.local_scores.items():
+        digest.update(name.encode())
+        if not table.fingerprint:
+            digest.update(scores.tobytes())
+    return digest.hexdigest()
+
+
+def _runs(trial: FrozenTrial, stale_after: float) -> bool:
+    """Tell whether somebody is still at work on a trial."""
+    host, _, rest = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[0].rpartition(":")
+    started = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[2]
+    if host == socket.gethostname() and rest.isdigit():
+        return _alive(int(rest)) and _started(int(rest)) == started
+    begun = trial.datetime_start
+    if not host or begun is None:
+        return False
+    if begun.tzinfo is None:
+        begun = begun.replace(tzinfo=UTC)
+    return (datetime.now(UTC) - begun).total_seconds() < stale_after
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _stat(process)[:1] != ["Z"]
+
+
+def _started(process: int) -> str:
+    """Return when a process started, in the system's own count; empty if it does not say."""
+    fields = _stat(process)
+    return fields[19] if len(fields) > 19 else ""
+
+
+def _stat(process: int) -> list[str]:
+    """Return the fields of ``/proc/PID/stat`` from the state on; nothing where there is none."""
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()

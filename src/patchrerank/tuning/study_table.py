@@ -1,0 +1,106 @@
+"""The score table that a study is about: found again beside its gallery, or built."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchrerank.analysis.evaluation import encode_dataset_queries
+from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.errors import SettingError
+from patchrerank.first_stage import GlobalSearch
+from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.pipeline import TunedOn, parse_stages
+from patchrerank.pipeline.stages import REFINE
+from patchrerank.regions import parse_regions
+from patchrerank.rerankers import RERANKERS
+from patchrerank.rerankers._local import LocalReranker
+from patchrerank.tuning.build_table import TableOptions, build_table
+from patchrerank.tuning.pair_scorer import PairScorer, rerankers_of
+from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.study_file import Study
+from patchrerank.tuning.write_tuned import GLOBAL, about_tuned_on
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import DenseEncoder, Encoder
+
+
+def study_table(
+    study: Study, dataset: Dataset, encoder: Encoder, cache: str | Path, *, progress: bool = True
+) -> ScoreTable:
+    """Return the table of a study's stages behind the global first stage.
+
+    Args:
+        study: its ``scores`` and ``stages``.
+        dataset: whose queries are asked.
+        encoder: of global vectors and patches.
+        cache: galleries are kept below it, and the table beside its gallery.
+        progress: show progress bars.
+
+    Raises:
+        SettingError: the study names no stages, or an unknown one.
+        PatchRerankError: whatever is wrong with pictures, gallery or table.
+    """
+    names = names_of(study)
+    how, cache = study.scores, Path(cache)
+    build = BuildOptions(progress=progress)
+    gallery, _ = dataset_gallery(dataset, encoder, parse_regions(how.regions), cache, build)
+    dense = None
+    if any(map(_compares_local, names)):
+        gallery, dense = _with_local(study, gallery, dataset, encoder, progress=progress)
+    queries = encode_dataset_queries(dataset, encoder, gallery, how.query_crop)
+    shortlist = GlobalSearch(gallery).search(queries, how.candidates)
+    files = {image.id: image.file for image in dataset.images}
+    rerankers = rerankers_of(",".join(names), gallery, encoder, dense, how.query_crop, files)
+    candidates = int(shortlist.rows.shape[1])
+    made = TunedOn.of(gallery, dataset.fingerprint, max(candidates, 1), how.query_crop, dense)
+    options = TableOptions(about=about_tuned_on(made), progress=progress)
+    folder = table_folder(cache, gallery, study)
+    return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
+
+
+def names_of(study: Study) -> list[str]:
+    """Return the rerankers that the table must hold: of the first stage, then of the others.
+
+    Raises:
+        SettingError: no stages.
+    """
+    if not study.rerankers:
+        raise SettingError('the study names no stages; say stages = "patchify", or --stages')
+    first = study.scores.first_stage
+    before = [] if first == GLOBAL else [spec.name for spec in parse_stages(first)]
+    return list(dict.fromkeys([*before, *study.rerankers]))
+
+
+def table_folder(cache: Path, gallery: Gallery, study: Study) -> Path:
+    """Return where the table of a study is kept."""
+    how = {**asdict(study.scores), "dataset": "", "first_stage": "", "names": names_of(study)}
+    digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
+    return cache / f"{gallery.folder.name}-table-{digest}"
+
+
+def _compares_local(name: str) -> bool:
+    """Tell stages that need local descriptors; unknown names are left to whoever makes them."""
+    kind = RERANKERS.get(name.removesuffix(REFINE))
+    return name.endswith(REFINE) or (kind is not None and issubclass(kind, LocalReranker))
+
+
+def _with_local(
+    study: Study, gallery: Gallery, dataset: Dataset, encoder: Encoder, *, progress: bool
+) -> tuple[Gallery, DenseEncoder]:
+    """Return the gallery with local descriptors, and what makes those of the queries."""
+    from patchrerank.encoders import Selection, load_dense_encoder
+
+    how = study.scores
+    if not gallery.has_local:
+        dense = load_dense_encoder(encoder, image_size=how.local_image_size)
+        files = {image.id: image.file for image in dataset.images}
+        sources = [files[name] for name in gallery.ids]
+        build_local(gallery, dense, LocalOptions(progress=progress), sources=sources)
+        gallery = Gallery(gallery.folder)
+    part = Selection(query_part=how.query_part)
+    asked = load_dense_encoder(encoder, image_size=how.query_image_size, selection=part)
+    return gallery, asked

@@ -1,0 +1,179 @@
+"""``patchrerank tune``: what a user types, and what comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from patchrerank.cli.main import main
+from patchrerank.pipeline import Tuned
+from patchrerank.tuning import save_table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tuning"))
+
+from signal_tables import signal_table
+
+TINY = ["--random-weights", "--quiet"]
+
+
+def run(*words, code=0, command="tune"):
+    """Run it in this process: each fresh one takes seconds to start."""
+    out, errors = io.StringIO(), io.StringIO()
+    before = sys.argv, signal.getsignal(signal.SIGINT)
+    sys.argv = ["patchrerank", command, *map(str, words)]
+    returned = 0
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            main()
+    except SystemExit as stop:
+        returned = stop.code or 0
+    finally:
+        sys.argv = before[0]
+        signal.signal(signal.SIGINT, before[1])
+    assert returned == code, (out.getvalue(), errors.getvalue())
+    return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
+
+
+def run_process(*words):
+    command = [sys.executable, "-m", "patchrerank.cli.main", "tune", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=True)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables") / "t"
+    save_table(signal_table(queries=16), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Six objects, each alone on grey as query and small in three noisy pictures."""
+    root = tmp_path_factory.mktemp("tuneset")
+    rng = np.random.default_rng(2)
+    index = {"queries": [], "db": []}
+    for number in range(6):
+        thing = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+        drawn = Image.fromarray(thing).resize((48, 48), Image.Resampling.NEAREST)
+        query = Image.new("RGB", (64, 64), (128, 128, 128))
+        query.paste(drawn, (8, 8))
+        query.save(root / f"q{number}.png")
+        entry = {"id": f"q{number}", "file": f"q{number}.png", "instance": f"o{number}"}
+        index["queries"].append({**entry, "box": [0.125, 0.125, 0.875, 0.875]})
+        for place in range(3):
+            noise = rng.integers(90, 160, (8, 8, 3), dtype=np.uint8)
+            picture = Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC)
+            picture.paste(drawn, (48 * (place % 2), 48 * (place // 2)))
+            name = f"d{number}-{place}.png"
+            picture.save(root / name)
+            x, y = (place % 2) / 2, (place // 2) / 2
+            index["db"].append(
+                {
+                    "id": name,
+                    "file": name,
+                    "instance": f"o{number}",
+                    "box": [x, y, x + 0.5, y + 0.5],
+                    "area": 0.25,
+                }
+            )
+    (root / "index.json").write_text(json.dumps(index))
+    return root
+
+
+def test_a_table_is_tuned(table):
+    words = ["--table", table, "--stages", "a", "--trials", 25, "--folds", 3, "--json", "--quiet"]
+    found = json.loads(run(*words).stdout)
+    assert found["value"] >= found["published_grid"] - 1e-9
+    assert found["trials"] == 25
+    assert found["held_out"]["folds"] == 3
+    assert found["sampler"] == "tpe"
+    done = run_process(*words)
+    assert json.loads(done.stdout) == found
+    assert done.stderr == ""
+
+
+def test_a_person_reads_it(table):
+    shown = run("--table", table, "--stages", "a,b", "--trials", 12, "--folds", 2, "--quiet").stdout
+    for text in ("first stage", "published grid", "held out, over the first stage", "stages: a:"):
+        assert text in shown
+
+
+def test_exactly_and_with_several_goals(table, tmp_path):
+    record = tmp_path / "r.json"
+    run("--table", table, "--stages", "b", "--exact", "--folds", 0, "--record", record, "--quiet")
+    assert json.loads(record.read_text())["exact"]["pairs"] > 100
+    words = ["--metric", "mAP", "--metric", "ms", "--constraint", "ms<=4", "--folds", 0]
+    shown = run("--table", table, "--stages", "a", "--trials", 20, *words, "--quiet").stdout
+    assert "front: mAP" in shown
+
+
+def test_a_study_goes_on_with_two_workers(table, tmp_path):
+    words = ["--table", table, "--stages", "a", "--folds", 0, "--storage", tmp_path / "j.log"]
+    first = json.loads(run(*words, "--trials", 6, "--json", "--quiet").stdout)
+    more = run(*words, "--trials", 14, "--workers", 2, "--json", "--quiet")
+    second = json.loads(more.stdout)
+    assert (first["trials"], second["trials"]) == (6, 14)
+    assert second["value"] >= first["value"]
+
+
+def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path):
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'stages = "patchify"\ntrials = 12\nfolds = 2\n[scores]\n'
+        'encoder = "timm:test_resnet"\nimage_size = 64\nregions = "grid:1"\n'
+        "[space.patchify]\nsizes = [2, 18]\n"
+    )
+    words = [study, "--dataset", dataset, "--cache", tmp_path / "cache", *TINY]
+    assert "6 queries, 18 candidates" in run(*words, "--build-only").stdout
+    tuned, page = tmp_path / "tuned.json", tmp_path / "page.html"
+    found = json.loads(run(*words, "--out", tuned, "--report", page, "--json").stdout)
+    written = Tuned.load(tuned)
+    assert written.value == pytest.approx(found["value"])
+    assert written.tuned_on.candidates == 18
+    assert page.stat().st_size > 1000
+    words = [dataset, "--tuned", tuned, "--cache", tmp_path / "cache", "--image-size", 64]
+    again = run(*words, "--json", *TINY, command="evaluate")
+    assert json.loads(again.stdout)["metrics"]["mAP"] == pytest.approx(100 * found["value"])
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ('stage = "a"', "stage: unknown key; did you mean stages"),
+        ("trials = 1.5", "trials: expected a whole number"),
+        ("trials = 0", "trials must be at least 1"),
+        ("[scores]\nencodr = 1", "scores.encodr: unknown key; did you mean encoder"),
+        ('[scores]\nquery_part = "bx"', "did you mean box"),
+        ("space = 3", "must be tables"),
+        ('stages = "a"\n[space.a]\nsize = 3', "did you mean sizes"),
+        ('stages = "a"\n[space.b]\nsizes = 3', "none of the stages"),
+        ("trials =", "not valid TOML"),
+        ("objective = []", "name at least one goal"),
+    ],
+)
+def test_a_damaged_study_is_explained(table, tmp_path, content, why):
+    study = tmp_path / "study.toml"
+    study.write_text(content)
+    assert why in run(study, "--table", table, "--quiet", code=2).stderr
+
+
+def test_bad_words_are_explained(table, tmp_path):
+    assert "name a data set" in run("--stages", "a", code=2).stderr
+    assert "holds a, b; say which" in run("--table", table, "--quiet", code=2).stderr
+    absent = run("--table", tmp_path / "none", code=2).stderr
+    assert "no such file" in absent
+    out = run("--table", table, "--stages", "a", "--out", tmp_path / "t.json", code=2).stderr
+    assert "does not say which gallery" in out
+    assert (
+        "did you mean" in run("--table", table, "--stages", "a", "--sampler", "tp", code=2).stderr
+    )

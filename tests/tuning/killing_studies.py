@@ -1,0 +1,32 @@
+"""Run as a script: one worker of a study that is slow enough to be killed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+from signal_tables import signal_table
+
+from patchrerank.tuning.make_space import search_space
+from patchrerank.tuning.tune import TuneOptions, tune
+
+TABLE = signal_table(names=("a",))
+
+
+def slow_map(result):
+    """The mean average precision, after a while."""
+    time.sleep(0.03)
+    return float(np.mean(result.AP))
+
+
+def run(storage, trials, sampler="tpe", workers=1):
+    options = TuneOptions(storage=storage, sampler=sampler, progress=False, seed=7, workers=workers)
+    return tune(TABLE, search_space(TABLE), slow_map, trials, options)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], int(sys.argv[2]))

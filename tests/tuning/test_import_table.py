@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from synthetic import random_table
+
+from patchrerank.datasets.ilias_similarities import write_similarities
+from patchrerank.errors import DatasetError, SettingError, TableError
+from patchrerank.fusion import Fusion
+from patchrerank.metrics import evaluate_ilias, parse_convention
+from patchrerank.tuning.cascades import evaluate_stages
+from patchrerank.tuning.import_table import (
+    ImportOptions,
+    table_from_arrays,
+    table_from_ilias,
+    table_from_runs,
+)
+from patchrerank.tuning.run_files import read_qrels, read_run
+
+FIRST = {"q1": {"b": 0.5, "a": 0.9, "c": 0.5, "d": 0.1}, "q2": {"a": 1.0}}
+LOCAL = {"q1": {"b": 3.0, "d": 2.0, "a": 1.0}, "q2": {"a": -1.0}}
+QRELS = {"q1": {"d": 1, "c": 0, "e": 2}, "q2": {"a": 1}, "q3": {"b": 1}}
+
+
+def test_runs_become_a_table():
+    table = table_from_runs(FIRST, {"local": LOCAL}, QRELS)
+    assert table.query_ids == ("q1", "q2", "q3"), "every judged query, in the judgements' order"
+    assert table.gallery_ids == ("a", "b", "c", "d")
+    assert table.rows.tolist() == [[0, 1, 2, 3], [0, -1, -1, -1], [-1] * 4], "ties keep the order"
+    np.testing.assert_array_equal(table.global_scores[0], np.float32([0.9, 0.5, 0.5, 0.1]))
+    assert table.local_scores["local"].tolist() == [
+        [1.0, 3.0, -np.inf, 2.0],
+        [-1.0] + [-np.inf] * 3,
+        [-np.inf] * 4,
+    ]
+    assert table.relevant.tolist() == [[False] * 3 + [True], [True] + [False] * 3, [False] * 4]
+    assert table.n_positives.tolist() == [2, 1, 1], "what no list holds counts too"
+    assert table.groups.tolist() == [0, 1, 2]
+    result = table.evaluate(0.0, 1.0)
+    np.testing.assert_allclose(result.AP, [0.5 / 2, 1.0, 0.0])
+    assert np.isnan(result.LocScore).all()
+
+
+def test_grades_junk_and_groups():
+    how = ImportOptions(relevant_from=2, junk_grade=0, convention=parse_convention("@2"))
+    groups = {"q1": "x", "q2": "y", "q3": "x"}
+    table = table_from_runs(FIRST, {"local": LOCAL}, QRELS, how, groups)
+    assert table.n_positives.tolist() == [1, 0, 0]
+    assert table.junk[0].tolist() == [False, False, True, False]
+    assert table.groups.tolist() == [0, 1, 0]
+    assert str(table.convention) == "@2"
+    with pytest.raises(TableError, match="'q3' has none"):
+        table_from_runs(FIRST, {}, QRELS, how, {"q1": "x", "q2": "y"})
+
+
+def test_what_does_not_fit_is_an_error_unless_said_otherwise():
+    def table(first=FIRST, local=LOCAL, **how):
+        return table_from_runs(first, {"local": local}, QRELS, ImportOptions(**how))
+
+    more = {"q1": {**LOCAL["q1"], "z": 9.0}, "q2": {"a": 1.0}}
+    with pytest.raises(TableError, match=r"local: query 'q1' scores 1 documents .* example 'z'"):
+        table(local=more)
+    assert table(local=more, extra="ignore").gallery_ids == ("a", "b", "c", "d")
+    with pytest.raises(TableError, match=r"query 'q1' lacks 1 documents .* example 'c'"):
+        table(absent="error")
+    later = table(absent="not_computed")
+    assert later.missing("local").sum() == 1
+    with pytest.raises(TableError, match="1 pairs have no local score"):
+        evaluate_stages(later, [("local", Fusion(0.5))])
+    strange = {**FIRST, "q9": {"a": 1.0}}
+    with pytest.raises(TableError, match="first stage: 1 queries have no judgements"):
+        table(first=strange)
+    assert len(table(first=strange, extra="ignore")) == 3
+    with pytest.raises(TableError, match=r"query 'q2': the score of 'a' is nan"):
+        table(first={"q2": {"a": float("nan")}})
+    for wrong in ({"absent": "x"}, {"extra": "x"}, {"junk_grade": 1}):
+        with pytest.raises(SettingError):
+            ImportOptions(**wrong)
+
+
+def test_files_give_the_same_table(tmp_path):
+    lines = [
+        f"{query} Q0 {name} {rank} {score} tag"
+        for query, row in FIRST.items()
+        for rank, (name, score) in enumerate(row.items())
+    ]
+    (tmp_path / "first.trec").write_text("\n".join(lines) + "\n\n")
+    (tmp_path / "local.json").write_text(json.dumps(LOCAL))
+    judged = [f"{q}\t0\t{name}\t{grade}" for q, row in QRELS.items() for name, grade in row.items()]
+    (tmp_path / "qrels.txt").write_text("\r\n".join(judged))
+    (tmp_path / "qrels.json").write_text(json.dumps(QRELS))
+    expected = table_from_runs(FIRST, {"local": LOCAL}, QRELS)
+    for qrels in ("qrels.txt", "qrels.json"):
+        table = table_from_runs(
+            tmp_path / "first.trec", {"local": tmp_path / "local.json"}, tmp_path / qrels
+        )
+        assert np.array_equal(table.rows, expected.rows)
+        assert np.array_equal(table.local_scores["local"], expected.local_scores["local"])
+        assert np.array_equal(table.relevant, expected.relevant)
+        assert table.query_ids == expected.query_ids
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q1 Q0 a 1 0.5 t\nq1 Q0 b 2 0.4", "line 2: 5 fields, expected 6"),
+        ("q1 Q0 a 1 0.5 t\nq1 Q0 a 2 0.4 t", "line 2: 'a' stands twice under query 'q1'"),
+        ("q1 Q0 a 1 half t", "line 1: 'half' is no finite number"),
+        ("\nq1 Q0 a 1 inf t", "line 2: 'inf' is no finite number"),
+    ],
+)
+def test_damaged_runs(tmp_path, text, message):
+    (tmp_path / "run").write_text(text)
+    with pytest.raises(TableError, match=f"run: {message}"):
+        read_run(tmp_path / "run")
+
+
+def test_damaged_qrels(tmp_path):
+    (tmp_path / "a").write_text("q 0 d 1.5")
+    with pytest.raises(TableError, match=r"line 1: '1.5' is no whole number"):
+        read_qrels(tmp_path / "a")
+    (tmp_path / "a.json").write_text('{"q": {"d": 1.5}}')
+    with pytest.raises(TableError, match="grades are whole numbers"):
+        read_qrels(tmp_path / "a.json")
+    (tmp_path / "b.json").write_text('{"q": {"d": 1, "d": 2}}')
+    with pytest.raises(DatasetError, match="twice"):
+        read_qrels(tmp_path / "b.json")
+    (tmp_path / "c").write_bytes(b"q 0 \xff 1")
+    with pytest.raises(TableError, match="cannot be read"):
+        read_qrels(tmp_path / "c")
+    with pytest.raises(TableError, match="cannot be read"):
+        read_run(tmp_path / "none")
+
+
+@pytest.mark.slow  # ranx compiles for 20 seconds
+def test_ranx_agrees():
+    """ranx's average precision of the fused run, where nothing is tied."""
+    ranx = pytest.importorskip("ranx")
+    rng = np.random.default_rng(3)
+    names = [f"d{n}" for n in range(30)]
+    queries = [f"q{n}" for n in range(6)]
+    first = {q: dict(zip(names, rng.random(30).tolist(), strict=True)) for q in queries}
+    local = {q: dict(zip(names, rng.random(30).tolist(), strict=True)) for q in queries}
+    qrels = {q: dict.fromkeys(rng.choice(names, 5, replace=False), 1) for q in queries}
+    table = table_from_runs(first, {"local": local}, qrels)
+    result = table.evaluate(0.4, 2.0)
+    fused = {
+        q: {
+            name: 0.4 * np.float32(first[q][name])
+            + 0.6 / (1 + np.exp(-2.0 * np.float32(local[q][name])))
+            for name in names
+        }
+        for q in queries
+    }
+    theirs = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(fused), "map")
+    assert result.mAP == pytest.approx(100 * theirs, abs=1e-9)
+
+
+def test_ilias_files(tmp_path):
+    rng = np.random.default_rng(1)
+    positives = {"i1": ["i1/P1", "i1/P2", "i1/P3"], "i2": ["i2/P1"]}
+    database = [*positives["i1"], *positives["i2"], *(f"d{n}" for n in range(20))]
+    queries = ["i1/Q1", "i1/Q2", "i2/Q1"]
+
+    def similarities():
+        table = {}
+        for query in queries:
+            chosen = rng.permutation(len(database))[:12]
+            values = np.sort(rng.random(12))[::-1]
+            table[query] = {database[n]: float(v) for n, v in zip(chosen, values, strict=True)}
+        return table
+
+    first = similarities()
+    local = {query: dict.fromkeys(row, 0.5) for query, row in first.items()}
+    write_similarities(tmp_path / "first.pkl", first)
+    write_similarities(tmp_path / "local.json", local)
+    files = {"local": tmp_path / "local.json"}
+    table = table_from_ilias(tmp_path / "first.pkl", files, positives)
+    assert table.query_ids == tuple(queries)
+    assert table.groups.tolist() == [0, 0, 1]
+    assert table.n_positives.tolist() == [3, 3, 1]
+    assert str(table.convention) == "ilias@1000"
+    own = evaluate_stages(table, [])
+    theirs = evaluate_ilias(first, positives)
+    np.testing.assert_allclose(own.AP, theirs.average_precisions, atol=1e-12)
+    with pytest.raises(TableError, match="instance 'i2' has no entry"):
+        table_from_ilias(tmp_path / "first.pkl", files, {"i1": positives["i1"]})
+
+
+def test_arrays_with_defaults():
+    source = random_table(3, holes=False)
+    table = table_from_arrays(
+        source.rows, source.global_scores, source.local_scores, source.relevant, source.n_positives
+    )
+    result = evaluate_stages(table, [("a", Fusion(0.3, 2.0, 6)), ("b", Fusion(0.5, 1.0, 3))])
+    expected = evaluate_stages(source, [("a", Fusion(0.3, 2.0, 6)), ("b", Fusion(0.5, 1.0, 3))])
+    np.testing.assert_array_equal(result.AP, expected.AP)
+    assert table.query_ids == ("0", "1", "2", "3", "4")
+    with pytest.raises(TableError, match="knows no areas"):
+        table.within(0.0, 0.1)
+    with pytest.raises(TableError, match="rows: expected the shape"):
+        table_from_arrays([1, 2], [0.2, 0.1], {}, [True, False], [1])
+
+
+def test_an_empty_import():
+    table = table_from_runs({}, {"local": {}}, {})
+    assert table.rows.shape == (0, 0)
+    assert len(table_from_runs({}, {"local": {}}, QRELS)) == 3
