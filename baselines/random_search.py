@@ -7,6 +7,7 @@ from typing import Any
 from fitting import Apply, of_fusion, run
 
 from patchrerank.tuning import ScoreTable
+from patchrerank.tuning.make_space import search_space
 from patchrerank.tuning.tune import TuneOptions, tune
 
 NAME = "random search, 400 draws"
@@ -16,7 +17,8 @@ SAMPLER = "random"
 
 def fit(table: ScoreTable, seed: int, sampler: str = SAMPLER) -> tuple[Apply, dict[str, Any], int]:
     """Return the best of the draws."""
-    search = tune(table, budget=DRAWS, options=TuneOptions(sampler, seed, progress=False))
+    space = search_space(table) if sampler == SAMPLER else None
+    search = tune(table, space, budget=DRAWS, options=TuneOptions(sampler, seed, progress=False))
     assert search.best is not None
     ((_, fusion),) = search.best.stages
     size = table.size if fusion.shortlist_size is None else fusion.shortlist_size

@@ -21,7 +21,7 @@ from patchrerank.tuning.write_tuned import behind
 SOLVED = "+exact"
 """Behind a sampler's name: λ is not drawn, but solved for."""
 
-SAMPLERS = ("random", "tpe", "refine", "random+exact", "tpe+exact")
+SAMPLERS = ("random", "tpe", "refine", "random+exact", "tpe+exact", "refine+exact")
 NEAR = 0.001
 """A tenth of a point."""
 

@@ -96,7 +96,7 @@ def test_a_table_is_tuned(table):
     assert found["value"] >= found["published_grid"] - 1e-9
     assert found["trials"] == 25
     assert found["held_out"]["folds"] == 3
-    assert found["sampler"] == "tpe"
+    assert found["sampler"] == "refine"
     done = run_process(*words)
     assert json.loads(done.stdout) == found
     assert done.stderr == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,9 +24,19 @@ def slow_map(result):
     return float(np.mean(result.AP))
 
 
-def run(storage, trials, sampler="tpe", workers=1):
+def meeting_map(result):
+    """The mean average precision, as soon as two processes have asked for it."""
+    place = Path(os.environ["MEETING_PLACE"])
+    (place / str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(list(place.iterdir())) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    return float(np.mean(result.AP))
+
+
+def run(storage, trials, sampler="refine", workers=1, objective=slow_map):
     options = TuneOptions(storage=storage, sampler=sampler, progress=False, seed=7, workers=workers)
-    return tune(TABLE, search_space(TABLE), slow_map, trials, options)
+    return tune(TABLE, search_space(TABLE), objective, trials, options)
 
 
 if __name__ == "__main__":

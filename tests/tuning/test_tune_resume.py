@@ -9,7 +9,9 @@ from pathlib import Path
 
 import optuna
 import pytest
-from killing_studies import TABLE, run
+from killing_studies import TABLE, meeting_map, run
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from signal_tables import signal_table
 
@@ -20,7 +22,7 @@ from patchrerank.tuning.studies import RETRY, identity_of, open_storage, recover
 from patchrerank.tuning.tune import TuneOptions, tune
 
 SCRIPT = Path(__file__).parent / "killing_studies.py"
-TRIALS = 40
+TRIALS = 26
 
 
 def start(journal):
@@ -110,7 +112,7 @@ def test_one_of_two_workers_is_killed_and_the_other_does_the_rest(tmp_path):
 def test_one_worker_killed_and_resumed_makes_the_very_trials_of_an_undisturbed_study(tmp_path):
     journal = tmp_path / "journal.log"
     worker = start(journal)
-    wait_until(lambda: len(trials_of(journal, TrialState.COMPLETE)) >= 14)
+    wait_until(lambda: len(trials_of(journal, TrialState.COMPLETE)) >= 10)
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     resumed = run(journal, TRIALS)
@@ -135,8 +137,11 @@ def test_a_study_goes_on_up_to_the_total(tmp_path):
     assert [t.stages for t in found.trials] == [t.stages for t in whole.trials]
 
 
-def test_workers_share_a_study(tmp_path):
-    found = run(tmp_path / "journal.log", TRIALS, workers=2)
+def test_workers_share_a_study(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("MEETING_PLACE", str(tmp_path / "here"))
+    journal = tmp_path / "journal.log"
+    found = run(journal, TRIALS, workers=2, objective=meeting_map)
     done = [t for t in found.study.trials if t.state == TrialState.COMPLETE]
     assert len(done) == TRIALS
     assert len({t.user_attrs["worker"] for t in done}) == 2
@@ -174,6 +179,9 @@ def test_what_is_recorded(tmp_path):
     assert record["table"] == identity_of(TABLE)
     measured = study.trials[0].user_attrs["measured"]
     assert set(measured) == {"mAP", "LocScore", "ms", "bytes"}
+    plain = JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
+    other = optuna.load_study(study_name="patchrerank", storage=plain)
+    assert other.best_trial.number == study.best_trial.number
 
 
 @pytest.mark.parametrize(

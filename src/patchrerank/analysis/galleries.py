@@ -62,8 +62,9 @@ def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Reg
     pictures = hashlib.sha256(
         repr([(s.st_size, s.st_mtime_ns) for s in stats]).encode()
     ).hexdigest()
-    key = f"{dataset.fingerprint}|{pictures}|{encoder.fingerprint}|{regions.spec}"
-    readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{regions.spec}")[-60:]
+    cut = encoder.recorded_regions(regions.spec)
+    key = f"{dataset.fingerprint}|{pictures}|{encoder.fingerprint}|{cut}"
+    readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{cut}")[-60:]
     return cache / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

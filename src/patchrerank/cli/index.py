@@ -22,8 +22,20 @@ def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
     regions: Annotated[
-        str, typer.Option(help="grid:L, sliding:L:stride or boxes:FILE.json.")
+        str,
+        typer.Option(
+            help="grid:L, sliding:L:stride, selective:TOP, grounding_dino:TOP:PROMPT:CHECKPOINT, "
+            "boxes:FILE.json or coco:FILE.json[:RESULTS.json]."
+        ),
     ] = "grid:3",
+    one_pass: Annotated[
+        str | None,
+        typer.Option(
+            help="Pool regions from few passes over the whole picture, in place of one pass a "
+            "region: sides in pixels such as 448, or 224,288x2:p2 (whole, and 2 x 2 tiles, pooled by "
+            "a power mean)."
+        ),
+    ] = None,
     store: Annotated[
         str | None,
         typer.Option(
@@ -66,7 +78,7 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Encode a folder of pictures into a gallery; run it again to resume after an interruption."""
-    from patchrerank.encoders import load_encoder
+    from patchrerank.encoders import load_encoder, load_one_pass
     from patchrerank.gallery import (
         BuildOptions,
         CompressOptions,
@@ -94,6 +106,7 @@ def command(
         pretrained=not random_weights,
         backend=backend,
     )
+    maker = load_one_pass(model, one_pass) if one_pass is not None else model
     begun = time.perf_counter()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     finished = dense is not None and not append and (gallery / MANIFEST).exists()
@@ -102,7 +115,7 @@ def command(
     if finished:
         built = Gallery(target)
     else:
-        built = build_gallery(target, _source(images), model, parse_regions(regions), how)
+        built = build_gallery(target, _source(images), maker, parse_regions(regions), how)
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)

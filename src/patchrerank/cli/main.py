@@ -20,6 +20,7 @@ from patchrerank.cli import (
     compress,
     convert,
     demo,
+    encoders,
     evaluate,
     exhaustive,
     index,
@@ -27,6 +28,8 @@ from patchrerank.cli import (
     rerank,
     search,
     storage,
+    train,
+    tune,
 )
 from patchrerank.errors import PatchRerankError
 
@@ -47,10 +50,13 @@ COMMANDS = (
     compare,
     compress,
     storage,
+    encoders,
     bench,
     composite,
     convert,
     demo,
+    tune,
+    train,
 )
 for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2])(module.command)

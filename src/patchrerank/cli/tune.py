@@ -52,7 +52,7 @@ def command(
     seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="tpe, refine, gp, cmaes, random, qmc, nsgaii, grid. [tpe]"),
+        typer.Option(help="refine, tpe, gp, cmaes, random, qmc, nsgaii, grid. [refine]"),
     ] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="No sampling: exact λ over all useful k and γ.")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from patchrerank.tuning import ScoreTable
     from patchrerank.tuning.tuning_run import TuningResult
 
+SHOWN = 12
+"""Trials of a front that are printed; the record holds all."""
+
 
 def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     """Print stages, values, the held-out gain and the warnings."""
@@ -46,7 +49,7 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     if held:
         for rival in ("first_stage", "published_grid"):
             opt.print_line(f"held out, over the {rival.replace('_', ' ')}: {_gain(held, rival)}")
-    for trial in record["front"] or ():
+    for trial in _spread(record["front"] or []):
         values = {key: value for key, value in trial.items() if key not in ("trial", "stages")}
         shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
         opt.print_line(f"front: {shown}: {trial['stages']}")
@@ -94,6 +97,13 @@ def write_page(
         result.seed,
         progress=progress,
     )
+
+
+def _spread(front: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return some trials of a long front, evenly apart, its ends among them."""
+    if len(front) <= SHOWN:
+        return front
+    return [front[round(place * (len(front) - 1) / (SHOWN - 1))] for place in range(SHOWN)]
 
 
 def _size(size: int | None) -> str:

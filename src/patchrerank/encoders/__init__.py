@@ -9,22 +9,32 @@ from patchrerank.encoders.detector import QueryPart, Selection
 from patchrerank.encoders.foreground import foreground_mask
 from patchrerank.encoders.loading import load_encoder
 from patchrerank.encoders.network import Network
+from patchrerank.encoders.one_pass import OnePassEncoder
+from patchrerank.encoders.one_pass_loading import load_one_pass
 from patchrerank.encoders.picking import restrict, salient_part
 from patchrerank.encoders.preprocessing import Preprocessing
+from patchrerank.encoders.presets import PRESETS, Preset
+from patchrerank.encoders.views import OnePass, View
 from patchrerank.encoders.whitening import Whitening, learn_whitening
 
 __all__ = [
+    "PRESETS",
     "DenseEncoder",
     "Encoder",
     "Network",
+    "OnePass",
+    "OnePassEncoder",
     "Preprocessing",
+    "Preset",
     "QueryPart",
     "Selection",
+    "View",
     "Whitening",
     "foreground_mask",
     "learn_whitening",
     "load_dense_encoder",
     "load_encoder",
+    "load_one_pass",
     "restrict",
     "salient_part",
 ]

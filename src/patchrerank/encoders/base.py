@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,8 @@ from patchrerank.errors import EncoderError
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from patchrerank.images import ImageSource
 
 
@@ -125,6 +127,47 @@ class Encoder:
             ]
             parts.append(self.encode(np.concatenate(crops)))
         return np.concatenate(parts)
+
+    def prepare_regions(self, image: Image.Image, boxes: Floats) -> Any:
+        """Make of one upright picture what :meth:`encode_regions` takes.
+
+        Safe to call from several worker threads, each with its own picture.
+
+        Args:
+            image: the picture.
+            boxes: float32 ``(P, 4)`` regions in [0, 1].
+        """
+        return self.preprocessing.prepare(image, boxes)
+
+    def encode_regions(self, prepared: Iterable[Any]) -> Floats:
+        """Encode the regions of pictures: here, each as a crop of its own.
+
+        Args:
+            prepared: what :meth:`prepare_regions` returned, picture by picture.
+
+        Returns:
+            float32 ``(N, dim)`` for all N regions in order, rows of L2 norm 1.
+
+        Raises:
+            EncoderError: as :meth:`encode` does.
+        """
+        return self.encode_parts(prepared)
+
+    def crops_of(self, regions: int) -> int:
+        """Return how many crops a picture with so many regions takes."""
+        return regions
+
+    def least_size(self, finest: float) -> tuple[int, int]:
+        """Return ``(width, height)`` in pixels below which no picture needs to be decoded.
+
+        Args:
+            finest: side of the smallest region as a share of the picture's.
+        """
+        return self.preprocessing.least_size(finest)
+
+    def recorded_regions(self, spec: str) -> str:
+        """Return how a gallery records regions that this encoder encoded: their spec."""
+        return spec
 
     def describe(self) -> dict[str, object]:
         """Return a JSON-able record of what made the vectors, for a gallery's manifest."""

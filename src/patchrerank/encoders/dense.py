@@ -13,6 +13,7 @@ from patchrerank.encoders.detector import Selection
 from patchrerank.encoders.loading import network_from_module, network_from_spec
 from patchrerank.encoders.network import Request
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
+from patchrerank.encoders.presets import resolve
 from patchrerank.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ def load_dense_encoder(
         preprocessing, device, pretrained = spec.preprocessing, spec.device, spec.pretrained
         precision, spec = spec.precision, spec.spec  # type: ignore[assignment]
     if isinstance(spec, str):
-        network = network_from_spec(spec.strip(), Request(pretrained=pretrained))
-        label = spec.strip()
+        label = resolve(spec.strip())
+        network = network_from_spec(label, Request(pretrained=pretrained))
     else:
         network = network_from_module(spec, preprocessing, name)
         label = network.architecture

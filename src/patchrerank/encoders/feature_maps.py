@@ -123,6 +123,19 @@ class ClipResNetMap(MapNetwork):
         return result
 
 
+class FlatMap(nn.Module):
+    """A map network whose map comes as one vector, cell by cell, so that every back end runs it."""
+
+    def __init__(self, network: MapNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, h · w · D)`` for normalised ``(B, 3, H, W)``."""
+        found: torch.Tensor = self.network(pixels)
+        return found.permute(0, 2, 3, 1).flatten(1)
+
+
 def open_map_network(network: Network, stride: int = 1) -> MapNetwork:
     """Return the map network of a loaded network; ``stride`` counts for a module only.
 

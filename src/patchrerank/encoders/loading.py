@@ -13,6 +13,7 @@ from patchrerank.encoders.efficientnet_lite import load_efficientnet_lite0
 from patchrerank.encoders.network import Network, Request, hash_weights
 from patchrerank.encoders.openclip_encoder import load_open_clip
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
+from patchrerank.encoders.presets import PRESETS, resolve
 from patchrerank.encoders.timm_models import load_timm
 from patchrerank.errors import EncoderError, near_matches
 
@@ -44,6 +45,7 @@ def load_encoder(
     Args:
         spec: one of
 
+            - the name of a preset, such as ``dinov2_large`` (``patchrerank encoders`` lists them);
             - ``efficientnet_lite0``: ImageNet weights from the ``demo`` extra, 1,280-d;
             - ``open_clip:<model>/<tag or checkpoint file>``, ``open_clip:hf-hub:<org>/<name>``;
             - ``timm:<model>[.<tag>][/<checkpoint file>]``, ``timm:hf-hub:<org>/<name>``;
@@ -83,8 +85,8 @@ def load_encoder(
         size = size or preprocessing.image_size
         preprocessing = replace(preprocessing, image_size=size)
     if isinstance(spec, str):
-        network = network_from_spec(spec.strip(), Request("", preprocessing, size, pretrained))
-        label = spec.strip()
+        label = resolve(spec.strip())
+        network = network_from_spec(label, Request("", preprocessing, size, pretrained))
     else:
         network = network_from_module(spec, preprocessing, name)
         label = network.architecture
@@ -101,12 +103,13 @@ def load_encoder(
 
 def network_from_spec(spec: str, request: Request) -> Network:
     """Return the network that a spec names; the request says everything but the name."""
-    prefix, _, rest = spec.partition(":")
+    prefix, _, rest = resolve(spec).partition(":")
     loader = LOADERS.get(prefix)
     if loader is None:
         raise EncoderError(
             f"unknown encoder {spec!r}; use efficientnet_lite0, open_clip:<model>/<tag or file>, "
-            f"timm:<model>, or pass a torch module{near_matches(prefix, LOADERS)}"
+            "timm:<model>, a preset (patchrerank encoders), or pass a torch module"
+            f"{near_matches(prefix, [*LOADERS, *PRESETS])}"
         )
     if prefix != "efficientnet_lite0" and not rest:
         raise EncoderError(f"encoder {spec!r} names no model; use {prefix}:<model>")

@@ -83,6 +83,15 @@ class Preprocessing:
             self._resize(pixels[top:bottom, left:right], crop)
         return crops
 
+    def least_size(self, finest: float) -> tuple[int, int]:
+        """Return the least ``(width, height)`` a picture must be decoded at.
+
+        The smallest region (``finest``: its side as a share of the picture's) keeps at least
+        twice the input size, so that only resampling differs from a full decode.
+        """
+        height, width = self.image_size
+        return math.ceil(2 * width / finest), math.ceil(2 * height / finest)
+
     def as_dict(self) -> dict[str, object]:
         """Return the settings as JSON-able values (lists, numbers, strings)."""
         return {

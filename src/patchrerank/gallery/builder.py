@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Never
+from typing import TYPE_CHECKING, Any, Literal, Never
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import GalleryError, ImageError, SettingError
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.queries import reduced_size
 from patchrerank.gallery.sources import Images, check_id, open_source
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image, upright_size
-from patchrerank.regions import GridPyramid, Regions
+from patchrerank.regions import GridPyramid, Regions, boxes_in
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -69,13 +67,22 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class _Prepared:
-    """One decoded image: its crops wait for the network."""
+class PreparedImage:
+    """One decoded image whose cuts wait for the network.
+
+    Attributes:
+        image_id: its gallery id.
+        size: width and height of the upright image, in pixels.
+        boxes: float32 ``(P, 4)``, its regions.
+        count: number of cuts: P, and one more where no region is the whole image.
+        cuts: what ``encoder.encode_regions`` takes: the whole image, then the other regions.
+    """
 
     image_id: str
     size: tuple[int, int]
     boxes: Floats
-    crops: npt.NDArray[np.uint8]
+    count: int
+    cuts: Any
 
 
 def build_gallery(
@@ -127,8 +134,9 @@ def build_gallery(
 
 def _chunk_size(encoder: Encoder, regions: Regions) -> int:
     patches = len(regions.boxes("", 1024, 1024)) if regions.finest is not None else 8
-    least = max(1, min(MIN_CHUNK, CHUNK_CROPS // patches))
-    return max(least, math.ceil(encoder.batch_size / patches))
+    crops = encoder.crops_of(patches)
+    least = max(1, min(MIN_CHUNK, CHUNK_CROPS // crops))
+    return max(least, math.ceil(encoder.batch_size / crops))
 
 
 def _unfinished(
@@ -146,29 +154,46 @@ def _unfinished(
             yield image_id, image
 
 
+def prepare_image(
+    encoder: Encoder,
+    regions: Regions,
+    image_id: str,
+    image: ImageSource,
+    max_pixels: int | None = MAX_PIXELS,
+) -> PreparedImage:
+    """Decode one image and cut what the encoder takes; for worker threads.
+
+    Raises:
+        ImageError: it cannot be read.
+        RegionError: the strategy has no boxes for it, or malformed ones.
+    """
+    finest = regions.finest
+    min_size = None if finest is None else encoder.least_size(finest)
+    size = upright_size(image, max_pixels=max_pixels)
+    picture = read_image(image, max_pixels=max_pixels, min_size=min_size)
+    found = boxes_in(regions, image_id, picture, size)
+    boxes = check_boxes(found, f"regions of {image_id!r}")
+    whole = len(boxes) > 0 and bool((boxes[0] == WHOLE_IMAGE).all())
+    cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
+    return PreparedImage(image_id, size, boxes, len(cuts), encoder.prepare_regions(picture, cuts))
+
+
 class _Preparer:
-    """Decodes one image and cuts its crops; called by worker threads."""
+    """Prepares one image, or returns why it cannot be read; called by worker threads."""
 
     def __init__(self, encoder: Encoder, regions: Regions, options: BuildOptions) -> None:
-        self._preprocessing = encoder.preprocessing
+        self._encoder = encoder
         self._regions = regions
         self._max_pixels = options.max_pixels
-        self._min_size = reduced_size(encoder, regions.finest)
         self._keep = options.on_error == "skip"
 
-    def __call__(self, image_id: str, image: ImageSource) -> _Prepared | ImageError:
+    def __call__(self, image_id: str, image: ImageSource) -> PreparedImage | ImageError:
         try:
-            size = upright_size(image, max_pixels=self._max_pixels)
-            picture = read_image(image, max_pixels=self._max_pixels, min_size=self._min_size)
+            return prepare_image(self._encoder, self._regions, image_id, image, self._max_pixels)
         except ImageError as error:
             if self._keep:
                 return error
             raise
-        found = self._regions.boxes(image_id, *size)
-        boxes = check_boxes(found, f"regions of {image_id!r}")
-        whole = len(boxes) > 0 and bool((boxes[0] == WHOLE_IMAGE).all())
-        cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
-        return _Prepared(image_id, size, boxes, self._preprocessing.prepare(picture, cuts))
 
 
 def _encode_all(
@@ -188,14 +213,14 @@ def _encode_all(
 
 
 def _commit(
-    ready: list[tuple[str, Future[_Prepared | ImageError]]],
+    ready: list[tuple[str, Future[PreparedImage | ImageError]]],
     writer: GalleryWriter,
     encoder: Encoder,
 ) -> None:
-    prepared: list[_Prepared] = []
+    prepared: list[PreparedImage] = []
     skipped: list[tuple[str, str]] = []
 
-    def crops() -> Iterator[npt.NDArray[np.uint8]]:
+    def cuts() -> Iterator[Any]:
         for name, future in ready:
             result = future.result()
             if isinstance(result, ImageError):
@@ -203,12 +228,12 @@ def _commit(
                 skipped.append((name, str(result)))
             else:
                 prepared.append(result)
-                yield result.crops
+                yield result.cuts
 
-    vectors = encoder.encode_parts(crops())
+    vectors = encoder.encode_regions(cuts())
     rows, start = [], 0
     for item in prepared:
-        end = start + len(item.crops)
+        end = start + item.count
         patches = vectors[end - len(item.boxes) : end]
         rows.append(ImageRows(item.image_id, item.size, item.boxes, vectors[start], patches))
         start = end

@@ -134,7 +134,7 @@ def training_rows(gallery: Gallery, level: int) -> Rows:
     """
     from patchrerank.gallery.storage import patches_at
 
-    name, _, own = gallery.manifest.regions.partition(":")
+    name, _, own = gallery.manifest.regions.partition(" ")[0].partition(":")
     if name != "grid" or int(own) < level:
         raise GalleryError(
             f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "

@@ -43,7 +43,7 @@ class Manifest:
         patches: number of patch vectors of all images.
         dim: dimensions of a vector as stored (after whitening).
         store: how patch vectors are stored: ``float32``, ``float16``, ``int8`` or ``pq``.
-        regions: spec of the region strategy.
+        regions: spec of the region strategy, and how regions were encoded unless crop by crop.
         encoder: the encoder's own record (spec, preprocessing, weights' digest, fingerprint).
         identity: what a query's encoder must match: encoder fingerprint and whitening.
         chunk: images encoded and committed together.

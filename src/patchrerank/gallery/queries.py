@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -62,18 +61,6 @@ def encode_queries(
     )
 
 
-def reduced_size(encoder: Encoder, finest: float | None) -> tuple[int, int] | None:
-    """Return the least ``(width, height)`` an image must be decoded at, or None for all of it.
-
-    The smallest region keeps at least twice the encoder's input size, so that only resampling
-    differs from a full decode.
-    """
-    if finest is None:
-        return None
-    height, width = encoder.preprocessing.image_size
-    return math.ceil(2 * width / finest), math.ceil(2 * height / finest)
-
-
 def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:
     """Return the boxes of ``count`` query pictures, float32 ``(count, 4)``, NaN where unknown.
 
@@ -98,6 +85,6 @@ def _encode_batch(encoder: Encoder, images: Sequence[ImageSource], cuts: Floats)
     crops = []
     for image, cut in zip(images, cuts, strict=True):
         side = float(min(cut[2] - cut[0], cut[3] - cut[1]))
-        picture = read_image(image, min_size=reduced_size(encoder, side))
+        picture = read_image(image, min_size=encoder.preprocessing.least_size(side))
         crops.append(encoder.preprocessing.prepare(picture, cut[None]))
     return encoder.encode(np.concatenate(crops))

@@ -203,7 +203,7 @@ def _new_manifest(
     return Manifest(
         dim=dim,
         store=store,
-        regions=regions.spec,
+        regions=encoder.recorded_regions(regions.spec),
         encoder=dict(encoder.describe()),
         identity=identity_of(encoder, whitening),
         chunk=chunk,

@@ -3,7 +3,20 @@
 from patchrerank.regions.base import Regions
 from patchrerank.regions.fixed_boxes import FixedBoxes
 from patchrerank.regions.grid_pyramid import GridPyramid
+from patchrerank.regions.grounding_dino import GroundingDINO
 from patchrerank.regions.parsing import parse_regions
+from patchrerank.regions.proposals import Proposals, boxes_in
+from patchrerank.regions.selective_search import SelectiveSearch
 from patchrerank.regions.sliding_windows import SlidingWindows
 
-__all__ = ["FixedBoxes", "GridPyramid", "Regions", "SlidingWindows", "parse_regions"]
+__all__ = [
+    "FixedBoxes",
+    "GridPyramid",
+    "GroundingDINO",
+    "Proposals",
+    "Regions",
+    "SelectiveSearch",
+    "SlidingWindows",
+    "boxes_in",
+    "parse_regions",
+]

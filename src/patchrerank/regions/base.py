@@ -8,6 +8,9 @@ import numpy as np
 
 from patchrerank.boxes import Floats
 
+ROUNDING = 1e-9
+"""Pixels that a product of floats may fall short of the whole pixel it stands for."""
+
 
 class Regions(Protocol):
     """Cuts an image into regions; a new strategy is one file with one class."""
@@ -49,8 +52,8 @@ def window(offset: float, cells: int, side: int) -> tuple[int, int]:
     Windows at 0, 1, … ``cells - 1`` partition the side exactly, also when it does not divide;
     where it has fewer pixels than cells, neighbours share pixels and none is empty.
     """
-    start = min(int(offset * side / cells), side - 1)
-    return start, max(int((offset + 1) * side / cells), start + 1)
+    start = min(int(offset * side / cells + ROUNDING), side - 1)
+    return start, max(int((offset + 1) * side / cells + ROUNDING), start + 1)
 
 
 def pixel_boxes(offsets_by_cells: list[tuple[int, list[float]]], width: int, height: int) -> Floats:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import RegionError, near_matches
+from patchrerank.regions.coco import read_coco
 
 
 class FixedBoxes:
@@ -44,6 +45,21 @@ class FixedBoxes:
         if not isinstance(content, dict):
             raise RegionError(f"{path}: expected an object from image id to a list of boxes")
         return cls(content, whole_image=whole_image)
+
+    @classmethod
+    def from_coco(
+        cls,
+        path: str | Path,
+        results: str | Path | None = None,
+        *,
+        top: int | None = None,
+        whole_image: bool = True,
+    ) -> FixedBoxes:
+        """Read a detector's boxes in the COCO layout.
+
+        See :func:`patchrerank.regions.coco.read_coco`.
+        """
+        return cls(read_coco(path, results, top=top), whole_image=whole_image)
 
     @property
     def ids(self) -> tuple[str, ...]:

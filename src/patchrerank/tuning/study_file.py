@@ -77,7 +77,7 @@ class _Plan:
     constraints: tuple[str, ...] = ()
     trials: int = TRIALS
     seconds: float | None = None
-    sampler: str = "tpe"
+    sampler: str = "refine"
     exact: bool = False
     seed: int = 0
     folds: int = 5

@@ -1,0 +1,144 @@
+"""Grounding DINO: proposals for whatever a prompt names."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+from patchrerank.errors import MissingExtraError, RegionError
+from patchrerank.regions.proposals import Proposals, suppress
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+HUB = "hf-hub:"
+OVERLAP = 0.8
+"""The most that two kept boxes may overlap: many of the network's queries find the same thing."""
+
+
+class GroundingDINO(Proposals):
+    """The whole image and up to ``top`` boxes of Grounding DINO.
+
+    Source: Liu et al., Grounding DINO (ECCV 2024); as region proposals: Patchify (WACV 2026),
+    supplement, up to 20 boxes an image. A box's confidence is that of its best prompt token.
+
+    Args:
+        checkpoint: a folder with a checkpoint of transformers (``config.json``, the weights as
+            safetensors, image processor and tokenizer), or a hub name whose files are in the
+            local cache. ``hf-hub:<org>/<name>`` may be fetched over the network.
+        prompt: what to look for, names parted by dots, such as ``a bottle. a logo.``; lower case.
+        top: the most boxes beside the whole image, at least 1.
+        threshold: the least confidence, in [0, 1].
+        device: ``auto`` (CUDA, else the CPU), ``cpu``, ``cuda`` or ``cuda:<number>``.
+
+    Raises:
+        RegionError: impossible settings, or a checkpoint that is absent or of another kind.
+        MissingExtraError: transformers is not installed.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        prompt: str = "object.",
+        top: int = 20,
+        *,
+        threshold: float = 0.1,
+        device: str = "auto",
+    ) -> None:
+        if top < 1:
+            raise RegionError(f"Grounding DINO needs a top of at least 1, got {top}")
+        if not 0.0 <= threshold <= 1.0:
+            raise RegionError(f"Grounding DINO's threshold must lie in [0, 1], got {threshold}")
+        self.prompt = _as_prompt(prompt)
+        self.top, self.threshold, self.checkpoint = top, threshold, checkpoint
+        self._processor, model = _load(checkpoint)
+        self._digest = _digest(model.state_dict())
+        self._device = _choose(device)
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._one_at_a_time = threading.Lock()
+
+    @property
+    def spec(self) -> str:
+        """``grounding_dino:top:prompt:checkpoint``, the threshold, and a digest of the weights."""
+        made = f"grounding_dino:{self.top}:{self.prompt}:{self.checkpoint}"
+        return f"{made} over {self.threshold:g} ({self._digest[:16]})"
+
+    def propose(self, picture: Image.Image) -> Floats:
+        """Return up to ``top`` relative boxes, most confident first (see ``Proposals``)."""
+        import torch
+
+        with self._one_at_a_time, torch.inference_mode():  # its tokenizer knows no threads
+            inputs = self._processor(images=picture, text=self.prompt, return_tensors="pt")
+            found = self._model(**inputs.to(self._device))
+            scores = found.logits[0].float().sigmoid().amax(dim=-1).cpu().numpy()
+            boxes = _corners(found.pred_boxes[0].float().cpu().numpy())
+        order = np.argsort(-scores, kind="stable")
+        usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= self.threshold)
+        return suppress(boxes[order[usable[order]]], OVERLAP)[: self.top]
+
+
+def _as_prompt(prompt: str) -> str:
+    text = " ".join(prompt.lower().split())
+    if not text.strip(". "):
+        raise RegionError("Grounding DINO needs a prompt, such as 'a bottle. a logo.'")
+    return text if text.endswith(".") else f"{text}."
+
+
+def _load(checkpoint: str) -> tuple[Any, Any]:
+    try:
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            "Grounding DINO needs the package transformers; install it with: "
+            'pip install "patchrerank[proposals]"'
+        ) from error
+    name, local = checkpoint.removeprefix(HUB), not checkpoint.startswith(HUB)
+    how: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
+    try:
+        config = transformers.GroundingDinoConfig.from_pretrained(name, **how)
+        processor = transformers.GroundingDinoProcessor.from_pretrained(name, **how)
+        model = transformers.GroundingDinoForObjectDetection.from_pretrained(
+            name, config=config, use_safetensors=True, **how
+        )
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        remedy = f"give a folder, or {HUB}{name} to fetch it" if local else "check the connection"
+        raise RegionError(
+            f"Grounding DINO cannot be loaded from {name!r} ({text}); {remedy}"
+        ) from error
+    return processor, model
+
+
+def _choose(device: str) -> str:
+    import torch
+
+    cuda = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if cuda else "cpu"
+    if device != "cpu" and not (device.partition(":")[0] == "cuda" and cuda):
+        raise RegionError(f"device {device!r} is unknown or not there; use auto, cpu or cuda")
+    return device
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _corners(boxes: Floats) -> Floats:
+    """Return boxes given by centre and size as corners, cut to the image."""
+    half = boxes[:, 2:] / 2
+    corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+    return np.asarray(corners.clip(0.0, 1.0), dtype=np.float32)

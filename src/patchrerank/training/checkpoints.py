@@ -1,0 +1,122 @@
+"""Checkpoints of training: the authors' layout, written whole or not at all. Imports torch."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from patchrerank.errors import EncoderError, SettingError
+from patchrerank.rerankers.networks.projection import PairNetwork
+
+TRAINING = "training"
+"""The key behind the authors' ``state``, ``optim`` and ``epoch``; their loaders ignore it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, and what it has seen.
+
+    Every random choice is a function of seed, epoch and step, so this is all that is needed to
+    go on, beside weights and optimiser.
+
+    Attributes:
+        epoch: epochs that are finished.
+        step: batches of the next epoch that are finished.
+        losses: loss of every step.
+        rates: learning rate of every step.
+        validations: ``(epoch, name → percent)`` of every validation.
+        best: the best value so far, percent; None before the first validation.
+        best_epoch: after which epoch it was measured.
+        finished: the run is over.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    losses: tuple[float, ...] = ()
+    rates: tuple[float, ...] = ()
+    validations: tuple[tuple[int, Mapping[str, float]], ...] = field(default=())
+    best: float | None = None
+    best_epoch: int = 0
+    finished: bool = False
+
+
+def save_checkpoint(
+    path: Path,
+    network: PairNetwork,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
+    run: str,
+) -> None:
+    """Write ``state``, ``optim`` and ``epoch`` as the authors do, and what continues the run.
+
+    Args:
+        path: the file; it is replaced in one move.
+        network, optimiser, progress: what is written.
+        run: identity of the run; only the same may continue it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    record = {**asdict(progress), "validations": [list(one) for one in progress.validations]}
+    record = {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
+    content = {
+        "state": {key: value.detach().cpu() for key, value in network.state_dict().items()},
+        "optim": optimiser.state_dict(),
+        "epoch": progress.epoch,
+        TRAINING: {"run": run, "config": asdict(network.config), **record},  # type: ignore[call-overload]
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    scratch = path.with_name(f".{path.name}.part")
+    with scratch.open("wb") as file:
+        file.write(buffer.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+
+
+def resume(
+    path: Path, network: PairNetwork, optimiser: torch.optim.Optimizer, run: str
+) -> Progress:
+    """Put a saved run into ``network`` and ``optimiser``; a fresh one if there is no file.
+
+    Raises:
+        EncoderError: the file is damaged, or no checkpoint of a training.
+        SettingError: it is one of another run.
+    """
+    if not path.is_file():
+        return Progress()
+    content = _read(path)
+    saved = content.get(TRAINING)
+    if not isinstance(saved, Mapping) or not {"state", "optim"} <= content.keys():
+        raise EncoderError(f"{path}: is no checkpoint of patchrerank train; choose another name")
+    if saved.get("run") != run:
+        raise SettingError(
+            f"{path}: holds a training with other data or settings; use the same, or another "
+            "name, or delete the file"
+        )
+    network.load_state_dict(content["state"])
+    optimiser.load_state_dict(content["optim"])
+    given = {key: saved[key] for key in Progress.__dataclass_fields__}
+    validations = tuple((int(epoch), dict(values)) for epoch, values in given["validations"])
+    lists = {key: tuple(given[key]) for key in ("losses", "rates")}
+    return Progress(**{**given, **lists, "validations": validations})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise EncoderError(
+            f"{path}: not a checkpoint that can be read safely ({type(error).__name__}); delete "
+            "it, or choose another name"
+        ) from error
+    if not isinstance(content, dict):
+        raise EncoderError(f"{path}: is no checkpoint of patchrerank train; choose another name")
+    return content

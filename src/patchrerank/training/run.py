@@ -1,0 +1,246 @@
+"""A whole training run: data sets in, a checkpoint and its loss curve out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchrerank.errors import SettingError
+from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
+from patchrerank.training.config import TrainingConfig
+from patchrerank.training.curve import write_curve
+from patchrerank.training.descriptors import DatasetDescriptors, QueryView, encode_dataset
+from patchrerank.training.neighbours import CandidateSettings, find_neighbours
+from patchrerank.training.pool import NO_OBJECT, Pool
+from patchrerank.types import Rows
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import DenseEncoder
+    from patchrerank.rerankers.networks.projection import PairNetwork
+    from patchrerank.training.checkpoints import Progress
+    from patchrerank.training.initial import Start
+    from patchrerank.training.losses import Teacher
+    from patchrerank.training.validation import Validation
+
+SAMPLE = 20_000
+"""Descriptors from which projections are learned before training."""
+
+HOLD_OUT_SEED = 3
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """Where training begins.
+
+    Attributes:
+        start: how weights are drawn; see :func:`patchrerank.training.initial.new_network`.
+        checkpoint: weights to begin with instead; None: none.
+        keep: names of entries (their beginnings) that are drawn all the same: ``remap_local.``
+            lets a binarised student begin with its teacher's layers.
+    """
+
+    start: Start = "published"
+    checkpoint: Path | None = None
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the network is validated on.
+
+    Attributes:
+        share: of the objects of the training's data sets, in [0, 1); their queries are no
+            anchors, their pictures no candidates. 0: none.
+        dataset: another data set; no objects are held out then.
+        size: the most similar pictures that are reranked.
+
+    Raises:
+        SettingError: a share out of range, or a size below 1.
+    """
+
+    share: float = 0.1
+    dataset: Dataset | None = None
+    size: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1 or self.size < 1:
+            raise SettingError(f"held out: share must lie in [0, 1) and size above 0, got {self}")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What is trained, on what, and how.
+
+    Attributes:
+        datasets: at least one.
+        encoder: makes the local descriptors of the gallery pictures.
+        network: the architecture; its ``local_dim`` must be the encoder's.
+        config: see :class:`~patchrerank.training.config.TrainingConfig`.
+        candidates: who is an anchor, and which pictures it is compared with.
+        view: how query pictures are seen.
+        held_out: what validation is done on.
+        first: where training begins.
+        teacher: checkpoint of a full-precision AMES that a binarised one imitates.
+        beta: weight of the imitation.
+        device: ``auto``, ``cpu``, ``cuda``, ….
+    """
+
+    datasets: Sequence[Dataset]
+    encoder: DenseEncoder
+    network: AmesConfig | ElvisConfig
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    view: QueryView = field(default_factory=QueryView)
+    held_out: HeldOut = field(default_factory=HeldOut)
+    first: FirstWeights = field(default_factory=FirstWeights)
+    teacher: Path | None = None
+    beta: float = 10.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise SettingError("training needs at least one data set")
+        if self.teacher is not None and not isinstance(self.network, AmesConfig):
+            raise SettingError(
+                "only AMES can be distilled: ELViS has no output for each descriptor"
+            )
+        if self.network.local_dim != self.encoder.dim:
+            raise SettingError(
+                f"the network takes {self.network.local_dim}-d descriptors, the encoder makes "
+                f"{self.encoder.dim}-d ones"
+            )
+
+
+def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) -> Progress:
+    """Train a reranker; a run that was killed goes on, to the same weights.
+
+    Written are ``out`` (the weights of the best validation, else of the last epoch, in the
+    authors' layout), ``out.resume`` (the last state) and the curve (see ``write_curve``).
+
+    Args:
+        run: see :class:`TrainingRun`.
+        out: the checkpoint; its folder is made.
+        cache: folder where descriptors are kept, and found again by the next run.
+        progress: show progress bars.
+
+    Raises:
+        SettingError: settings that do not fit together or with ``out.resume``; no anchors.
+        EncoderError: a checkpoint does not fit, or the loss is not finite.
+        PatchRerankError: whatever is wrong with pictures or the cache.
+    """
+    from patchrerank.encoders.backends.torch_eager import choose_device
+    from patchrerank.training.batches import TripletBatches
+    from patchrerank.training.initial import new_network, start_from
+    from patchrerank.training.trainer import Trainer
+
+    parts = [_encode(run, dataset, cache, progress) for dataset in run.datasets]
+    pool = Pool(parts)
+    means = pool.means()
+    held = _held_objects(pool, run.held_out, run.config.seed)
+    batches = TripletBatches(
+        pool,
+        find_neighbours(pool, means, run.candidates, held),
+        run.config.batch_size,
+        run.config.counts,
+        run.config.windows,
+        run.config.seed,
+        padded=isinstance(run.network, ElvisConfig),
+        distilled=run.teacher is not None,
+    )
+    network = new_network(
+        run.network, pool.sample(SAMPLE, run.config.seed), run.config.seed, run.first.start
+    )
+    if run.first.checkpoint is not None:
+        start_from(network, run.first.checkpoint, run.first.keep)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        network,
+        batches,
+        run.config,
+        out,
+        _identity(run, parts, network),
+        teacher=_teacher(run),
+        measure=_validation(run, pool, means, held, cache, progress),
+        device=choose_device(run.device),
+        progress=progress,
+    )
+    found = trainer.run()
+    write_curve(found, len(batches), out)
+    return found
+
+
+def _encode(run: TrainingRun, dataset: Dataset, cache: Path, progress: bool) -> DatasetDescriptors:
+    return encode_dataset(dataset, run.encoder, run.view, cache, progress=progress)
+
+
+def _held_objects(pool: Pool, held_out: HeldOut, seed: int) -> Rows:
+    """Return the labels of the objects that are validated on."""
+    objects = np.unique(pool.labels[pool.labels != NO_OBJECT])
+    if held_out.dataset is not None or not held_out.share:
+        return objects[:0]
+    order = np.random.default_rng([seed, HOLD_OUT_SEED]).permutation(objects)
+    return np.sort(order[: max(1, round(held_out.share * len(objects)))])
+
+
+def _validation(
+    run: TrainingRun, pool: Pool, means: np.ndarray, held: Rows, cache: Path, progress: bool
+) -> Validation | None:
+    from patchrerank.training.validation import Validation
+
+    if run.held_out.dataset is not None:
+        pool = Pool([_encode(run, run.held_out.dataset, cache, progress)])
+        means = pool.means()
+        held = np.unique(pool.labels[pool.labels != NO_OBJECT])
+    if not len(held):
+        return None
+    settings = CandidateSettings("queries", max(run.held_out.size, 1))
+    neighbours = find_neighbours(pool, means, settings)
+    counts = run.config.counts
+    return Validation.of(pool, neighbours, held, run.held_out.size, (counts.query, counts.gallery))
+
+
+def _teacher(run: TrainingRun) -> Teacher | None:
+    if run.teacher is None:
+        return None
+    from patchrerank.encoders.checkpoints import read_checkpoint
+    from patchrerank.rerankers.ames import load_ames
+    from patchrerank.training.losses import Teacher
+
+    found = AmesConfig.of_state(read_checkpoint(run.teacher), str(run.teacher))
+    student: Any = run.network
+    hidden = replace(found, heads=student.heads, activation=student.activation)
+    return Teacher(load_ames(run.teacher, None, hidden), run.beta)
+
+
+def _identity(run: TrainingRun, parts: Sequence[DatasetDescriptors], network: PairNetwork) -> str:
+    """Return a digest of everything that the weights depend on but the machine."""
+    from patchrerank.rerankers.networks.projection import weights_digest
+
+    config = asdict(run.config)
+    del config["save_seconds"]
+    made_of = {
+        "stores": [
+            store.manifest.fingerprint for part in parts for store in (part.images, part.queries)
+        ],
+        "weights": weights_digest(network.state_dict()),
+        "network": asdict(run.network),
+        "config": config,
+        "candidates": asdict(run.candidates),
+        "held_out": [
+            run.held_out.share,
+            run.held_out.size,
+            run.held_out.dataset.fingerprint if run.held_out.dataset is not None else None,
+        ],
+        "teacher": None
+        if run.teacher is None
+        else hashlib.sha256(run.teacher.read_bytes()).hexdigest(),
+        "beta": run.beta,
+    }
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
