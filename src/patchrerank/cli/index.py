@@ -32,8 +32,8 @@ def command(
         str | None,
         typer.Option(
             help="Pool regions from few passes over the whole picture, in place of one pass a "
-            "region: sides in pixels such as 448, or 224,288x2:p2 (whole, and 2 x 2 tiles, pooled by "
-            "a power mean)."
+            "region: sides in pixels such as 448, or 224,288x2:p2 (whole, and 2 x 2 tiles, pooled "
+            "by a power mean)."
         ),
     ] = None,
     store: Annotated[
