@@ -156,11 +156,21 @@ def test_a_loss_that_is_not_finite_stops(tmp_path, pool, batches):
         made.run()
 
 
-@pytest.mark.xfail(reason="a small AMES does not always learn this pool so soon", strict=False)
-@pytest.mark.parametrize("architecture", [SMALL, ElvisConfig(24, 8, 8)])
-def test_the_loss_falls_and_weights_move(tmp_path, pool, architecture):
+def test_ames_learns_a_batch_by_heart(tmp_path, pool):
     found = find_neighbours(pool, pool.means(), CandidateSettings())
-    config = TrainingConfig(epochs=60, batch_size=24, learning_rate=1e-2, counts=Counts(400))
+    batches = TripletBatches(pool, found, 24, Counts(400))
+    network = new_network(SMALL, pool.sample(2000, 0), 0, "matching")
+    config = TrainingConfig(clip=1.0)
+    made = Trainer(network, batches, config, tmp_path / "a.pt", "run", progress=False)
+    batch = batches.load(batches.epoch(0)[0])
+    losses = [float(made.step(batch, 1e-2).total) for _ in range(60)]
+    assert losses[0] > 0.6 > 0.2 > losses[-1]
+
+
+@pytest.mark.parametrize("architecture", [SMALL, ElvisConfig(24, 8, 8)])
+def test_weights_move_and_rates_fall(tmp_path, pool, architecture):
+    found = find_neighbours(pool, pool.means(), CandidateSettings())
+    config = TrainingConfig(epochs=6, batch_size=24, learning_rate=1e-2, counts=Counts(400))
     made = trainer(
         pool,
         TripletBatches(pool, found, 24, config.counts),
@@ -170,8 +180,7 @@ def test_the_loss_falls_and_weights_move(tmp_path, pool, architecture):
     )
     before = {key: value.clone() for key, value in made.network.state_dict().items()}
     state = made.run()
-    assert np.mean(state.losses[-5:]) < 0.95 * np.mean(state.losses[:5])
-    assert state.rates[0] == 1e-2 > state.rates[30] > state.rates[-1] > 0
+    assert state.rates[0] == 1e-2 > state.rates[3] > state.rates[-1] > 0
     assert not any(torch.equal(value, before[k]) for k, value in made.network.state_dict().items())
     load = load_ames if architecture is SMALL else load_elvis
     assert load(tmp_path / "a.pt").config == architecture
