@@ -11,6 +11,8 @@ from hypothesis import settings
 from PIL import Image
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # side by side with others: threads that wait must not spin
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
 settings.load_profile("patchrerank")
 

@@ -18,7 +18,7 @@ def text():
 def test_the_two_commands(text):
     assert re.findall(r"^pip install .*$", text, flags=re.M) == [
         'pip install ".[demo]" && patchrerank demo',
-        'pip install ".[test]" && pytest',
+        'pip install ".[test]" && pytest -n auto',
     ]
 
 

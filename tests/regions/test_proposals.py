@@ -115,7 +115,7 @@ def test_selective_search_without_its_package(monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"patchrerank\[proposals\]"):
+    with pytest.raises(MissingExtraError, match=r"patchrerank\[opencv\]"):
         SelectiveSearch()
 
 

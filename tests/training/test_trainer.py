@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -88,12 +90,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, part, pool, batches)
     torch.set_num_threads(1)
     try:
         whole = trainer(pool, batches, tmp_path / "whole.pt").run()
-        spawn = multiprocessing.get_context("spawn")
+        (tmp_path / "part").write_bytes(pickle.dumps(part))
         for steps in (1, 4, 3):  # inside an epoch, at its end, in the next ones
-            process = spawn.Process(target=_die, args=(part, tmp_path / "killed.pt", steps))
-            process.start()
-            process.join()
-            assert process.exitcode == -signal.SIGKILL
+            command = [
+                sys.executable,
+                __file__,
+                tmp_path / "part",
+                tmp_path / "killed.pt",
+                str(steps),
+            ]
+            assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
         (tmp_path / ".killed.pt.resume.part").write_bytes(b"half a checkpoint")
         torn = trainer(pool, batches, tmp_path / "killed.pt").run()
     finally:
@@ -303,3 +309,7 @@ def test_settings_out_of_range(wrong):
 def test_where_things_are(tmp_path, pool, batches):
     made = trainer(pool, batches, tmp_path / "deep.pt")
     assert made.resumable == Path(tmp_path / "deep.pt.resume")
+
+
+if __name__ == "__main__":  # the process that a test kills
+    _die(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), int(sys.argv[3]))

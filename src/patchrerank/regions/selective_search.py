@@ -100,5 +100,6 @@ def _segmentation() -> Any:
     except (ImportError, AttributeError) as error:
         raise MissingExtraError(
             "selective search needs OpenCV with its contrib modules (cv2.ximgproc); install it "
-            'with: pip install "patchrerank[proposals]" (in place of opencv-python-headless)'
+            'with: pip install "patchrerank[opencv]"; where another OpenCV package lies over it: '
+            "pip install --force-reinstall --no-deps opencv-contrib-python-headless"
         ) from error
