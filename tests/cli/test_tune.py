@@ -13,10 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from patchrerank.cli.main import main
+from patchrerank.encoders import load_dense_encoder
 from patchrerank.pipeline import Tuned
+from patchrerank.rerankers.networks.ames_network import AmesNetwork
+from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.tuning import save_table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tuning"))
@@ -144,6 +148,31 @@ def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path):
     words = [dataset, "--tuned", tuned, "--cache", tmp_path / "cache", "--image-size", 64]
     again = run(*words, "--json", *TINY, command="evaluate")
     assert json.loads(again.stdout)["metrics"]["mAP"] == pytest.approx(100 * found["value"])
+
+
+def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
+    local = load_dense_encoder("timm:test_resnet", pretrained=False)
+    weights = []
+    for number in range(2):
+        torch.manual_seed(number)
+        weights.append(tmp_path / f"{number}.pt")
+        torch.save(
+            {"state": AmesNetwork(AmesConfig(local.dim, 8, 2, 1, 8)).state_dict()}, weights[-1]
+        )
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'trials = 6\nfolds = 2\n[scores]\nfirst_stage = "patchify"\n'
+        'encoder = "timm:test_resnet"\nimage_size = 64\nregions = "grid:1"\n'
+        "local_image_size = 64\nquery_image_size = 64\n"
+    )
+    words = [study, "--dataset", dataset, "--cache", tmp_path / "cache", *TINY]
+    name = f"ames@{weights[0]}"
+    found = json.loads(run(*words, "--stages", name, "--json").stdout)
+    assert found["held_out"]["folds"] == 2
+    assert name in found["space"]["stages"][0]["reranker"]
+    weights[0].write_bytes(weights[1].read_bytes())
+    refused = run(*words, "--stages", name, code=2).stderr
+    assert "other" in refused, "scores of other weights are not taken over"
 
 
 @pytest.mark.parametrize(

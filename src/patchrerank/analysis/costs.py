@@ -97,7 +97,8 @@ def _bytes_of(kind: str, reranker: Reranker) -> float:
     if kind == "patches":
         return sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
     if kind == "local":
-        return sum(gallery.local.nbytes().values())
+        local = reranker.local if isinstance(reranker, LocalReranker) else gallery.local
+        return sum(local.nbytes().values())
     if kind == "globals":
         return sizes["globals"]
     if isinstance(reranker, SpatialVerification):

@@ -82,6 +82,11 @@ def check_reranker(name: str) -> None:
         )
 
 
+def reranker_of(name: str) -> str:
+    """Return the reranker of a stage's name, without its weights' file and ``+refine``."""
+    return _parts(name)[0]
+
+
 def make_cascade(
     stages: str | Sequence[StageSpec],
     gallery: Gallery,

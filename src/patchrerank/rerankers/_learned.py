@@ -149,6 +149,8 @@ class LearnedReranker(LocalReranker):
 
     network: PairNetwork
     settings: Limits
+    fingerprint: str
+    """Digest of the weights, SHA-256."""
     localises = False
     """Whether the method says where it matched."""
     cpu_tokens = 2048
@@ -168,7 +170,7 @@ class LearnedReranker(LocalReranker):
         local: LocalStore | None,
     ) -> None:
         from patchrerank.encoders.backends.torch_eager import choose_device
-        from patchrerank.rerankers.networks.projection import coding_digest
+        from patchrerank.rerankers.networks.projection import coding_digest, weights_digest
 
         how = execution or Execution()
         how = replace(how, device=choose_device(how.device))
@@ -177,6 +179,7 @@ class LearnedReranker(LocalReranker):
         self.network = network.to(self.execution.device)
         self.settings = settings
         self._digest, self._local = coding_digest(network), local
+        self.fingerprint = weights_digest(network.state_dict())
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return score (and box, where the method localises) of each candidate.
@@ -208,10 +211,14 @@ class LearnedReranker(LocalReranker):
     ) -> tuple[Tensor, Floats | None]:
         """Return scores ``(B,)`` and boxes ``(B, 4)`` of candidates ``(B, n, D)``."""
 
+    @property
+    def local(self) -> LocalStore:
+        """What is compared: own codes, or the gallery's local descriptors."""
+        return super().local if self._local is None else self._local
+
     def _candidates(self) -> LocalStore:
-        local = self.gallery.local if self._local is None else self._local
-        check_candidates(local, self.gallery, self._digest, self.network.local_dim)
-        return local
+        check_candidates(self.local, self.gallery, self._digest, self.network.local_dim)
+        return self.local
 
     def _batches(
         self, local: LocalStore, query: LocalDescriptors, shortlist: Shortlist, number: int

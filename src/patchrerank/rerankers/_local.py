@@ -56,6 +56,15 @@ class LocalReranker(Reranker):
         self.dense_encoder = dense_encoder
         self.threads = threads
 
+    @property
+    def local(self) -> LocalStore:
+        """The descriptors of candidates that are compared.
+
+        Raises:
+            GalleryError: there are none.
+        """
+        return self.gallery.local
+
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
     ) -> Queries:

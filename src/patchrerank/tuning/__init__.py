@@ -4,6 +4,7 @@ from patchrerank.tuning.build_table import TableOptions, build_table
 from patchrerank.tuning.calibrate import calibrate, reliability
 from patchrerank.tuning.cascades import StageResult, evaluate_stages
 from patchrerank.tuning.derived import after_stages, ranked_by
+from patchrerank.tuning.exact_lambda import exact_lambda, exact_lambdas
 from patchrerank.tuning.exact_search import ExactSearch, search_exactly
 from patchrerank.tuning.fill_table import TableFiller
 from patchrerank.tuning.fused_ap import fused_average_precisions
@@ -60,6 +61,8 @@ __all__ = [
     "calibrate",
     "default_space",
     "evaluate_stages",
+    "exact_lambda",
+    "exact_lambdas",
     "fused_average_precisions",
     "gain",
     "grid_values",

@@ -5,15 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.rerankers import QueryExpansion, RefineBoxes, Reranker, SuperGlobal
+from patchrerank.rerankers import Execution, QueryExpansion, RefineBoxes, Reranker, SuperGlobal
 from patchrerank.types import Queries, Shortlist
-
-if TYPE_CHECKING:
-    pass
 
 NOT_SETTINGS = ("fusion", "threads", "gallery", "encoder")
 TIMED_CANDIDATES = 50
@@ -38,6 +34,8 @@ def describe(reranker: Reranker) -> dict[str, object]:
     for key, value in sorted(vars(reranker).items()):
         if key.startswith("_") or key in NOT_SETTINGS:
             continue
+        if isinstance(value, Execution):
+            value = value.precision  # nothing else changes scores
         if isinstance(value, Reranker):
             made[key] = describe(value)
         elif isinstance(getattr(value, "fingerprint", None), str):

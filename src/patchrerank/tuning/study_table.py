@@ -13,7 +13,7 @@ from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
 from patchrerank.pipeline import TunedOn, parse_stages
-from patchrerank.pipeline.stages import REFINE
+from patchrerank.pipeline.stages import REFINE, reranker_of
 from patchrerank.regions import parse_regions
 from patchrerank.rerankers import RERANKERS
 from patchrerank.rerankers._local import LocalReranker
@@ -84,7 +84,7 @@ def table_folder(cache: Path, gallery: Gallery, study: Study) -> Path:
 
 def _compares_local(name: str) -> bool:
     """Tell stages that need local descriptors; unknown names are left to whoever makes them."""
-    kind = RERANKERS.get(name.removesuffix(REFINE))
+    kind = RERANKERS.get(reranker_of(name))
     return name.endswith(REFINE) or (kind is not None and issubclass(kind, LocalReranker))
 
 
