@@ -15,14 +15,20 @@ from patchrerank.gallery import (
     Gallery,
     build_gallery,
     compress,
+    derive_gallery,
 )
+from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.stores import check_store
-from patchrerank.regions import Regions
+from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Encoder
+
+HIGHEST_LEVEL = 3
+STRIDES = (0.5, 0.25)
+"""Of the published sliding windows."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +64,7 @@ class StoreSettings:
 
 def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Regions) -> Path:
     """Return the folder below ``cache`` for this data set, encoder and region strategy."""
-    stats = [image.file.stat() for image in dataset.images]
-    pictures = hashlib.sha256(
-        repr([(s.st_size, s.st_mtime_ns) for s in stats]).encode()
-    ).hexdigest()
-    cut = encoder.recorded_regions(regions.spec)
-    key = f"{dataset.fingerprint}|{pictures}|{encoder.fingerprint}|{cut}"
-    readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{cut}")[-60:]
-    return cache / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    return _folder(cache, _contents(dataset), encoder, regions)
 
 
 def dataset_gallery(
@@ -73,13 +72,56 @@ def dataset_gallery(
 ) -> tuple[Gallery, bool]:
     """Open the data set's gallery below ``cache``, or build (or finish) it.
 
+    Where a gallery there holds these regions among its own, vectors are copied from it.
+
     Returns:
         The gallery, and whether it was there already.
     """
-    folder = gallery_folder(cache, dataset, encoder, regions)
+    contents = _contents(dataset)
+    folder = _folder(cache, contents, encoder, regions)
     if (folder / MANIFEST).is_file():
         return Gallery(folder), True
+    for wider in supersets(regions) if options.store in (None, "float32") else ():
+        other = _folder(cache, contents, encoder, wider)
+        if (other / MANIFEST).is_file() and misfit(Gallery(other), encoder, regions) is None:
+            source = Gallery(other)
+            return derive_gallery(
+                source, folder, encoder, regions, progress=options.progress
+            ), False
     return build_gallery(folder, _Pairs(dataset), encoder, regions, options), False
+
+
+def supersets(regions: Regions) -> list[Regions]:
+    """Return strategies of the published sizes that hold these regions among their own."""
+    if isinstance(regions, GridPyramid):
+        grids: list[Regions] = [GridPyramid(level) for level in _levels(regions.level + 1)]
+        windows = [SlidingWindows(level, s) for s in STRIDES for level in _levels(regions.level)]
+        return [*grids, *windows]
+    if isinstance(regions, SlidingWindows) and regions.stride in (1.0, *STRIDES):
+        finer = [stride for stride in STRIDES if stride <= regions.stride]
+        found = [SlidingWindows(level, s) for s in finer for level in _levels(regions.level)]
+        return [item for item in found if item != regions]
+    return []
+
+
+def _levels(lowest: int) -> range:
+    return range(lowest, HIGHEST_LEVEL + 1)
+
+
+def _contents(dataset: Dataset) -> str:
+    """Return a digest of what the data set says and of its pictures' sizes and dates."""
+    stats = [image.file.stat() for image in dataset.images]
+    pictures = hashlib.sha256(
+        repr([(s.st_size, s.st_mtime_ns) for s in stats]).encode()
+    ).hexdigest()
+    return f"{dataset.fingerprint}|{pictures}"
+
+
+def _folder(cache: Path, contents: str, encoder: Encoder, regions: Regions) -> Path:
+    cut = encoder.recorded_regions(regions.spec)
+    key = f"{contents}|{encoder.fingerprint}|{cut}"
+    readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{cut}")[-60:]
+    return cache / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 def stored_gallery(

@@ -62,19 +62,18 @@ def relevance_of(ranking: Ranking, gallery: Gallery, dataset: Dataset) -> Releva
     Raises:
         DatasetError: the gallery holds images that the data set does not name.
     """
-    image_of_row = _image_of_row(gallery, dataset)
+    images = ranked_images(ranking, gallery, dataset)
     shape = ranking.rows.shape
     relevant = np.zeros(shape, dtype=bool)
     junk = np.zeros(shape, dtype=bool)
     overlap = np.zeros(shape, dtype=np.float32)
     area = np.full(shape, np.nan, dtype=np.float32)
     for query, positives in enumerate(dataset.positives):
-        images = np.where(ranking.rows[query] == EMPTY, EMPTY, image_of_row[ranking.rows[query]])
-        relevant[query] = np.isin(images, positives)
+        relevant[query] = np.isin(images[query], positives)
         if len(dataset.junk[query]):
-            junk[query] = np.isin(images, dataset.junk[query])
+            junk[query] = np.isin(images[query], dataset.junk[query])
         for slot in np.flatnonzero(relevant[query]):
-            image = dataset.images[images[slot]]
+            image = dataset.images[images[query, slot]]
             boxes = image.boxes_of(dataset.queries[query].instance)
             if len(boxes):
                 overlap[query, slot] = iou(ranking.boxes[query, slot], boxes).max()
@@ -82,6 +81,16 @@ def relevance_of(ranking: Ranking, gallery: Gallery, dataset: Dataset) -> Releva
     counts = np.array([len(rows) for rows in dataset.positives], dtype=np.int64)
     valid = ranking.rows != EMPTY
     return Relevance(relevant, junk, overlap, area, counts, valid)
+
+
+def ranked_images(ranking: Ranking, gallery: Gallery, dataset: Dataset) -> Rows:
+    """Return the ranked images as rows of the data set, int64 ``(Q, R)``; empty slots stay -1.
+
+    Raises:
+        DatasetError: the gallery holds images that the data set does not name.
+    """
+    found = _image_of_row(gallery, dataset)[ranking.rows]
+    return np.where(ranking.rows == EMPTY, EMPTY, found)
 
 
 def positive_areas(dataset: Dataset) -> list[Floats]:

@@ -2,6 +2,7 @@
 
 from patchrerank.gallery.builder import BuildOptions, build_gallery
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
+from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.local_builder import LocalOptions, build_local
 from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
@@ -22,6 +23,7 @@ __all__ = [
     "build_gallery",
     "build_local",
     "compress",
+    "derive_gallery",
     "encode_local_queries",
     "encode_queries",
     "import_hdf5",

@@ -114,7 +114,7 @@ def build_gallery(
     options = options or BuildOptions()
     regions = regions or GridPyramid(3)
     source = open_source(images)
-    writer = open_writer(Path(folder), encoder, regions, options, _chunk_size(encoder, regions))
+    writer = open_writer(Path(folder), encoder, regions, options, chunk_size(encoder, regions))
     with writer:
         if writer.root_conflict(source.root):
             raise GalleryError(
@@ -132,7 +132,8 @@ def build_gallery(
     return Gallery(folder)
 
 
-def _chunk_size(encoder: Encoder, regions: Regions) -> int:
+def chunk_size(encoder: Encoder, regions: Regions) -> int:
+    """Return how many images are encoded and committed together."""
     patches = len(regions.boxes("", 1024, 1024)) if regions.finest is not None else 8
     crops = encoder.crops_of(patches)
     least = max(1, min(MIN_CHUNK, CHUNK_CROPS // crops))

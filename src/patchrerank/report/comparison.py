@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,12 +19,16 @@ from patchrerank.report.content import (
     ReportHit,
     ReportQuery,
     ReportTable,
+    gain_over,
 )
 from patchrerank.types import EMPTY
 
 
 def compare_runs(dataset: Dataset, runs: Mapping[str, Run]) -> list[ReportQuery]:
-    """Return one entry a query, with one column a run (name → run) in the mapping's order."""
+    """Return one entry a query, with one column a run (name → run) in the mapping's order.
+
+    Hits that the benchmark removes before it counts ranks (junk) are neither right nor wrong.
+    """
     by_id = {image.id: position for position, image in enumerate(dataset.images)}
     return [
         ReportQuery(
@@ -57,11 +62,40 @@ def metrics_table(title: str, measured: Mapping[str, Measured]) -> ReportTable:
     )
 
 
+def bytes_column(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:
+    """Return a table of methods with one more column: the bytes an image that are read."""
+    read = (f"{result.bytes_per_image['read']:,.0f}" for result in measured.values())
+    rows = tuple((*row, text) for row, text in zip(table.rows, read, strict=True))
+    return replace(table, headers=(*table.headers, "bytes/image read"), rows=rows)
+
+
+def gains_table(queries: Sequence[ReportQuery]) -> ReportTable | None:
+    """Return how many queries each method gains and loses against the first; None for one."""
+    if not queries or len(queries[0].columns) < 2:
+        return None
+    first, *others = (column.name for column in queries[0].columns)
+    rows = [_gains_row(name, queries, place) for place, name in enumerate(others, start=1)]
+    return ReportTable(
+        title=f"Queries, against {first}",
+        headers=("method", "gained", "lost", "same", "mean gain"),
+        rows=tuple(rows),
+        note="All queries that have an average precision, shown below or not; gain in percent.",
+    )
+
+
+def _gains_row(name: str, queries: Sequence[ReportQuery], place: int) -> tuple[str, ...]:
+    found = (gain_over(query.columns[0], query.columns[place]) for query in queries)
+    gains = np.array([gain for gain in found if gain is not None])
+    counts = ((gains > 0).sum(), (gains < 0).sum(), (gains == 0).sum())
+    mean = f"{100 * gains.mean():+.1f}".replace("-", "−") if len(gains) else "–"
+    return name, *map(str, counts), mean
+
+
 def _column(
     dataset: Dataset, name: str, run: Run, query: int, by_id: Mapping[str, int]
 ) -> ReportColumn:
     precision = run.measured.per_query[query]
-    ranking = run.ranking
+    ranking, asked = run.ranking, dataset.queries[query].instance
     slots = np.flatnonzero(ranking.rows[query] != EMPTY)[:SHOWN_HITS]
     hits = []
     for slot in slots:
@@ -72,9 +106,9 @@ def _column(
                 id=image.id,
                 image=image.file,
                 score=float(ranking.scores[query, slot]),
-                correct=correct,
+                correct=None if run.relevance.junk[query, slot] else correct,
                 predicted=_box(ranking.boxes[query, slot]),
-                truths=_boxes(image.boxes) if correct else (),
+                truths=_boxes(image.boxes_of(asked)) if correct else (),
             )
         )
     return ReportColumn(name, None if math.isnan(precision) else precision, tuple(hits))

@@ -21,6 +21,9 @@ SHOWN_HITS = 10
 SAME_GAIN = 0.0005
 """Differences of average precision below this read 0.000 and count as unchanged."""
 
+GROUPS = {"gains": "largest gains", "losses": "largest losses", "sample": "random sample"}
+"""Why a query is shown, where not all are: name → what the page calls it."""
+
 
 @dataclass(frozen=True)
 class ReportHit:
@@ -93,17 +96,25 @@ class ReportQuery:
         image: the query picture, a path or a picture object.
         box: ``(x0, y0, x1, y1)`` in [0, 1], the object that was asked for; None = whole picture.
         columns: one for each method, the one to compare with first.
+        group: why it is shown, one of ``GROUPS``; empty where all queries are.
 
     Raises:
         RegionError: the box is empty, NaN or outside [0, 1].
+        SettingError: an unknown group.
     """
 
     id: str
     image: Path | Image.Image
     box: Box | None
     columns: tuple[ReportColumn, ...]
+    group: str = ""
 
     def __post_init__(self) -> None:
+        if self.group and self.group not in GROUPS:
+            raise SettingError(
+                f"query {self.id!r}: group {self.group!r} is unknown; use one of "
+                f"{', '.join(GROUPS)}, or none"
+            )
         if self.box is not None:
             check_boxes([self.box], f"box of query {self.id!r}")
 

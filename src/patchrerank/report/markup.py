@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from patchrerank.report.content import (
+    GROUPS,
     ReportColumn,
     ReportHit,
     ReportQuery,
@@ -73,10 +74,25 @@ def query_section(number: int, query: ReportQuery, sheet: PictureSheet) -> str:
     gain = "" if query.gain is None else f"{query.gain:.6f}"
     return (
         f'<section class="query" id="query-{number}" data-id="{escape(query.id)}" '
-        f'data-gain="{gain}">\n<div class="asked">{frame}'
-        f"<h2><bdi>{escape(query.id)}</bdi></h2>{_gain_line(query.gain)}</div>\n"
+        f'data-gain="{gain}" data-group="{query.group}">\n<div class="asked">{frame}'
+        f"<h2><bdi>{escape(query.id)}</bdi></h2>{_gain_line(query.gain)}{_group(query)}</div>\n"
         f'<div class="methods">\n{methods}\n</div>\n</section>'
     )
+
+
+def group_choices(queries: Sequence[ReportQuery]) -> str:
+    """Return a choice for each group of queries that the page shows; nothing without groups."""
+    present = [query.group for query in queries]
+    return "".join(
+        f'<label><input type="radio" name="show" value="{group}">{name.capitalize()}'
+        f'<span class="count">{present.count(group)}</span></label>\n'
+        for group, name in GROUPS.items()
+        if group in present
+    )
+
+
+def _group(query: ReportQuery) -> str:
+    return f'<p class="group">{GROUPS[query.group]}</p>' if query.group else ""
 
 
 def _gain_line(gain: float | None) -> str:

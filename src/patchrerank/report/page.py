@@ -6,9 +6,7 @@ import base64
 import hashlib
 import os
 import re
-import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +16,8 @@ from tqdm import tqdm
 
 from patchrerank.errors import SettingError
 from patchrerank.report.content import ReportQuery, ReportTable
-from patchrerank.report.markup import query_section, settings_list, table_card
+from patchrerank.report.files import write_whole
+from patchrerank.report.markup import group_choices, query_section, settings_list, table_card
 from patchrerank.report.pictures import PictureSheet
 
 SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 32, 2048
@@ -82,6 +81,7 @@ def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: Picture
         pictures=pictures,
         facts=facts,
         count_all=len(gains),
+        groups=group_choices(queries),
         count_gained=sum(gain > 0 for gain in gains),
         count_lost=sum(gain < 0 for gain in gains),
         queries="\n".join(sections) or '<p class="none">No queries.</p>',
@@ -107,17 +107,4 @@ def _digest(text: str) -> str:
 
 
 def _write_whole(target: Path, page: str) -> None:
-    """Write beside the target and move into place; nothing is left behind on failure."""
-    partial = target.parent / f".{secrets.token_hex(8)}.partial"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(page.encode("utf-8", errors="replace"))
-        partial.replace(target)
-    except (OSError, ValueError) as error:
-        raise SettingError(
-            f"the report cannot be written to {target}: {error}; "
-            "choose a file in a folder that you may write to"
-        ) from error
-    finally:
-        with suppress(OSError, ValueError):
-            partial.unlink()
+    write_whole(target, page.encode("utf-8", errors="replace"))
