@@ -1,55 +1,88 @@
-"""AMES or ELViS with given weights, tuned on one half of the objects and measured on the other."""
+"""AMES or ELViS with given weights, tuned on one half of the objects and measured on the other.
+
+With ``--codes N`` the gallery's side is the method's own store, N codes an image, in place of the
+local descriptors: 16 bits a dimension, or one bit for a binarised network.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from patchrerank.analysis.evaluation import encode_dataset_queries
+from patchrerank.analysis.galleries import dataset_gallery
 from patchrerank.datasets import Dataset
-from patchrerank.encoders import load_encoder
-from patchrerank.tuning import Study, run_tuning
+from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
+from patchrerank.first_stage import GlobalSearch
+from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.regions import GridPyramid
+from patchrerank.rerankers import AMES, ELViS, Patchify, compact_local
+from patchrerank.tuning import Budget, PairScorer, RunSettings, build_table, run_tuning
 from patchrerank.tuning.result_record import result_record
-from patchrerank.tuning.study_file import Scores
-from patchrerank.tuning.study_table import study_table
 from patchrerank.tuning.write_tuned import behind
+
+METHODS: dict[str, Any] = {"ames": AMES, "elvis": ELViS}
 
 
 def main(
     method: Annotated[str, typer.Argument(help="ames or elvis.")],
-    checkpoint: Annotated[
-        str, typer.Argument(help="The authors' file, or one of patchrerank train.")
-    ],
+    checkpoint: Annotated[Path, typer.Argument(help="The authors', or of patchrerank train.")],
     dataset: Path,
     encoder: Annotated[str, typer.Option()] = "efficientnet_lite0",
     image_size: Annotated[int, typer.Option(help="Of patches and global vectors.")] = 224,
     local_image_size: Annotated[int, typer.Option(help="Of the gallery's pictures.")] = 448,
     query_image_size: Annotated[int, typer.Option(help="Of queries.")] = 224,
     query_part: Annotated[str, typer.Option()] = "foreground",
+    codes: Annotated[int | None, typer.Option(help="An image, in the method's own store.")] = None,
+    trials: Annotated[int, typer.Option()] = 100,
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print what tuning finds behind the global search, and behind Patchify as the retriever."""
-    scores = Scores(
-        dataset=str(dataset),
-        encoder=encoder,
-        image_size=image_size,
-        local_image_size=local_image_size,
-        query_image_size=query_image_size,
-        query_part=query_part,  # type: ignore[arg-type]
-        first_stage="patchify",
-    )
-    study = Study(stages=f"{method}@{checkpoint}", folds=2, scores=scores)
-    model = load_encoder(encoder, image_size=image_size)
-    records = {}
+    data, model = Dataset.load(dataset), load_encoder(encoder, image_size=image_size)
+    part = Selection(query_part=query_part)  # type: ignore[arg-type]
+    asked = load_dense_encoder(model, image_size=query_image_size, selection=part)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        base = study_table(study, Dataset.load(dataset), model, cache or Path(scratch))
-        for first in ("global", "patchify"):
-            table = behind(base, first)
-            records[first] = result_record(run_tuning(table, study.settings()), table)
-    print(json.dumps(records, indent=1))
+        place = cache or Path(scratch)
+        gallery = _gallery(data, model, local_image_size, place)
+        reranker = METHODS[method](gallery, dense_encoder=asked, checkpoint=checkpoint)
+        store = gallery.local
+        if codes:
+            folder = gallery.folder / f"codes-{reranker.fingerprint[:12]}-{codes}"
+            store = compact_local(gallery, reranker.network, folder, count=codes)
+            reranker = METHODS[method](
+                gallery, dense_encoder=asked, checkpoint=checkpoint, local=store
+            )
+        queries = encode_dataset_queries(data, model, gallery, "none")
+        scorer = PairScorer(
+            data, gallery, {"patchify": Patchify(gallery), method: reranker}, queries
+        )
+        folder = (
+            place / f"{gallery.folder.name}-{method}-{reranker.fingerprint[:12]}-{codes or 'raw'}"
+        )
+        table = build_table(folder, scorer, GlobalSearch(gallery).search(queries))
+        settings = RunSettings((method,), folds=2, budget=Budget(trials))
+        found = {first: _tuned(table, first, settings) for first in ("global", "patchify")}
+        sizes = {name: size / len(gallery) for name, size in store.nbytes().items()}
+    print(json.dumps({"bytes_per_image": sizes, "behind": found}, indent=1))
+
+
+def _gallery(data: Dataset, model: Any, local_image_size: int, place: Path) -> Gallery:
+    gallery, _ = dataset_gallery(data, model, GridPyramid(3), place, BuildOptions())
+    if gallery.has_local:
+        return gallery
+    files = {image.id: image.file for image in data.images}
+    dense = load_dense_encoder(model, image_size=local_image_size)
+    build_local(gallery, dense, LocalOptions(), sources=[files[name] for name in gallery.ids])
+    return Gallery(gallery.folder)
+
+
+def _tuned(table: Any, first: str, settings: RunSettings) -> dict[str, Any]:
+    seen = behind(table, first)
+    return result_record(run_tuning(seen, settings), seen)
 
 
 if __name__ == "__main__":

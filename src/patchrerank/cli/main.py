@@ -26,6 +26,7 @@ from patchrerank.cli import (
     index,
     info,
     report,
+    reproduce,
     rerank,
     search,
     storage,
@@ -59,6 +60,7 @@ COMMANDS = (
     demo,
     tune,
     train,
+    reproduce,
 )
 for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2])(module.command)

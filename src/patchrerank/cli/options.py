@@ -135,7 +135,12 @@ def gallery_encoder(gallery: Gallery, device: str) -> Encoder:
 
 def print_json(content: object) -> None:
     """Print one JSON document; NaN becomes null."""
-    sys.stdout.write(json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(content))
+
+
+def json_text(content: object) -> str:
+    """Return one JSON document as text; NaN becomes null."""
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n"
 
 
 def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -53,11 +53,7 @@ def write_report(
         ImageError: a picture cannot be read; the message names it, its query and its method.
         SettingError: ``thumbnail`` is outside its range, or ``path`` cannot be written.
     """
-    if not SMALLEST_THUMBNAIL <= thumbnail <= LARGEST_THUMBNAIL:
-        raise SettingError(
-            f"thumbnail must lie in {SMALLEST_THUMBNAIL}…{LARGEST_THUMBNAIL} pixels, "
-            f"got {thumbnail}"
-        )
+    check_thumbnail(thumbnail)
     sheet = PictureSheet(thumbnail)
     for query in tqdm(queries, desc="report pictures", unit="query", disable=not progress):
         for image, where in query.pictures():
@@ -68,6 +64,14 @@ def write_report(
     target = Path(path)
     _write_whole(target, _fill(title, queries, "\n".join(facts), sheet))
     return target
+
+
+def check_thumbnail(pixels: int) -> None:
+    """Raise :class:`SettingError` unless pictures of that long side can be stored."""
+    if not SMALLEST_THUMBNAIL <= pixels <= LARGEST_THUMBNAIL:
+        raise SettingError(
+            f"thumbnail must lie in {SMALLEST_THUMBNAIL}…{LARGEST_THUMBNAIL} pixels, got {pixels}"
+        )
 
 
 def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: PictureSheet) -> str:

@@ -1,0 +1,202 @@
+"""``patchrerank report``: look at what methods found, query by query."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from patchrerank.cli import options as opt
+from patchrerank.cli.compare import LOCAL
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.pipeline import Tuned
+    from patchrerank.report import ReportQuery
+    from patchrerank.report.findings import Findings
+    from patchrerank.report.methods import Method
+
+DEFAULT = ("global", "patchify")
+
+
+def command(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="Data set folder with index.json, or ILIAS, INSTRE, revisited Oxford/Paris; "
+            "options may follow: roxford5k:setup=hard."
+        ),
+    ],
+    methods: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="global, or stages name[:K[:lam[:gamma]]] joined by commas; behind them, set "
+            "apart by spaces, store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes "
+            "and, last, label=; may be repeated. Gains are the last one's over the first. "
+            f"[{' '.join(DEFAULT)}]",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for figures to print, a PNG for each query shown.")
+    ] = None,
+    figure_font: Annotated[
+        Path | None,
+        typer.Option(help="TrueType font of the figures, for ids that are not plain ASCII."),
+    ] = None,
+    thumbnail: Annotated[
+        int, typer.Option(help="Long side of the pictures in the page, in pixels.")
+    ] = 320,
+    largest: Annotated[int, typer.Option(help="Queries with the largest gains.")] = 5,
+    smallest: Annotated[int, typer.Option(help="Queries with the largest losses.")] = 5,
+    sample: Annotated[int, typer.Option(help="Queries drawn from all others.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of that drawing.")] = 0,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="tuned.json, whose cascade becomes the last method."),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE]. "
+            "[efficientnet_lite0, or that of --tuned]",
+        ),
+    ] = None,
+    regions: Annotated[
+        str | None,
+        typer.Option(help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
+    ] = None,
+    image_size: opt.ImageSize = None,
+    local_image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
+        ),
+    ] = None,
+    query_image_size: Annotated[
+        int, typer.Option(help="Side of the query pictures for local descriptors.")
+    ] = 224,
+    query_part: opt.QueryPartOption = "box",
+    query_crop: opt.DatasetQueryCrop = None,
+    device: opt.Device = "auto",
+    random_weights: opt.RandomWeights = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
+    ] = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a page (and figures) with the top 10 of each method: gains, losses and a sample."""
+    from patchrerank.analysis.compare import CompareSettings
+    from patchrerank.datasets import load_dataset
+    from patchrerank.encoders import load_encoder
+    from patchrerank.gallery import BuildOptions
+    from patchrerank.pipeline import Tuned
+    from patchrerank.regions import parse_regions
+    from patchrerank.report.figure_style import FigureStyle
+    from patchrerank.report.findings import Output, find, write_findings
+    from patchrerank.report.selection import QueryChoice
+
+    choice = QueryChoice(largest, smallest, sample, seed)
+    output = Output(out, figures, FigureStyle(font=figure_font), thumbnail)
+    best = None if tuned is None else Tuned.load(tuned)
+    columns = _methods(methods, best)
+    kept = None if best is None else best.tuned_on
+    strategy = parse_regions(regions or (kept.regions if kept else "grid:3"))
+    data = load_dataset(dataset)
+    model = load_encoder(
+        encoder or (kept.encoder if kept else "efficientnet_lite0"),
+        image_size=image_size,
+        device=device,
+        pretrained=not random_weights,
+    )
+    side = local_image_size or (kept and kept.local and kept.local.image_size) or 448
+    gallery_dense, query_dense = _dense(columns, model, side, query_image_size, query_part)
+    settings = CompareSettings(
+        regions=strategy,
+        dense_encoder=gallery_dense,
+        query_dense_encoder=query_dense,
+        query_crop=query_crop or (kept.query_crop if kept else None),  # type: ignore[arg-type]
+        build=BuildOptions(progress=not quiet),
+    )
+    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
+        found = find(data, model, columns, cache or Path(scratch), settings)
+        written = write_findings(found, choice, output, progress=not quiet)
+    if json:
+        opt.print_json(_record(found, found.chosen(choice), out, written))
+        return
+    _show(found)
+    opt.print_line(f"open {out.resolve()} in a browser to see what matched where")
+    if figures is not None:
+        opt.print_line(f"{len(written)} figures in {figures}, listed in figures.json")
+
+
+def _methods(texts: list[str] | None, tuned: Tuned | None) -> list[Method]:
+    """Parse the methods before anything is loaded; the tuned cascade is the last."""
+    from patchrerank.report.methods import Method, check_labels, parse_method
+
+    default = DEFAULT if tuned is None else DEFAULT[:1]
+    found = [parse_method(text) for text in texts or default]
+    if tuned is not None:
+        found.append(Method(f"tuned: {tuned}", str(tuned), tuned=tuned))
+    check_labels(found)
+    return found
+
+
+def _dense(
+    methods: list[Method],
+    model: Encoder,
+    side: int | tuple[int, int],
+    query_side: int,
+    query_part: str,
+) -> tuple[DenseEncoder | None, DenseEncoder | None]:
+    """Load what makes local descriptors of the gallery and of the queries, if any are compared."""
+    from patchrerank.encoders import Selection, load_dense_encoder
+
+    if not any(name in method.stages for method in methods for name in LOCAL):
+        return None, None
+    dense = load_dense_encoder(model, image_size=side)
+    part = Selection(query_part=query_part)  # type: ignore[arg-type]
+    return dense, dense.resized(query_side, selection=part)
+
+
+def _show(found: Findings) -> None:
+    """Print the metrics that compare prints too, and who gains."""
+    rows = [
+        (
+            label,
+            opt.number(run.measured.metrics["mAP"]),
+            opt.number(run.measured.areas["<10%"]["mAP"]),
+            opt.number(run.measured.metrics["LocScore"]),
+            opt.number(run.measured.metrics["mLocScore"]),
+            opt.number(run.measured.bytes_per_image["read"], 0),
+        )
+        for label, run in found.runs.items()
+    ]
+    convention = found.settings["AP"]
+    headers = ("method", "mAP", "mAP <10%", "LocScore", "mLocScore", "bytes/image")
+    opt.print_table(f"percent; AP convention {convention}", headers, rows)
+    for table in found.tables[1:]:
+        opt.print_table(table.title, table.headers, table.rows)
+
+
+def _record(
+    found: Findings, chosen: list[ReportQuery], out: Path, written: list[Path]
+) -> dict[str, object]:
+    return {
+        "report": out,
+        "settings": found.settings,
+        "methods": {
+            label: {
+                "metrics": run.measured.metrics,
+                "areas": run.measured.areas,
+                "bytes_per_image": run.measured.bytes_per_image["read"],
+                "per_query": run.measured.per_query,
+            }
+            for label, run in found.runs.items()
+        },
+        "queries": [{"id": q.id, "group": q.group, "gain": q.gain} for q in chosen],
+        "figures": written,
+    }
