@@ -50,8 +50,8 @@ class TuneOptions:
     """How a search goes about it.
 
     Attributes:
-        sampler: see :func:`patchrerank.tuning.samplers.make_sampler`; ``refine`` came at least as
-            far as any other wherever it was measured (``tuning/compare_samplers.py``).
+        sampler: see :func:`patchrerank.tuning.samplers.make_sampler`; see
+            ``tuning/compare_samplers.py`` for how far they come.
         seed: of everything that is drawn: with one worker the same seed gives the same trials,
             also when the search was killed and went on. (With another Optuna, others.)
         constraints: what trials must not do; see
