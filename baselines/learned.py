@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from patchrerank.analysis.evaluation import encode_dataset_queries
-from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
 from patchrerank.datasets import Dataset
 from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import AMES, ELViS, Patchify, compact_local
 from patchrerank.tuning import Budget, PairScorer, RunSettings, build_table, run_tuning
@@ -72,12 +72,8 @@ def main(
 
 def _gallery(data: Dataset, model: Any, local_image_size: int, place: Path) -> Gallery:
     gallery, _ = dataset_gallery(data, model, GridPyramid(3), place, BuildOptions())
-    if gallery.has_local:
-        return gallery
-    files = {image.id: image.file for image in data.images}
     dense = load_dense_encoder(model, image_size=local_image_size)
-    build_local(gallery, dense, LocalOptions(), sources=[files[name] for name in gallery.ids])
-    return Gallery(gallery.folder)
+    return with_local_descriptors(gallery, data, dense, progress=True)
 
 
 def _tuned(table: Any, first: str, settings: RunSettings) -> dict[str, Any]:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.analysis.costs import reads_of
+from patchrerank.analysis.costs import bytes_read
 from patchrerank.analysis.evaluation import (
     AREA_BINS,
     dataset_convention,
     encode_dataset_queries,
     measure,
 )
-from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
 from patchrerank.analysis.relevance import positive_areas, relevance_of
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.regions import Regions
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
@@ -96,13 +96,10 @@ def compare(
     """
     settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
     gallery, _ = dataset_gallery(dataset, encoder, settings.regions, cache, settings.build)
-    if settings.dense_encoder is not None and not gallery.has_local:
-        options = LocalOptions(progress=settings.build.progress)
-        files = {image.id: image.file for image in dataset.images}
-        build_local(
-            gallery, settings.dense_encoder, options, sources=[files[name] for name in gallery.ids]
+    if settings.dense_encoder is not None:
+        gallery = with_local_descriptors(
+            gallery, dataset, settings.dense_encoder, progress=settings.build.progress
         )
-        gallery = Gallery(gallery.folder)
     queries = encode_dataset_queries(dataset, encoder, gallery, settings.query_crop or "none")
     shortlist = GlobalSearch(gallery).search(queries)
     return [
@@ -135,7 +132,7 @@ def _compared(
         stages=text,
         metrics=metrics,
         ms_per_query=float("nan") if cascade is None else _median_ms(cascade, queries, shortlist),
-        bytes_per_image=_bytes_read(cascade, gallery),
+        bytes_per_image=bytes_read(cascade, gallery),
         AP=str(convention),
     )
 
@@ -157,11 +154,3 @@ def _median_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> floa
         cascade.rerank(one, head)
         times.append(time.perf_counter() - begun)
     return 1000 * float(np.median(times)) if times else float("nan")
-
-
-def _bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
-    """Return the bytes an image that is read; what several stages read counts once."""
-    if cascade is None:
-        return gallery.nbytes()["globals"] / max(len(gallery), 1)
-    kinds = {k: size for stage in cascade.stages for k, size in reads_of(stage.reranker).items()}
-    return sum(kinds.values())

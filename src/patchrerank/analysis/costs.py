@@ -53,6 +53,19 @@ def reads_of(reranker: Reranker) -> dict[str, float]:
     return {kind: _bytes_of(kind, reranker) / images for kind in sorted(_kinds(reranker))}
 
 
+def bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
+    """Return the bytes an image that are read; what several stages read counts once.
+
+    Args:
+        cascade: None: the first stage alone, which reads the global vectors.
+        gallery: from which.
+    """
+    if cascade is None:
+        return gallery.nbytes()["globals"] / max(len(gallery), 1)
+    kinds = {k: size for stage in cascade.stages for k, size in reads_of(stage.reranker).items()}
+    return sum(kinds.values())
+
+
 def stages_of(ranker: Ranker) -> Sequence[Stage]:
     """Return the stages of a cascade, or a reranker as the only one."""
     if isinstance(ranker, Cascade):

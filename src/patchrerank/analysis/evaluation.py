@@ -182,7 +182,7 @@ def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, 
     metrics, precisions = measure(relevance, ranking, convention)
     measured = Measured(
         metrics=metrics,
-        areas=_by_area(relevance, ranking, dataset, convention),
+        areas=measure_areas(relevance, ranking, dataset, convention),
         milliseconds={
             "index_per_image": index_ms,
             "encode_per_query": encode_ms,
@@ -242,9 +242,10 @@ def _bytes_per_query(reranker: Ranker, settings: EvaluationSettings) -> dict[str
     return bytes_per_query(stages_of(reranker), gallery, candidates)
 
 
-def _by_area(
+def measure_areas(
     relevance: Relevance, ranking: Ranking, dataset: Dataset, convention: APConvention
 ) -> dict[str, dict[str, float]]:
+    """Return the metrics (percent) of each object-area bin; other positives count as junk."""
     areas = positive_areas(dataset)
     return {
         name: measure(relevance.within(low, high, areas), ranking, convention)[0]

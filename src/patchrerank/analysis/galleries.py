@@ -13,7 +13,9 @@ from patchrerank.gallery import (
     BuildOptions,
     CompressOptions,
     Gallery,
+    LocalOptions,
     build_gallery,
+    build_local,
     compress,
     derive_gallery,
 )
@@ -24,7 +26,7 @@ from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
-    from patchrerank.encoders import Encoder
+    from patchrerank.encoders import DenseEncoder, Encoder
 
 HIGHEST_LEVEL = 3
 STRIDES = (0.5, 0.25)
@@ -122,6 +124,18 @@ def _folder(cache: Path, contents: str, encoder: Encoder, regions: Regions) -> P
     key = f"{contents}|{encoder.fingerprint}|{cut}"
     readable = "".join(c if c.isalnum() else "-" for c in f"{encoder.spec}-{cut}")[-60:]
     return cache / f"{readable}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def with_local_descriptors(
+    gallery: Gallery, dataset: Dataset, encoder: DenseEncoder, *, progress: bool
+) -> Gallery:
+    """Return the gallery with local descriptors, made of the data set's pictures if it has none."""
+    if gallery.has_local:
+        return gallery
+    files = {image.id: image.file for image in dataset.images}
+    sources = [files[name] for name in gallery.ids]
+    build_local(gallery, encoder, LocalOptions(progress=progress), sources=sources)
+    return Gallery(gallery.folder)
 
 
 def stored_gallery(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from patchrerank.gallery import Gallery, LocalOptions, build_local
+from patchrerank.analysis.galleries import with_local_descriptors
 from patchrerank.pipeline import Cascade, Tuned
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.gallery import Gallery
 
 
 def dataset_cascade(
@@ -39,11 +40,7 @@ def dataset_cascade(
     files = {image.id: image.file for image in dataset.images}
     asked = None
     if tuned.tuned_on.local is not None and dense_encoder is not None:
-        if not gallery.has_local:
-            options = LocalOptions(progress=progress)
-            sources = [files[name] for name in gallery.ids]
-            build_local(gallery, dense_encoder, options, sources=sources)
-            gallery = Gallery(gallery.folder)
+        gallery = with_local_descriptors(gallery, dataset, dense_encoder, progress=progress)
         local = tuned.tuned_on.local
         part = replace(dense_encoder.selection, query_part=local.query_part)  # type: ignore[arg-type]
         asked = dense_encoder.resized(local.query_image_size, selection=part)

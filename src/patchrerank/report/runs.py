@@ -11,19 +11,18 @@ import numpy as np
 
 from patchrerank.analysis import Measured, Relevance, relevance_of
 from patchrerank.analysis.compare import CompareSettings
-from patchrerank.analysis.costs import reads_of
+from patchrerank.analysis.costs import bytes_read
 from patchrerank.analysis.evaluation import (
-    AREA_BINS,
     Run,
     dataset_convention,
     encode_dataset_queries,
     measure,
+    measure_areas,
 )
-from patchrerank.analysis.galleries import dataset_gallery, stored_gallery
-from patchrerank.analysis.relevance import positive_areas
+from patchrerank.analysis.galleries import dataset_gallery, stored_gallery, with_local_descriptors
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import Gallery, LocalOptions, build_local
+from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.report.methods import Method, check_labels
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
@@ -90,7 +89,7 @@ class _Bench:
             ranking = counted = cascade.rerank(cascade.complete(queries), shortlist)
         relevance = relevance_of(counted, gallery, self.dataset)
         measured = self._measured(counted, relevance, self._record(method, queries.crop))
-        read = {"read": _bytes_read(cascade, gallery)}
+        read = {"read": bytes_read(cascade, gallery)}
         return Run(replace(measured, bytes_per_image=read), ranking, relevance, gallery)
 
     def _gallery(self, method: Method) -> Gallery:
@@ -108,12 +107,10 @@ class _Bench:
 
     def _with_local(self, gallery: Gallery) -> Gallery:
         dense = self.settings.dense_encoder
-        if dense is None or gallery.has_local:
+        if dense is None:
             return gallery
-        options = LocalOptions(progress=self.settings.build.progress)
-        files = {image.id: image.file for image in self.dataset.images}
-        build_local(gallery, dense, options, sources=[files[name] for name in gallery.ids])
-        return Gallery(gallery.folder)
+        progress = self.settings.build.progress
+        return with_local_descriptors(gallery, self.dataset, dense, progress=progress)
 
     def _asked(self, gallery: Gallery, method: Method, crop: QueryCrop) -> Queries:
         key = (method.store.label if method.store.whiten else "", crop)
@@ -145,13 +142,9 @@ class _Bench:
     def _measured(self, counted: Ranking, relevance: Relevance, record: Settings) -> Measured:
         convention = dataset_convention(self.dataset)
         metrics, precisions = measure(relevance, counted, convention)
-        areas = positive_areas(self.dataset)
         return Measured(
             metrics=metrics,
-            areas={
-                name: measure(relevance.within(low, high, areas), counted, convention)[0]
-                for name, (low, high) in AREA_BINS.items()
-            },
+            areas=measure_areas(relevance, counted, self.dataset, convention),
             milliseconds={},
             bytes_per_image={},
             bytes_per_query={},
@@ -206,11 +199,3 @@ def _first_stage(shortlist: Shortlist, crop: QueryCrop) -> Ranking:
     unknown = np.full_like(scores, np.nan)
     boxes = np.full((*scores.shape, 4), np.nan, dtype=np.float32)
     return Ranking(shortlist.rows, scores, scores, unknown, boxes, crop)
-
-
-def _bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
-    """Return the bytes an image that are read; what several stages read counts once."""
-    if cascade is None:
-        return gallery.nbytes()["globals"] / max(len(gallery), 1)
-    kinds = {k: size for stage in cascade.stages for k, size in reads_of(stage.reranker).items()}
-    return sum(kinds.values())

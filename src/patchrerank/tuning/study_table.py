@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.evaluation import encode_dataset_queries
-from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
 from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, build_local
+from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import TunedOn, parse_stages
 from patchrerank.pipeline.stages import REFINE, reranker_of
 from patchrerank.regions import parse_regions
@@ -97,10 +97,7 @@ def _with_local(
     how = study.scores
     if not gallery.has_local:
         dense = load_dense_encoder(encoder, image_size=how.local_image_size)
-        files = {image.id: image.file for image in dataset.images}
-        sources = [files[name] for name in gallery.ids]
-        build_local(gallery, dense, LocalOptions(progress=progress), sources=sources)
-        gallery = Gallery(gallery.folder)
+        gallery = with_local_descriptors(gallery, dataset, dense, progress=progress)
     part = Selection(query_part=how.query_part)
     asked = load_dense_encoder(encoder, image_size=how.query_image_size, selection=part)
     return gallery, asked
