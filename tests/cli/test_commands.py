@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from patchrerank.calibration import Calibration
-from patchrerank.cli.main import main
+from patchrerank.cli.main import COMMANDS, main
 from patchrerank.datasets import Dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
@@ -410,3 +410,15 @@ def test_help_is_quick_and_lists_every_command():
     assert time.perf_counter() - begun < 10
     for name in ("index", "info", "search", "rerank", "evaluate", "composite", "demo", "storage"):
         assert name in text
+
+
+@pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
+def test_every_command_explains_itself(module):
+    name = module.__name__.rpartition(".")[2]
+    assert f"patchrerank {name} " in run(name, "--help").stdout
+
+
+def test_help_shows_brackets_and_colons_as_they_are():
+    text = " ".join(run("index", "--help").stdout.split())
+    for part in ("timm:MODEL[/FILE]", "grounding_dino:TOP:PROMPT", "coco:FILE.json[:RESULTS.json]"):
+        assert part in text
