@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,12 @@ from patchrerank.training.batches import TripletBatches
 from patchrerank.training.checkpoints import Progress
 from patchrerank.training.config import TrainingConfig
 from patchrerank.training.curve import write_curve
-from patchrerank.training.initial import itq, new_network, start_from
+from patchrerank.training.initial import new_network, start_from
 from patchrerank.training.losses import Teacher, pair_losses
 from patchrerank.training.neighbours import CandidateSettings, find_neighbours
 from patchrerank.training.pool import Pool
 from patchrerank.training.sampling import Counts
+from patchrerank.training.signs import itq
 from patchrerank.training.trainer import Trainer
 from patchrerank.training.validation import Validation
 
@@ -230,7 +232,6 @@ def test_a_student_learns_from_its_teacher(tmp_path, pool):
     teacher_network = new_network(SMALL, pool.sample(2000, 0), 1)
     torch.save({"state": teacher_network.state_dict()}, tmp_path / "teacher.pt")
     student = new_network(BINARY, pool.sample(2000, 0), 1)
-    start_from(student, tmp_path / "teacher.pt", ("remap_local.",))
     config = TrainingConfig(epochs=30, batch_size=24, learning_rate=2e-3, counts=counts)
     teacher = Teacher(load_ames(tmp_path / "teacher.pt"))
     made = Trainer(
@@ -246,8 +247,34 @@ def test_a_student_learns_from_its_teacher(tmp_path, pool):
         pair_losses(new_network(ElvisConfig(24, 8, 8), pool.sample(2000, 0)), batch, teacher)
     with pytest.raises(SettingError, match="full-precision"):
         Teacher(student)
-    with pytest.raises(EncoderError):
-        start_from(student, tmp_path / "teacher.pt")
+    smaller = new_network(replace(BINARY, model_dim=8), pool.sample(2000, 0))
+    with pytest.raises(EncoderError, match=r"teacher\.pt does not fit"):
+        start_from(smaller, tmp_path / "teacher.pt", pool.sample(2000, 0))
+
+
+@pytest.mark.parametrize("kinds", [(SMALL, BINARY), (ElvisConfig(24), None)])
+def test_a_binarised_network_begins_near_a_full_precision_one(tmp_path, pool, kinds):
+    full_config, config = kinds
+    config = config or replace(full_config, binarized=True)
+    sample = pool.sample(2000, 0)
+    if full_config is not SMALL:
+        sample = np.random.default_rng(0).normal(size=(4000, 200)).astype(np.float32)
+        full_config, config = (replace(one, local_dim=200) for one in (full_config, config))
+    full = new_network(full_config, sample, 1).eval()
+    torch.save({"state": full.state_dict()}, tmp_path / "full.pt")
+    fresh, near = (new_network(config, sample, 2).eval() for _ in "ab")
+    start_from(near, tmp_path / "full.pt", sample)
+    vectors = torch.from_numpy(sample[:500])
+    vectors = torch.nn.functional.normalize(vectors, dim=-1)
+    with torch.no_grad():
+        wanted = full.query_side(vectors)
+        far, apart = (((one.query_side(vectors) - wanted) ** 2).mean() for one in (fresh, near))
+    assert apart < 0.5 * far
+    others = {k: v for k, v in near.state_dict().items() if not k.startswith("remap_local.")}
+    assert others and same(others, {k: full.state_dict()[k] for k in others})
+    again = new_network(config, sample, 3)
+    start_from(again, tmp_path / "full.pt", sample)
+    assert same(dict(again.state_dict()), dict(near.state_dict())), "nothing is left of the draw"
 
 
 @pytest.mark.parametrize("architecture", [SMALL, BINARY, ElvisConfig(24, 8, 8)])

@@ -86,7 +86,9 @@ def command(
     ] = "published",
     start_from: Annotated[
         Path | None,
-        typer.Option(help="First weights of a checkpoint; a --binary one keeps its projection."),
+        typer.Option(
+            help="First weights: a checkpoint's (--binary: near those of full precision)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Same seed and data, same weights.")] = 0,
     device: opt.Device = "auto",
@@ -134,7 +136,7 @@ def command(
         held_out=HeldOut(
             hold_out, None if validate_on is None else load_dataset(validate_on), validate_size
         ),
-        first=FirstWeights(start, start_from, ("remap_local.",) if binary else ()),  # type: ignore[arg-type]
+        first=FirstWeights(start, start_from),  # type: ignore[arg-type]
         teacher=teacher,
         beta=beta,
         device=device,

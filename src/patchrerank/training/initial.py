@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
 from patchrerank.encoders.whitening import learn_whitening
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.errors import SettingError
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.networks.elvis_network import ElvisNetwork
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.rerankers.networks.transformer import Attention, Layer
+from patchrerank.training.signs import imitate, itq
 from patchrerank.types import Floats
 
 Start = Literal["published", "matching"]
 """How weights are drawn; see :func:`new_network`."""
 
+REMAP = "remap_local."
+"""What the names of a projection's weights begin with."""
+
+_PROJECTION = {f"{REMAP}0.weight", f"{REMAP}1.weight"}
+"""A full-precision checkpoint has both; a binarised one has the second alone."""
+
 SHARPNESS = 1.2
 """Factor on the orthogonal matrix that projects queries and keys, with ``matching``."""
-
-ITERATIONS = 50
-"""Of ITQ."""
 
 
 def new_network(
@@ -34,7 +38,7 @@ def new_network(
     """Return a network in training mode.
 
     With ``published`` all weights are drawn as the authors draw them, and a binarised network
-    gets an ITQ of the descriptors (:func:`itq`) for its projection. With ``matching`` training
+    gets an ITQ of the descriptors for its projection. With ``matching`` training
     begins nearer to its end: a full-precision projection to fewer dimensions is a PCA-whitening
     of the descriptors, and in AMES each attention begins to read what is alike, since queries
     and keys are projected alike.
@@ -68,54 +72,43 @@ def new_network(
     return network.train()
 
 
-def start_from(network: PairNetwork, checkpoint: Path, keep: tuple[str, ...] = ()) -> None:
-    """Take over the weights of a checkpoint, all but those whose names begin with ``keep``.
+def start_from(network: PairNetwork, checkpoint: Path, descriptors: Floats, seed: int = 0) -> None:
+    """Take over the weights of a checkpoint.
+
+    A binarised network also takes those of a full-precision one: all layers as they are, and for
+    the projection signs that imitate it (see :func:`~patchrerank.training.signs.imitate`).
+
+    Args:
+        network: its weights are replaced.
+        checkpoint: of a network of the same sizes.
+        descriptors: float32 ``(n, D0)``, a sample, as in :func:`new_network`.
+        seed: of the imitation.
 
     Raises:
         EncoderError: the file cannot be read, or does not fit.
     """
     given = read_checkpoint(checkpoint)
-    own = network.state_dict()
-    state = {key: value for key, value in given.items() if not key.startswith(keep or ("\0",))}
-    kept = {key: value for key, value in own.items() if keep and key.startswith(keep)}
-    load_strictly(network, {**state, **kept}, origin=str(checkpoint))
+    if network.binarized and given.keys() >= _PROJECTION:
+        own = network.state_dict()
+        layers = {key: value for key, value in given.items() if not key.startswith(REMAP)}
+        projection = {key: value for key, value in own.items() if key.startswith(REMAP)}
+        load_strictly(network, {**layers, **projection}, origin=str(checkpoint))
+        linear, norm = _of_full_precision(network, given, str(checkpoint))
+        imitate(network, linear, norm, descriptors, seed)
+        return
+    load_strictly(network, given, origin=str(checkpoint))
 
 
-def itq(descriptors: Floats, dim: int, seed: int = 0) -> Floats:
-    """Return a projection to ``dim`` bits by iterative quantisation, float32 ``(D0, dim)``.
-
-    PCA, then a rotation that brings the projected descriptors near to their signs. A projection
-    without an offset cannot subtract the mean, so it ignores the mean's direction instead.
-
-    Source: Gong & Lazebnik, "Iterative Quantization: A Procrustean Approach to Learning Binary
-    Codes", CVPR 2011.
-
-    Args:
-        descriptors: float32 ``(n, D0)``; n above D0.
-        dim: at most D0 − 1.
-        seed: of the first rotation.
-
-    Raises:
-        EncoderError: too few descriptors, or fewer directions than ``dim``.
-    """
-    vectors = np.asarray(descriptors, dtype=np.float64)
-    if dim >= vectors.shape[1] or len(vectors) <= dim:
-        raise EncoderError(
-            f"ITQ to {dim} bits needs more dimensions and more descriptors than that, got "
-            f"{vectors.shape}"
-        )
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    mean = vectors.mean(axis=0)
-    away = mean / max(float(np.linalg.norm(mean)), 1e-12)
-    vectors = vectors - np.outer(vectors @ away, away)
-    _, directions = np.linalg.eigh(vectors.T @ vectors)
-    basis = directions[:, ::-1][:, :dim]
-    projected = vectors @ basis
-    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
-    for _ in range(ITERATIONS):
-        left, _, right = np.linalg.svd(np.sign(projected @ rotation).T @ projected)
-        rotation = (left @ right).T
-    return np.ascontiguousarray(basis @ rotation, dtype=np.float32)
+def _of_full_precision(
+    network: PairNetwork, given: Mapping[str, torch.Tensor], origin: str
+) -> tuple[torch.nn.Linear, torch.nn.LayerNorm]:
+    """Return a full-precision projection from the weights of a checkpoint."""
+    linear = torch.nn.Linear(network.local_dim, network.model_dim)
+    norm = torch.nn.LayerNorm(network.model_dim)
+    projection = torch.nn.Sequential(linear, norm)
+    state = {k.removeprefix(REMAP): v for k, v in given.items() if k.startswith(REMAP)}
+    load_strictly(projection, state, origin=origin)
+    return linear, norm
 
 
 def _whiten(network: PairNetwork, descriptors: Floats) -> None:

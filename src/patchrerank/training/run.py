@@ -41,14 +41,12 @@ class FirstWeights:
 
     Attributes:
         start: how weights are drawn; see :func:`patchrerank.training.initial.new_network`.
-        checkpoint: weights to begin with instead; None: none.
-        keep: names of entries (their beginnings) that are drawn all the same: ``remap_local.``
-            lets a binarised student begin with its teacher's layers.
+        checkpoint: weights to begin with instead, for a binarised network of a full-precision one
+            too; None: none.
     """
 
     start: Start = "published"
     checkpoint: Path | None = None
-    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,11 +152,10 @@ def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) ->
         padded=isinstance(run.network, ElvisConfig),
         distilled=run.teacher is not None,
     )
-    network = new_network(
-        run.network, pool.sample(SAMPLE, run.config.seed), run.config.seed, run.first.start
-    )
+    sample = pool.sample(SAMPLE, run.config.seed)
+    network = new_network(run.network, sample, run.config.seed, run.first.start)
     if run.first.checkpoint is not None:
-        start_from(network, run.first.checkpoint, run.first.keep)
+        start_from(network, run.first.checkpoint, sample, run.config.seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         network,
