@@ -6,53 +6,26 @@ are about the process itself (exit codes, Ctrl-C, start-up) run as subprocesses.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import run, run_process
 from patchrerank.calibration import Calibration
-from patchrerank.cli.main import COMMANDS, main
+from patchrerank.cli.main import COMMANDS
 from patchrerank.datasets import Dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, TunedStage, Versions, parse_stages
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
-
-
-def run(*words, code=0, stdin=""):
-    out, errors = io.StringIO(), io.StringIO()
-    before = sys.argv, sys.stdin, signal.getsignal(signal.SIGINT)
-    sys.argv, sys.stdin = ["patchrerank", *map(str, words)], io.StringIO(stdin)
-    returned = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            main()
-    except SystemExit as stop:
-        returned = stop.code or 0
-    finally:
-        sys.argv, sys.stdin = before[:2]
-        signal.signal(signal.SIGINT, before[2])
-    assert returned == code, (out.getvalue(), errors.getvalue())
-    return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
-
-
-def run_process(*words, code=0, stdin=None):
-    command = [sys.executable, "-m", "patchrerank.cli.main", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

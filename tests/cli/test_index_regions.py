@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import signal
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from patchrerank.cli.main import main
+from command_line import run
 from patchrerank.gallery import Gallery
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "32"]
 EAGER = [*ENCODER, "--backend", "eager", "--quiet"]
-
-
-def run(*words, code=0):
-    out, errors = io.StringIO(), io.StringIO()
-    before = sys.argv, signal.getsignal(signal.SIGINT)
-    sys.argv = ["patchrerank", *map(str, words)]
-    returned = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            main()
-    except SystemExit as stop:
-        returned = stop.code or 0
-    finally:
-        sys.argv = before[0]
-        signal.signal(signal.SIGINT, before[1])
-    assert returned == code, (out.getvalue(), errors.getvalue())
-    return out.getvalue() + errors.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +31,12 @@ def test_one_pass(tmp_path, photos):
     gallery = Gallery(folder)
     assert gallery.manifest.regions == "grid:1 one-pass:32,64"
     assert gallery.manifest.patches == 25
-    assert "one-pass:32,64" in run("info", folder)
-    hits = json.loads(run("search", folder, photos / "3.png", "--top-k", 2, "--json"))
+    assert "one-pass:32,64" in run("info", folder).stdout
+    hits = json.loads(run("search", folder, photos / "3.png", "--top-k", 2, "--json").stdout)
     assert hits["hits"][0]["id"] == "3.png"
-    said = run("index", photos, folder, *EAGER, "--regions", "grid:1", "--append", code=2)
+    said = run("index", photos, folder, *EAGER, "--regions", "grid:1", "--append", code=2).stderr
     assert "was begun with regions" in said
-    said = run("index", photos, tmp_path / "h", *EAGER, "--one-pass", "big", code=2)
+    said = run("index", photos, tmp_path / "h", *EAGER, "--one-pass", "big", code=2).stderr
     assert "'big' is malformed" in said
 
 
@@ -72,5 +51,5 @@ def test_boxes_of_a_detector(tmp_path, photos):
     assert np.allclose(gallery.boxes[3], [0.25, 1 / 3, 0.75, 2 / 3])
     del images[4]
     file.write_text(json.dumps({"images": images, "annotations": found}))
-    said = run("index", photos, tmp_path / "h", *EAGER, "--regions", f"coco:{file}", code=2)
+    said = run("index", photos, tmp_path / "h", *EAGER, "--regions", f"coco:{file}", code=2).stderr
     assert "'4.png'" in said

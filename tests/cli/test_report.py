@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
 import json
 import re
-import signal
-import sys
 from html import unescape
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import run
 from patchrerank import encoders
 from patchrerank.analysis.galleries import gallery_folder
-from patchrerank.cli.main import main
 from patchrerank.datasets import Dataset, convert_dataset, load_dataset
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.datasets.convert import ConvertOptions
@@ -28,23 +23,6 @@ from patchrerank.regions import parse_regions
 
 MODEL = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "32"]
 LEVEL = ["--regions", "grid:1", "--local-image-size", 64, "--query-image-size", 64]
-
-
-def run(*words, code=0):
-    out, errors = io.StringIO(), io.StringIO()
-    before = sys.argv, signal.getsignal(signal.SIGINT)
-    sys.argv = ["patchrerank", *map(str, words)]
-    returned = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            main()
-    except SystemExit as stop:
-        returned = stop.code or 0
-    finally:
-        sys.argv = before[0]
-        signal.signal(signal.SIGINT, before[1])
-    assert returned == code, (out.getvalue(), errors.getvalue())
-    return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
 
 
 @pytest.fixture(scope="module", autouse=True)

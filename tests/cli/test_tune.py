@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import signal
-import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from patchrerank.cli.main import main
+from command_line import run, run_process
 from patchrerank.encoders import load_dense_encoder
 from patchrerank.pipeline import Tuned
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
@@ -30,27 +25,8 @@ from signal_tables import signal_table
 TINY = ["--random-weights", "--quiet"]
 
 
-def run(*words, code=0, command="tune"):
-    """Run it in this process: each fresh one takes seconds to start."""
-    out, errors = io.StringIO(), io.StringIO()
-    before = sys.argv, signal.getsignal(signal.SIGINT)
-    sys.argv = ["patchrerank", command, *map(str, words)]
-    returned = 0
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            main()
-    except SystemExit as stop:
-        returned = stop.code or 0
-    finally:
-        sys.argv = before[0]
-        signal.signal(signal.SIGINT, before[1])
-    assert returned == code, (out.getvalue(), errors.getvalue())
-    return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
-
-
-def run_process(*words):
-    command = [sys.executable, "-m", "patchrerank.cli.main", "tune", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=True)
+def tune(*words, code=0):
+    return run("tune", *words, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -96,35 +72,37 @@ def dataset(tmp_path_factory):
 
 def test_a_table_is_tuned(table):
     words = ["--table", table, "--stages", "a", "--trials", 25, "--folds", 3, "--json", "--quiet"]
-    found = json.loads(run(*words).stdout)
+    found = json.loads(tune(*words).stdout)
     assert found["value"] >= found["published_grid"] - 1e-9
     assert found["trials"] == 25
     assert found["held_out"]["folds"] == 3
     assert found["sampler"] == "refine"
-    done = run_process(*words)
+    done = run_process("tune", *words)
     assert json.loads(done.stdout) == found
     assert done.stderr == ""
 
 
 def test_a_person_reads_it(table):
-    shown = run("--table", table, "--stages", "a,b", "--trials", 12, "--folds", 2, "--quiet").stdout
+    shown = tune(
+        "--table", table, "--stages", "a,b", "--trials", 12, "--folds", 2, "--quiet"
+    ).stdout
     for text in ("first stage", "published grid", "held out, over the first stage", "stages: a:"):
         assert text in shown
 
 
 def test_exactly_and_with_several_goals(table, tmp_path):
     record = tmp_path / "r.json"
-    run("--table", table, "--stages", "b", "--exact", "--folds", 0, "--record", record, "--quiet")
+    tune("--table", table, "--stages", "b", "--exact", "--folds", 0, "--record", record, "--quiet")
     assert json.loads(record.read_text())["exact"]["pairs"] > 100
     words = ["--metric", "mAP", "--metric", "ms", "--constraint", "ms<=4", "--folds", 0]
-    shown = run("--table", table, "--stages", "a", "--trials", 20, *words, "--quiet").stdout
+    shown = tune("--table", table, "--stages", "a", "--trials", 20, *words, "--quiet").stdout
     assert "front: mAP" in shown
 
 
 def test_a_study_goes_on_with_two_workers(table, tmp_path):
     words = ["--table", table, "--stages", "a", "--folds", 0, "--storage", tmp_path / "j.log"]
-    first = json.loads(run(*words, "--trials", 6, "--json", "--quiet").stdout)
-    more = run(*words, "--trials", 14, "--workers", 2, "--json", "--quiet")
+    first = json.loads(tune(*words, "--trials", 6, "--json", "--quiet").stdout)
+    more = tune(*words, "--trials", 14, "--workers", 2, "--json", "--quiet")
     second = json.loads(more.stdout)
     assert (first["trials"], second["trials"]) == (6, 14)
     assert second["value"] >= first["value"]
@@ -138,15 +116,15 @@ def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path):
         "[space.patchify]\nsizes = [2, 18]\n"
     )
     words = [study, "--dataset", dataset, "--cache", tmp_path / "cache", *TINY]
-    assert "6 queries, 18 candidates" in run(*words, "--build-only").stdout
+    assert "6 queries, 18 candidates" in tune(*words, "--build-only").stdout
     tuned, page = tmp_path / "tuned.json", tmp_path / "page.html"
-    found = json.loads(run(*words, "--out", tuned, "--report", page, "--json").stdout)
+    found = json.loads(tune(*words, "--out", tuned, "--report", page, "--json").stdout)
     written = Tuned.load(tuned)
     assert written.value == pytest.approx(found["value"])
     assert written.tuned_on.candidates == 18
     assert page.stat().st_size > 1000
     words = [dataset, "--tuned", tuned, "--cache", tmp_path / "cache", "--image-size", 64]
-    again = run(*words, "--json", *TINY, command="evaluate")
+    again = run("evaluate", *words, "--json", *TINY)
     assert json.loads(again.stdout)["metrics"]["mAP"] == pytest.approx(100 * found["value"])
 
 
@@ -167,11 +145,11 @@ def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
     )
     words = [study, "--dataset", dataset, "--cache", tmp_path / "cache", *TINY]
     name = f"ames@{weights[0]}"
-    found = json.loads(run(*words, "--stages", name, "--json").stdout)
+    found = json.loads(tune(*words, "--stages", name, "--json").stdout)
     assert found["held_out"]["folds"] == 2
     assert name in found["space"]["stages"][0]["reranker"]
     weights[0].write_bytes(weights[1].read_bytes())
-    refused = run(*words, "--stages", name, code=2).stderr
+    refused = tune(*words, "--stages", name, code=2).stderr
     assert "other" in refused, "scores of other weights are not taken over"
 
 
@@ -193,16 +171,16 @@ def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
 def test_a_damaged_study_is_explained(table, tmp_path, content, why):
     study = tmp_path / "study.toml"
     study.write_text(content)
-    assert why in run(study, "--table", table, "--quiet", code=2).stderr
+    assert why in tune(study, "--table", table, "--quiet", code=2).stderr
 
 
 def test_bad_words_are_explained(table, tmp_path):
-    assert "name a data set" in run("--stages", "a", code=2).stderr
-    assert "holds a, b; say which" in run("--table", table, "--quiet", code=2).stderr
-    absent = run("--table", tmp_path / "none", code=2).stderr
+    assert "name a data set" in tune("--stages", "a", code=2).stderr
+    assert "holds a, b; say which" in tune("--table", table, "--quiet", code=2).stderr
+    absent = tune("--table", tmp_path / "none", code=2).stderr
     assert "no such file" in absent
-    out = run("--table", table, "--stages", "a", "--out", tmp_path / "t.json", code=2).stderr
+    out = tune("--table", table, "--stages", "a", "--out", tmp_path / "t.json", code=2).stderr
     assert "does not say which gallery" in out
     assert (
-        "did you mean" in run("--table", table, "--stages", "a", "--sampler", "tp", code=2).stderr
+        "did you mean" in tune("--table", table, "--stages", "a", "--sampler", "tp", code=2).stderr
     )
