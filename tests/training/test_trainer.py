@@ -31,7 +31,7 @@ from patchrerank.training.pool import Pool
 from patchrerank.training.sampling import Counts
 from patchrerank.training.signs import itq
 from patchrerank.training.trainer import Trainer
-from patchrerank.training.validation import Validation
+from patchrerank.training.validation import GAMMAS, Validation
 
 SMALL = AmesConfig(24, 16, 2, 2, 16)
 BINARY = AmesConfig(24, 16, 2, 2, 16, binarized=True)
@@ -213,13 +213,19 @@ def test_validation_is_the_mean_average_precision_of_held_out_objects(parts):
                 ]
             )
         first = made.similarities[place].astype(np.float64)
-        fused = 0.5 * first + 0.5 / (1 + np.exp(-0.5 * local))
+        fused = [0.5 * first + 0.5 / (1 + np.exp(-gamma * local)) for gamma in GAMMAS]
         positives = set(np.flatnonzero(pool.labels == pool.labels[item]).tolist()) - {int(item)}
-        for name, scores in zip(values, (fused, local, first), strict=True):
+
+        def average_precision(scores, rows=rows, positives=positives):
             relevant = np.isin(rows[np.argsort(-scores, kind="stable")], list(positives))
             hits = np.flatnonzero(relevant)
-            values[name].append(sum((n + 1) / (h + 1) for n, h in enumerate(hits)) / len(positives))
-    wanted = {name: pytest.approx(100 * np.mean(column)) for name, column in values.items()}
+            return sum((n + 1) / (h + 1) for n, h in enumerate(hits)) / len(positives)
+
+        for name, lists in zip(values, (fused, [local], [first]), strict=True):
+            values[name].append([average_precision(scores) for scores in lists])
+    wanted = {
+        name: pytest.approx(100 * np.mean(column, axis=0).max()) for name, column in values.items()
+    }
     assert made(network) == wanted
     with pytest.raises(SettingError, match="nothing to validate"):
         Validation.of(pool, everyone, np.array([99]), 12, (400, 400))
