@@ -7,7 +7,7 @@ from typing import Any
 from fitting import Apply, of_fusion, run
 
 from patchrerank.tuning import ScoreTable
-from patchrerank.tuning.grid_space import grid_values
+from patchrerank.tuning.trials.grid_space import grid_values
 
 NAME = "published grid"
 

@@ -7,7 +7,7 @@ from typing import Any
 from fitting import Apply, of_fusion, run
 
 from patchrerank.tuning import ScoreTable
-from patchrerank.tuning.make_space import search_space
+from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import TuneOptions, tune
 
 NAME = "random search, 400 draws"

@@ -12,9 +12,9 @@ import numpy as np
 import typer
 
 from patchrerank.tuning import ScoreTable, load_table
-from patchrerank.tuning.exact_search import search_exactly
-from patchrerank.tuning.grid_space import grid_values
-from patchrerank.tuning.make_space import search_space
+from patchrerank.tuning.trials.exact_search import search_exactly
+from patchrerank.tuning.trials.grid_space import grid_values
+from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import TuneOptions, tune
 from patchrerank.tuning.write_tuned import behind
 

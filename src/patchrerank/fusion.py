@@ -73,7 +73,7 @@ class Fusion:
                 f"{queries} queries are to be rescored"
             )
         head, found = shortlist.scores[:, :size], local.scores[:, :size]
-        exact = _exact(head, found, self.lam, self.gamma)
+        exact = fuse_exactly(head, found, self.lam, self.gamma)
         fused = shortlist.scores.copy()
         fused[:, :size] = exact
         fused[shortlist.rows == EMPTY] = -np.inf
@@ -86,12 +86,13 @@ class Fusion:
 
 def fuse(global_scores: Floats, local_scores: Floats, lam: float, gamma: float) -> Floats:
     """Return λ·g + (1−λ)·σ(γ·l) as float32, computed in float64; see :class:`Fusion`."""
-    return _exact(global_scores, local_scores, lam, gamma).astype(np.float32)
+    return fuse_exactly(global_scores, local_scores, lam, gamma).astype(np.float32)
 
 
-def _exact(
+def fuse_exactly(
     global_scores: Floats, local_scores: Floats, lam: float, gamma: float
 ) -> npt.NDArray[np.float64]:
+    """Return λ·g + (1−λ)·σ(γ·l) in float64, by which candidates are ordered."""
     local = np.asarray(local_scores, dtype=np.float64)
     sigmoid = expit(gamma * local) if gamma > 0 else np.full(local.shape, 0.5)
     first = lam * np.asarray(global_scores, dtype=np.float64) if lam > 0 else 0.0

@@ -20,7 +20,7 @@ from patchrerank.analysis.reproduce import (
     reproduce,
 )
 from patchrerank.analysis.reproduce_request import Request, lacking, published_name
-from patchrerank.analysis.reproduce_tables import _level_panel
+from patchrerank.analysis.reproduce_tables import level_panel
 from patchrerank.analysis.reproduction import Line, beside, whole_paper_dataset
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
 from patchrerank.errors import SettingError
@@ -191,12 +191,12 @@ def test_what_differs_is_marked():
 def test_printed_lines_are_dashed_in_the_figure():
     ours = [Line(("E", f"L{n}"), "measured", {"mAP": 10.0 + n}) for n in range(4)]
     printed = [PublishedRow("ILIAS", (e, f"L{n}"), {"mAP": 11.0}) for e in "EF" for n in range(4)]
-    panel = _level_panel(beside(ours, printed, "ILIAS", 0.5), "mAP")
+    panel = level_panel(beside(ours, printed, "ILIAS", 0.5), "mAP")
     assert [(line.name, line.dashed) for line in panel.series] == [
         ("E", False), ("E, published", True),
     ]  # fmt: skip
     assert panel.series[0].y == (10, 11, 12, 13)
-    foreign = _level_panel(beside(ours, printed, None, 0.5), "mAP")
+    foreign = level_panel(beside(ours, printed, None, 0.5), "mAP")
     assert [line.name for line in foreign.series] == ["E"]
 
 

@@ -15,8 +15,8 @@ from scipy.special import expit
 
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import FULL, average_precisions, ilias_at
-from patchrerank.tuning.exact_lambda import exact_lambda, exact_lambdas
-from patchrerank.tuning.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 from patchrerank.types import LocalScores, Shortlist
 
 QUERIES, WIDTH = 1232, 1000

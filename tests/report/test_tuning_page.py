@@ -25,9 +25,9 @@ from patchrerank.report.tuning_gains import QueryGains
 from patchrerank.report.tuning_page import TuningSummary, write_tuning_page
 from patchrerank.report.tuning_view import StageView, view_of
 from patchrerank.tuning import evaluate_stages
-from patchrerank.tuning.grid_space import GAMMAS, LAMS
 from patchrerank.tuning.statistics import Gain
-from patchrerank.tuning.trial import Trial
+from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS
+from patchrerank.tuning.trials.trial import Trial
 
 ODD = "</script><script>alert('x')</script>\"'&amp; 查询 $title ${x} <!-- \u2028"
 

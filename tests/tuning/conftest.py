@@ -15,7 +15,7 @@ from synthetic import TableReranker, unit_rows
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.rerankers import Patchify, QueryExpansion
-from patchrerank.tuning.pair_scorer import PairScorer
+from patchrerank.tuning.tables.pair_scorer import PairScorer
 from patchrerank.types import Queries
 
 INSTANCES = 4

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import numpy as np
 from signal_tables import signal_table
 
-from patchrerank.tuning.make_space import search_space
+from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import TuneOptions, tune
 
 TABLE = signal_table(names=("a",))

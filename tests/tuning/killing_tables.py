@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import TableReranker, unit_rows
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
-from patchrerank.tuning.build_table import TableOptions, build_table
-from patchrerank.tuning.pair_scorer import PairScorer
+from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.pair_scorer import PairScorer
 from patchrerank.types import Queries, Shortlist
 
 IMAGES, QUERIES, SLOTS = 40, 60, 20

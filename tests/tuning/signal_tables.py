@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from patchrerank.tuning import Cost
-from patchrerank.tuning.import_table import table_from_arrays
-from patchrerank.tuning.query_scores import GLOBAL
+from patchrerank.tuning.fused.query_scores import GLOBAL
+from patchrerank.tuning.tables.import_table import table_from_arrays
 
 
 def signal_table(seed=0, queries=24, slots=40, names=("a", "b"), scale=1.0, **more):

@@ -7,8 +7,8 @@ from scipy.special import expit
 
 from patchrerank.metrics import FULL, average_precisions
 from patchrerank.rerankers.base import Reranker
-from patchrerank.tuning.query_scores import Cost
-from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import LocalScores
 
 

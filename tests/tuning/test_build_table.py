@@ -18,13 +18,13 @@ from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.rerankers import Patchify, QueryExpansion, RefineBoxes, SuperGlobal
 from patchrerank.rerankers.base import rescore
-from patchrerank.tuning._reranker_records import depth_of, describe
-from patchrerank.tuning.build_table import TableOptions, build_table
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.fill_table import TableFiller, gathered
-from patchrerank.tuning.pair_scorer import PairScorer, rerankers_of
-from patchrerank.tuning.score_table import BY_QUERY, BY_RERANKER
-from patchrerank.tuning.table_files import load_table
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables._reranker_records import depth_of, describe
+from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.fill_table import TableFiller, gathered
+from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
+from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
+from patchrerank.tuning.tables.table_files import load_table
 from patchrerank.types import Shortlist
 
 QUIET = TableOptions(progress=False, timed=False, block=3)

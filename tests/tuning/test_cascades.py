@@ -14,9 +14,9 @@ from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import parse_convention
 from patchrerank.pipeline import Cascade, Stage
-from patchrerank.tuning._heads import descending
-from patchrerank.tuning.build_table import TableOptions, build_table
-from patchrerank.tuning.cascades import evaluate_stages
+from patchrerank.tuning.fused._heads import descending
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables.build_table import TableOptions, build_table
 
 CONVENTIONS = ("full", "revisited", "@4", "ilias@5", "ames-rectangular", "ames-trapezoidal@4")
 

@@ -9,7 +9,7 @@ from patchrerank.errors import TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import average_precisions
 from patchrerank.tuning import evaluate_stages
-from patchrerank.tuning.derived import after_stages, ranked_by
+from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.write_tuned import behind, whole_cascade
 
 

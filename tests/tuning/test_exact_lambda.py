@@ -13,9 +13,9 @@ from scipy.special import expit
 from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import FULL, at, ilias_at, mean_over_queries
-from patchrerank.tuning._choice import GUARD, Choice, middle
-from patchrerank.tuning.exact_lambda import exact_lambda, exact_lambdas
-from patchrerank.tuning.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused._choice import GUARD, Choice, middle
+from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from slow_fusions import (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.metrics import FULL
-from patchrerank.tuning.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from slow_fusions import (

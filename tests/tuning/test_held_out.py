@@ -10,11 +10,11 @@ from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.doubts import doubts_about, neighbours
-from patchrerank.tuning.exact_search import search_exactly
-from patchrerank.tuning.grid_space import grid_values
 from patchrerank.tuning.held_out import measure_held_out
-from patchrerank.tuning.make_space import search_space
 from patchrerank.tuning.result_record import result_record, write_record
+from patchrerank.tuning.trials.exact_search import search_exactly
+from patchrerank.tuning.trials.grid_space import grid_values
+from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import Budget, TuneOptions
 from patchrerank.tuning.tuning_run import RunSettings, run_tuning
 

@@ -10,14 +10,14 @@ from patchrerank.datasets.ilias_similarities import write_similarities
 from patchrerank.errors import DatasetError, SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import evaluate_ilias, parse_convention
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.import_table import (
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables.import_table import (
     ImportOptions,
     table_from_arrays,
     table_from_ilias,
     table_from_runs,
 )
-from patchrerank.tuning.run_files import read_qrels, read_run
+from patchrerank.tuning.tables.run_files import read_qrels, read_run
 
 FIRST = {"q1": {"b": 0.5, "a": 0.9, "c": 0.5, "d": 0.1}, "q2": {"a": 1.0}}
 LOCAL = {"q1": {"b": 3.0, "d": 2.0, "a": 1.0}, "q2": {"a": -1.0}}

@@ -10,10 +10,10 @@ from signal_tables import signal_table
 
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
-from patchrerank.tuning.grid_space import GAMMAS, LAMS, SIZES, GridSpace, grid_values
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.space import OFF, stages_text
-from patchrerank.tuning.spreads import Spread, lam_of, mix_of, spread_of
+from patchrerank.tuning.fused.spreads import Spread, lam_of, mix_of, spread_of
+from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES, GridSpace, grid_values
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.space import OFF, stages_text
 
 TABLE = signal_table()
 
@@ -177,6 +177,6 @@ def test_grid_values_are_those_of_the_table():
 
 def test_stages_text_is_exact():
     stages = (("a", Fusion(1 / 3, 2 / 7, 10)), ("b", Fusion(0.1, 1e-9, None)))
-    from patchrerank.tuning.search import stages_of
+    from patchrerank.tuning.trials.search import stages_of
 
     assert stages_of(stages_text(stages)) == stages

@@ -10,13 +10,13 @@ from signal_tables import signal_table, top_five
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.tuning import evaluate_stages
-from patchrerank.tuning.exact_lambda import exact_lambdas
-from patchrerank.tuning.exact_search import EPSILON, search_exactly
-from patchrerank.tuning.grid_space import GridSpace, grid_values
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.objective import constraints_of, goals_of
-from patchrerank.tuning.samplers import make_sampler
-from patchrerank.tuning.trial_evaluator import Evaluator, solve_lam
+from patchrerank.tuning.fused.exact_lambda import exact_lambdas
+from patchrerank.tuning.trials.exact_search import EPSILON, search_exactly
+from patchrerank.tuning.trials.grid_space import GridSpace, grid_values
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.objective import constraints_of, goals_of
+from patchrerank.tuning.trials.samplers import make_sampler
+from patchrerank.tuning.trials.trial_evaluator import Evaluator, solve_lam
 from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
 
 TABLE = signal_table(names=("a",))

@@ -16,9 +16,9 @@ from optuna.trial import TrialState
 from signal_tables import signal_table
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.seeded import FAILURE
-from patchrerank.tuning.studies import RETRY, identity_of, open_storage, recover
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.seeded import FAILURE
+from patchrerank.tuning.trials.studies import RETRY, identity_of, open_storage, recover
 from patchrerank.tuning.tune import TuneOptions, tune
 
 SCRIPT = Path(__file__).parent / "killing_studies.py"

@@ -105,11 +105,11 @@ def _by_level(request: Request, name: str, table: str) -> Reproduction:
         request.settings(),
         notes_on(request, request.compared_with),
         tuple(lacking(request, known)),
-        tuple(_level_panel(shown, metric) for metric in ("mAP", "LocScore", "mLocScore")),
+        tuple(level_panel(shown, metric) for metric in ("mAP", "LocScore", "mLocScore")),
     )
 
 
-def _level_panel(lines: Sequence[Line], metric: str) -> Panel:
+def level_panel(lines: Sequence[Line], metric: str) -> Panel:
     """Draw a metric over the level, a line for each encoder that was measured.
 
     Dashed beside it, what was printed of the same encoder, where that was compared.

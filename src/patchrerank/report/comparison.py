@@ -34,7 +34,7 @@ def compare_runs(dataset: Dataset, runs: Mapping[str, Run]) -> list[ReportQuery]
         ReportQuery(
             id=query.id,
             image=query.file,
-            box=_box(query.box),
+            box=box_of(query.box),
             columns=tuple(_column(dataset, name, run, number, by_id) for name, run in runs.items()),
         )
         for number, query in enumerate(dataset.queries)
@@ -107,19 +107,21 @@ def _column(
                 image=image.file,
                 score=float(ranking.scores[query, slot]),
                 correct=None if run.relevance.junk[query, slot] else correct,
-                predicted=_box(ranking.boxes[query, slot]),
-                truths=_boxes(image.boxes_of(asked)) if correct else (),
+                predicted=box_of(ranking.boxes[query, slot]),
+                truths=known_boxes(image.boxes_of(asked)) if correct else (),
             )
         )
     return ReportColumn(name, None if math.isnan(precision) else precision, tuple(hits))
 
 
-def _boxes(boxes: Floats) -> tuple[Box, ...]:
-    found = (_box(box) for box in boxes)
+def known_boxes(boxes: Floats) -> tuple[Box, ...]:
+    """Return the rows of ``(n, 4)`` that are boxes, without those of NaN."""
+    found = (box_of(box) for box in boxes)
     return tuple(box for box in found if box is not None)
 
 
-def _box(box: Floats | Sequence[float] | None) -> Box | None:
+def box_of(box: Floats | Sequence[float] | None) -> Box | None:
+    """Return four numbers as a box; None where there are none, or NaN."""
     if box is None or np.isnan(np.asarray(box)).any():
         return None
     x0, y0, x1, y1 = (float(side) for side in box)

@@ -62,7 +62,7 @@ def write_report(
     if settings:
         facts.append(settings_list(settings))
     target = Path(path)
-    _write_whole(target, _fill(title, queries, "\n".join(facts), sheet))
+    write_page(target, _fill(title, queries, "\n".join(facts), sheet))
     return target
 
 
@@ -80,7 +80,7 @@ def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: Picture
     pictures = sheet.css()
     sections = [query_section(n, query, sheet) for n, query in enumerate(queries, start=1)]
     return Template(template).substitute(
-        policy=_policy(template, pictures),
+        policy=content_policy(template, pictures),
         title=escape(title),
         pictures=pictures,
         facts=facts,
@@ -92,17 +92,18 @@ def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: Picture
     )
 
 
-def _policy(template: str, pictures: str) -> str:
+def content_policy(template: str, pictures: str) -> str:
     """Return a content security policy that lets in the page's own style and script alone."""
-    styles = [pictures if s == "$pictures" else s for s in _bodies(template, "style")]
-    allowed = {"style": styles, "script": _bodies(template, "script")}
+    styles = [pictures if s == "$pictures" else s for s in bodies_of(template, "style")]
+    allowed = {"style": styles, "script": bodies_of(template, "script")}
     rules = ["default-src 'none'", "base-uri 'none'", "form-action 'none'", "img-src data:"]
     for kind, bodies in allowed.items():
         rules.append(f"{kind}-src " + " ".join(f"'sha256-{_digest(body)}'" for body in bodies))
     return "; ".join(rules)
 
 
-def _bodies(template: str, tag: str) -> list[str]:
+def bodies_of(template: str, tag: str) -> list[str]:
+    """Return what stands between each opening and closing tag."""
     return re.findall(f"<{tag}>(.*?)</{tag}>", template, flags=re.DOTALL)
 
 
@@ -110,5 +111,6 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
-def _write_whole(target: Path, page: str) -> None:
+def write_page(target: Path, page: str) -> None:
+    """Write a page in one go; what cannot be encoded becomes a question mark."""
     write_whole(target, page.encode("utf-8", errors="replace"))

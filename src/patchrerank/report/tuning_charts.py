@@ -21,11 +21,11 @@ from patchrerank.report.tuning_view import (
     gamma_range,
     size_of,
 )
-from patchrerank.tuning.grid_space import GAMMAS, LAMS, SIZES
-from patchrerank.tuning.query_scores import Cost
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
-from patchrerank.tuning.trial import Trial
+from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES
+from patchrerank.tuning.trials.space import Stages
+from patchrerank.tuning.trials.trial import Trial
 
 if TYPE_CHECKING:
     import optuna

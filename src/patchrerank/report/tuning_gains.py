@@ -10,7 +10,7 @@ import numpy as np
 from patchrerank.datasets import Dataset
 from patchrerank.errors import DatasetError
 from patchrerank.metrics.lists import Doubles
-from patchrerank.report.comparison import _box, _boxes
+from patchrerank.report.comparison import box_of, known_boxes
 from patchrerank.report.content import (
     SAME_GAIN,
     SHOWN_HITS,
@@ -19,9 +19,9 @@ from patchrerank.report.content import (
     ReportQuery,
 )
 from patchrerank.report.tuning_charts import Chart, rounded
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import EMPTY, Rows
 
 PICTURED = 5
@@ -104,7 +104,7 @@ def pictured(gains: QueryGains, queries: Sequence[int], dataset: Dataset) -> lis
                 ("Tuned", gains.after, gains.order),
             )
         )
-        shown.append(ReportQuery(query.id, query.file, _box(query.box), columns))
+        shown.append(ReportQuery(query.id, query.file, box_of(query.box), columns))
     return shown
 
 
@@ -122,7 +122,7 @@ def _hits(
         image = dataset.images[images[name]]
         correct = bool(table.relevant[number, slot])
         known = None if table.junk[number, slot] else correct
-        truths = _boxes(image.boxes) if correct else ()
+        truths = known_boxes(image.boxes) if correct else ()
         hits.append(ReportHit(name, image.file, NAN, known, None, truths))
     return tuple(hits)
 

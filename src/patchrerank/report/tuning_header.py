@@ -12,9 +12,9 @@ from patchrerank.errors import SettingError
 from patchrerank.report.content import ReportTable
 from patchrerank.report.markup import settings_list, table_card
 from patchrerank.report.tuning_view import METRICS
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
 from patchrerank.tuning.statistics import Gain
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Stages
 
 BEST_TRIALS = 10
 SIGNIFICANT = 0.05

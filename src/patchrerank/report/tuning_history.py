@@ -16,9 +16,9 @@ from patchrerank.report.tuning_view import (
     gamma_range,
     value_of,
 )
-from patchrerank.tuning.grid_space import GAMMAS, LAMS, SIZES
-from patchrerank.tuning.space import Stages
-from patchrerank.tuning.trial import Trial
+from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES
+from patchrerank.tuning.trials.space import Stages
+from patchrerank.tuning.trials.trial import Trial
 
 ORDERS = 20
 """How many random searches are drawn."""

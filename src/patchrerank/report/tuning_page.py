@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from patchrerank.datasets import Dataset
 from patchrerank.errors import TableError
 from patchrerank.report.markup import query_section
-from patchrerank.report.page import _bodies, _policy, _write_whole
+from patchrerank.report.page import bodies_of, content_policy, write_page
 from patchrerank.report.pictures import PictureSheet
 from patchrerank.report.tuning_charts import (
     Chart,
@@ -36,8 +36,8 @@ from patchrerank.report.tuning_header import (
 )
 from patchrerank.report.tuning_history import history_chart
 from patchrerank.report.tuning_view import METRICS, StageView, view_of
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.trial import Trial
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.trial import Trial
 
 if TYPE_CHECKING:
     import optuna
@@ -111,7 +111,7 @@ def write_tuning_page(
         "data": _json(data),
     }
     target = Path(path)
-    _write_whole(target, _fill(page))
+    write_page(target, _fill(page))
     return target
 
 
@@ -174,7 +174,7 @@ def _json(data: Chart) -> str:
 def _fill(page: dict[str, str]) -> str:
     """Fill the template; its style stands on the one of the report of queries."""
     here = files("patchrerank.report")
-    base = _bodies(here.joinpath("page.html").read_text(encoding="utf-8"), "style")[0]
+    base = bodies_of(here.joinpath("page.html").read_text(encoding="utf-8"), "style")[0]
     template = here.joinpath("tuning_page.html").read_text(encoding="utf-8")
     template = template.replace("$base", base)
-    return Template(template).substitute(page, policy=_policy(template, page["pictures"]))
+    return Template(template).substitute(page, policy=content_policy(template, page["pictures"]))

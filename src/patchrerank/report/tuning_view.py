@@ -14,13 +14,13 @@ import numpy as np
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import mean_over_queries
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.derived import after_stages
-from patchrerank.tuning.grid_space import GAMMAS
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
-from patchrerank.tuning.trial import Trial
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.derived import after_stages
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.grid_space import GAMMAS
+from patchrerank.tuning.trials.space import Stages
+from patchrerank.tuning.trials.trial import Trial
 
 METRICS: dict[str, Metric] = {"mAP": "AP", "LocScore": "LocScore"}
 """The metrics that a table knows, by the name of the mean."""

@@ -1,27 +1,11 @@
 """Tuning of λ, γ and the shortlist size on cached scores."""
 
-from patchrerank.tuning.build_table import TableOptions, build_table
 from patchrerank.tuning.calibrate import calibrate, reliability
-from patchrerank.tuning.cascades import StageResult, evaluate_stages
-from patchrerank.tuning.derived import after_stages, ranked_by
-from patchrerank.tuning.exact_lambda import exact_lambda, exact_lambdas
-from patchrerank.tuning.exact_search import ExactSearch, search_exactly
-from patchrerank.tuning.fill_table import TableFiller
-from patchrerank.tuning.fused_ap import fused_average_precisions
-from patchrerank.tuning.grid_space import GridSpace, grid_values
+from patchrerank.tuning.fused.cascades import StageResult, evaluate_stages
+from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused.query_scores import Cost
 from patchrerank.tuning.held_out import HeldOut, measure_held_out
-from patchrerank.tuning.import_table import (
-    ImportOptions,
-    table_from_arrays,
-    table_from_ilias,
-    table_from_runs,
-)
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.pair_scorer import PairScorer, rerankers_of
-from patchrerank.tuning.query_scores import Cost
-from patchrerank.tuning.run_files import read_qrels, read_run
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Space, Stages, StageSpace
 from patchrerank.tuning.statistics import (
     Gain,
     bootstrap_interval,
@@ -30,7 +14,23 @@ from patchrerank.tuning.statistics import (
     paired_permutation_test,
 )
 from patchrerank.tuning.study_file import Study, read_study
-from patchrerank.tuning.table_files import load_table, save_table
+from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.derived import after_stages, ranked_by
+from patchrerank.tuning.tables.fill_table import TableFiller
+from patchrerank.tuning.tables.import_table import (
+    ImportOptions,
+    table_from_arrays,
+    table_from_ilias,
+    table_from_runs,
+)
+from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
+from patchrerank.tuning.tables.run_files import read_qrels, read_run
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.tables.table_files import load_table, save_table
+from patchrerank.tuning.trials.exact_search import ExactSearch, search_exactly
+from patchrerank.tuning.trials.grid_space import GridSpace, grid_values
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.space import Space, Stages, StageSpace
 from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
 from patchrerank.tuning.tuning_run import RunSettings, TuningResult, run_tuning
 from patchrerank.tuning.write_tuned import tuned_of

@@ -9,11 +9,11 @@ import numpy as np
 
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.fused.spreads import global_spread, lam_of, mix_of, spread_of
 from patchrerank.tuning.held_out import HeldOut, values_of
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import SearchSpace, Stages
-from patchrerank.tuning.spreads import global_spread, lam_of, mix_of, spread_of
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import SearchSpace, Stages
 
 LEVEL = 0.05
 """A gain whose p-value is above is not significant."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from patchrerank.metrics.lists import Doubles
 from patchrerank.pipeline import Estimate
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.grid_space import grid_values
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.fused.query_scores import Metric
 from patchrerank.tuning.statistics import Gain, bootstrap_interval, gain, group_folds
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.grid_space import grid_values
+from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import Rows
 
 Tuner = Callable[[ScoreTable], Stages]

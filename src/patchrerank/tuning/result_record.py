@@ -10,11 +10,11 @@ from typing import Any
 
 from patchrerank.errors import SettingError
 from patchrerank.metrics import mean_over_queries
-from patchrerank.tuning.cascades import evaluate_stages
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.search import Search
-from patchrerank.tuning.space import stages_text
-from patchrerank.tuning.trial_evaluator import figures
+from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.search import Search
+from patchrerank.tuning.trials.space import stages_text
+from patchrerank.tuning.trials.trial_evaluator import figures
 from patchrerank.tuning.tuning_run import TuningResult
 
 

@@ -17,10 +17,10 @@ from patchrerank.pipeline.stages import REFINE, reranker_of
 from patchrerank.regions import parse_regions
 from patchrerank.rerankers import RERANKERS
 from patchrerank.rerankers._local import LocalReranker
-from patchrerank.tuning.build_table import TableOptions, build_table
-from patchrerank.tuning.pair_scorer import PairScorer, rerankers_of
-from patchrerank.tuning.score_table import ScoreTable
 from patchrerank.tuning.study_file import Study
+from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
+from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.write_tuned import GLOBAL, about_tuned_on
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.tuning.cascades import Missing
-from patchrerank.tuning.grid_space import PUBLISHED, PUBLISHED_SIZE, GridSpace
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.objective import Measure, Objective, constraints_of, goals_of
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import OFF, SearchSpace, Stages
-from patchrerank.tuning.trial_evaluator import Evaluator
+from patchrerank.tuning.fused.cascades import Missing
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.grid_space import PUBLISHED, PUBLISHED_SIZE, GridSpace
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.objective import Measure, Objective, constraints_of, goals_of
+from patchrerank.tuning.trials.space import OFF, SearchSpace, Stages
+from patchrerank.tuning.trials.trial_evaluator import Evaluator
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.search import Search
-    from patchrerank.tuning.studies import Storage
+    from patchrerank.tuning.trials.search import Search
+    from patchrerank.tuning.trials.studies import Storage
 
 TRIALS = 400
 
@@ -50,12 +50,12 @@ class TuneOptions:
     """How a search goes about it.
 
     Attributes:
-        sampler: see :func:`patchrerank.tuning.samplers.make_sampler`; see
+        sampler: see :func:`patchrerank.tuning.trials.samplers.make_sampler`; see
             ``tuning/compare_samplers.py`` for how far they come.
         seed: of everything that is drawn: with one worker the same seed gives the same trials,
             also when the search was killed and went on. (With another Optuna, others.)
         constraints: what trials must not do; see
-            :func:`patchrerank.tuning.objective.constraints_of`.
+            :func:`patchrerank.tuning.trials.objective.constraints_of`.
         storage: a journal file, or an Optuna storage URL for many machines; None: in memory.
         study_name: in the storage.
         workers: processes, each with the whole table; more than one need a storage. A script
@@ -109,7 +109,7 @@ def tune(
         TableError: scores that are needed are not there.
         MissingExtraError: a sampler's package is absent.
     """
-    from patchrerank.tuning.workers import Job, run
+    from patchrerank.tuning.trials.workers import Job, run
 
     how = options or TuneOptions()
     limit = budget if isinstance(budget, Budget) else Budget(budget)

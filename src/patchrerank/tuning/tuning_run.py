@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from patchrerank.errors import SettingError
 from patchrerank.metrics.lists import Doubles
 from patchrerank.tuning.doubts import doubts_about
-from patchrerank.tuning.exact_search import ExactSearch, search_exactly
-from patchrerank.tuning.grid_space import grid_values
+from patchrerank.tuning.fused.query_scores import Metric
 from patchrerank.tuning.held_out import HeldOut, measure_held_out, values_of
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.objective import METRICS, Objective, goals_of
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import SearchSpace, Space, Stages
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.exact_search import ExactSearch, search_exactly
+from patchrerank.tuning.trials.grid_space import grid_values
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.objective import METRICS, Objective, goals_of
+from patchrerank.tuning.trials.space import SearchSpace, Space, Stages
 from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.search import Search
+    from patchrerank.tuning.trials.search import Search
 
 
 @dataclass(frozen=True)

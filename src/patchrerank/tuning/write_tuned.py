@@ -16,11 +16,11 @@ from patchrerank.metrics import mean_over_queries
 from patchrerank.pipeline import StageSpec, Tuned, TunedOn, TunedStage, Versions, parse_stages
 from patchrerank.records import from_json
 from patchrerank.tuning.calibrate import calibrate
-from patchrerank.tuning.derived import after_stages, ranked_by
+from patchrerank.tuning.fused.spreads import spread_of
 from patchrerank.tuning.held_out import values_of
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
-from patchrerank.tuning.spreads import spread_of
+from patchrerank.tuning.tables.derived import after_stages, ranked_by
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.tuning_run import TuningResult
 
 TUNED_ON = "tuned_on"

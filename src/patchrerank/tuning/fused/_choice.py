@@ -44,7 +44,7 @@ class Choice:
         """Look at the intervals ``low … high`` with their values ``(n,)``.
 
         Args:
-            low, high, values: see :class:`patchrerank.tuning._steps.Steps`.
+            low, high, values: see :class:`patchrerank.tuning.fused._steps.Steps`.
             guard: the values at ``GUARD``; its ends are points of their own.
             epsilon: how far below the best the plateau may lie.
             alternatives: how many of the next best intervals to evaluate.

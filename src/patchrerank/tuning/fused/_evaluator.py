@@ -8,9 +8,9 @@ import numpy as np
 
 from patchrerank.kernels._threads import parts_of, run_parts
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._judged import JudgedLists
-from patchrerank.tuning._shares import Caps, Ties, pays_of
-from patchrerank.tuning._standings import Standings
+from patchrerank.tuning.fused._judged import JudgedLists
+from patchrerank.tuning.fused._shares import Caps, Ties, pays_of
+from patchrerank.tuning.fused._standings import Standings
 from patchrerank.types import Floats, Rows
 
 BLOCK = 32

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.fusion import Fusion, _exact
+from patchrerank.fusion import Fusion, fuse_exactly
 from patchrerank.types import Floats, Rows
 
 Array = npt.NDArray[Any]
@@ -56,7 +56,7 @@ def _sorted(
     fusion: Fusion, before: Floats, local: Floats, empty: Array | None
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Return the new order as flat places within the block, and the fused scores as they stand."""
-    exact = _exact(before, local, fusion.lam, fusion.gamma)
+    exact = fuse_exactly(before, local, fusion.lam, fusion.gamma)
     by: Array = local if fusion.lam == 0 and fusion.gamma > 0 else exact
     if empty is not None:
         by, exact = np.where(empty, -np.inf, by), np.where(empty, -np.inf, exact)

@@ -53,7 +53,7 @@ class JudgedLists:
         weights: npt.ArrayLike | None = None,
         tail_pays: bool = True,
     ) -> JudgedLists:
-        """Check; see :func:`patchrerank.tuning.fused_ap.fused_average_precisions`."""
+        """Check; see :func:`patchrerank.tuning.fused.fused_ap.fused_average_precisions`."""
         scores = _scores(global_scores)
         valid = ~np.isneginf(scores)
         local = np.ascontiguousarray(aligned("local_scores", local_scores, scores.shape))

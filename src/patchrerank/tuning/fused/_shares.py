@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._judged import JudgedLists
-from patchrerank.tuning._standings import Int32, Standings
+from patchrerank.tuning.fused._judged import JudgedLists
+from patchrerank.tuning.fused._standings import Int32, Standings
 from patchrerank.types import Rows
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from patchrerank.metrics.lists import Bools, Doubles
-from patchrerank.tuning._judged import JudgedLists
+from patchrerank.tuning.fused._judged import JudgedLists
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._judged import JudgedLists
-from patchrerank.tuning._shares import Ties, pays_of
-from patchrerank.tuning._standings import Int32, Standings
+from patchrerank.tuning.fused._judged import JudgedLists
+from patchrerank.tuning.fused._shares import Ties, pays_of
+from patchrerank.tuning.fused._standings import Int32, Standings
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:

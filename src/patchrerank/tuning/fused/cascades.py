@@ -13,10 +13,10 @@ from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import average_precisions
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._heads import Array, Head, joined
-from patchrerank.tuning.grids import check_depth, missing_scores
-from patchrerank.tuning.query_scores import GLOBAL, Cost, QueryScores
-from patchrerank.tuning.score_table import Flags, ScoreTable
+from patchrerank.tuning.fused._heads import Array, Head, joined
+from patchrerank.tuning.fused.grids import check_depth, missing_scores
+from patchrerank.tuning.fused.query_scores import GLOBAL, Cost, QueryScores
+from patchrerank.tuning.tables.score_table import Flags, ScoreTable
 from patchrerank.types import EMPTY, Floats, Rows
 
 Missing = Callable[[ScoreTable, str, Flags], ScoreTable]
@@ -28,8 +28,8 @@ class StageResult(QueryScores):
     """What a cascade is worth and what it costs.
 
     Attributes:
-        AP, LocScore: see :class:`~patchrerank.tuning.query_scores.QueryScores`; LocScore is all
-            NaN if the table knows no overlaps of one of the rerankers.
+        AP, LocScore: see :class:`~patchrerank.tuning.fused.query_scores.QueryScores`; LocScore is
+            all NaN if the table knows no overlaps of one of the rerankers.
         places: int64 ``(Q, n)``, the slots of the rescored head in their new order.
         size: K.
         milliseconds: a query, all stages, one thread; NaN if a cost is unknown.
@@ -72,7 +72,7 @@ def evaluate_stages(
         stages: reranker and fusion of each; a stage with ``shortlist_size=0`` does nothing.
             No stages at all: the first stage alone.
         missing: computes scores that are not there yet, for instance a
-            :class:`~patchrerank.tuning.build_table.TableFiller`; None: they are an error.
+            :class:`~patchrerank.tuning.tables.build_table.TableFiller`; None: they are an error.
         whole_image: a candidate that no stage located counts as located by the whole image,
             not as located nowhere.
 

@@ -13,10 +13,10 @@ from patchrerank.kernels._threads import run_parts
 from patchrerank.kernels.checks import check_threads
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._choice import GUARD, Choice, middle
-from patchrerank.tuning._evaluator import Evaluator
-from patchrerank.tuning._judged import JudgedLists, check_grid
-from patchrerank.tuning._steps import StepFinder
+from patchrerank.tuning.fused._choice import GUARD, Choice, middle
+from patchrerank.tuning.fused._evaluator import Evaluator
+from patchrerank.tuning.fused._judged import JudgedLists, check_grid
+from patchrerank.tuning.fused._steps import StepFinder
 from patchrerank.types import Rows
 
 FEW, MANY = 4, 32
@@ -98,7 +98,7 @@ def exact_lambda(
 
     Args:
         global_scores, local_scores, relevant, ignored, n_positives, convention, weights,
-            tail_pays: see :func:`patchrerank.tuning.fused_ap.fused_average_precisions`.
+            tail_pays: see :func:`patchrerank.tuning.fused.fused_ap.fused_average_precisions`.
         gamma: γ, finite and at least 0.
         size: the shortlist size, at least 0; more than K is K.
         threads: how many threads share the work; results do not depend on it.

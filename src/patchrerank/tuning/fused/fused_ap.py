@@ -13,8 +13,8 @@ import numpy.typing as npt
 from patchrerank.kernels.checks import check_threads
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._evaluator import Evaluator
-from patchrerank.tuning._judged import JudgedLists, check_grid
+from patchrerank.tuning.fused._evaluator import Evaluator
+from patchrerank.tuning.fused._judged import JudgedLists, check_grid
 
 
 def fused_average_precisions(

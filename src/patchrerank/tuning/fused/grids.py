@@ -10,12 +10,12 @@ import numpy as np
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused_ap import fused_average_precisions
-from patchrerank.tuning.query_scores import Metric
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused.query_scores import Metric
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.score_table import ScoreTable
+    from patchrerank.tuning.tables.score_table import ScoreTable
 
 
 def evaluate_grid(
@@ -29,7 +29,7 @@ def evaluate_grid(
 ) -> Doubles:
     """Return the metric of every combination, float64 ``(sizes, gammas, lams, Q)``.
 
-    See :meth:`patchrerank.tuning.score_table.ScoreTable.evaluate_grid`.
+    See :meth:`patchrerank.tuning.tables.score_table.ScoreTable.evaluate_grid`.
     """
     if metric not in get_args(Metric):
         raise SettingError(f"metric {metric!r} is unknown; use {' or '.join(get_args(Metric))}")

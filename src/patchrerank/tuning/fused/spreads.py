@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from patchrerank.errors import SettingError
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.score_table import Flags, ScoreTable
+from patchrerank.tuning.tables.score_table import Flags, ScoreTable
 from patchrerank.types import Floats
 
 LINEAR = 0.25

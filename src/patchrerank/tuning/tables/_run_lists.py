@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import TableError, near_matches
-from patchrerank.tuning.run_files import PathLike, read_run
+from patchrerank.tuning.tables.run_files import PathLike, read_run
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.import_table import ImportOptions
+    from patchrerank.tuning.tables.import_table import ImportOptions
 
 Judgements = Mapping[str, Mapping[str, int]]
 RunLike = Mapping[str, Mapping[str, float]]

@@ -12,7 +12,7 @@ from patchrerank.errors import ShortlistError, TableError
 from patchrerank.types import EMPTY, Shortlist
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.score_table import ScoreTable
+    from patchrerank.tuning.tables.score_table import ScoreTable
 
 Array = npt.NDArray[Any]
 KINDS = {"f": "a floating array", "i": "an array of whole numbers", "b": "an array of bool"}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.tuning.table_files import write_durably
+from patchrerank.tuning.tables.table_files import write_durably
 from patchrerank.types import Floats, Shortlist
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.pair_scorer import PairScorer
-    from patchrerank.tuning.score_table import Flags
+    from patchrerank.tuning.tables.pair_scorer import PairScorer
+    from patchrerank.tuning.tables.score_table import Flags
 
 Part = tuple[Floats, Floats]
 """Local scores and overlaps, float32 ``(q, K)``."""

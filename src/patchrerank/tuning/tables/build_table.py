@@ -18,11 +18,11 @@ from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import SettingError, TableError, near_matches
 from patchrerank.metrics.convention import APConvention
-from patchrerank.tuning._reranker_records import pace_of
-from patchrerank.tuning._table_parts import scored
-from patchrerank.tuning.query_scores import GLOBAL, Cost
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.table_files import (
+from patchrerank.tuning.fused.query_scores import GLOBAL, Cost
+from patchrerank.tuning.tables._reranker_records import pace_of
+from patchrerank.tuning.tables._table_parts import scored
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.tables.table_files import (
     BUILDING,
     MANIFEST,
     PARTS,
@@ -37,7 +37,7 @@ from patchrerank.types import Floats, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
-    from patchrerank.tuning.pair_scorer import PairScorer
+    from patchrerank.tuning.tables.pair_scorer import PairScorer
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class TableOptions:
 
     Attributes:
         eager: the rerankers that score all pairs now; None: all of them. The others start
-            empty, and :class:`~patchrerank.tuning.fill_table.TableFiller` computes what is asked
-            for.
+            empty, and :class:`~patchrerank.tuning.tables.fill_table.TableFiller` computes what is
+            asked for.
         block: queries scored and written together.
         convention: of average precision; None takes the data set's own.
         about: further notes for ``ScoreTable.about``.

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.fusion import Fusion
-from patchrerank.tuning._heads import Head
-from patchrerank.tuning.cascades import Missing, _advance, _steps
-from patchrerank.tuning.grids import require_scores
-from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.fused._heads import Head
+from patchrerank.tuning.fused.cascades import Missing, _advance, _steps
+from patchrerank.tuning.fused.grids import require_scores
+from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY, Floats, Rows
 
 MOVED = ("rows", "relevant", "junk", "areas")

@@ -12,8 +12,8 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.errors import TableError
-from patchrerank.tuning.score_table import BY_RERANKER, Flags, ScoreTable
-from patchrerank.tuning.table_files import (
+from patchrerank.tuning.tables.score_table import BY_RERANKER, Flags, ScoreTable
+from patchrerank.tuning.tables.table_files import (
     load_table,
     locked,
     read_manifest,
@@ -23,14 +23,14 @@ from patchrerank.tuning.table_files import (
 from patchrerank.types import EMPTY, Floats, Rows, Shortlist
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.pair_scorer import PairScorer
+    from patchrerank.tuning.tables.pair_scorer import PairScorer
 
 
 class TableFiller:
     """Fills in the local scores that a stored table lacks, each pair once for all.
 
-    Pass it to :func:`~patchrerank.tuning.cascades.evaluate_stages` as ``missing``; a table that
-    was cut by ``take`` or ``within`` may be evaluated as well. Several processes may fill one
+    Pass it to :func:`~patchrerank.tuning.fused.cascades.evaluate_stages` as ``missing``; a table
+    that was cut by ``take`` or ``within`` may be evaluated as well. Several processes may fill one
     folder: what one has written is never lost, at worst a pair is computed twice.
 
     A score that is filled in agrees with one computed in a whole list up to rounding (matrix

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from patchrerank.datasets.ilias_similarities import read_similarities
 from patchrerank.errors import SettingError, TableError, near_matches
 from patchrerank.metrics import FULL, APConvention, ilias_at, instance_of
-from patchrerank.tuning._run_lists import (
+from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables._run_lists import (
     Judgements,
     RunLike,
     aligned_values,
@@ -23,9 +24,8 @@ from patchrerank.tuning._run_lists import (
     local_scores_of,
     ordered,
 )
-from patchrerank.tuning.query_scores import Cost
-from patchrerank.tuning.run_files import PathLike, Qrels, read_qrels
-from patchrerank.tuning.score_table import ScoreTable
+from patchrerank.tuning.tables.run_files import PathLike, Qrels, read_qrels
+from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY
 
 
@@ -76,7 +76,7 @@ def table_from_arrays(
     convention: APConvention = FULL,
     about: Mapping[str, str] | None = None,
 ) -> ScoreTable:
-    """Return a table of arrays; see :class:`~patchrerank.tuning.score_table.ScoreTable`.
+    """Return a table of arrays; see :class:`~patchrerank.tuning.tables.score_table.ScoreTable`.
 
     What is left out: no overlaps (and no LocScore), no junk, areas unknown, ids ``0``, ``1``, …,
     each query a group of its own. ``n_positives`` counts the whole data set and cannot be left
@@ -119,8 +119,8 @@ def table_from_runs(
 
     Args:
         first_stage: ``{query: {document: score}}``, or a file (see
-            :func:`~patchrerank.tuning.run_files.read_run`). Nothing is cut off: K is the longest
-            list's length. Equal scores keep the order given.
+            :func:`~patchrerank.tuning.tables.run_files.read_run`). Nothing is cut off: K is the
+            longest list's length. Equal scores keep the order given.
         local: by reranker, a run or a file.
         qrels: ``{query: {document: grade}}``, or a file. Its queries, in order, are the table's.
         options: see :class:`ImportOptions`.

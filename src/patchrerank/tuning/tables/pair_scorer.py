@@ -15,8 +15,8 @@ from patchrerank.metrics import best_iou
 from patchrerank.pipeline import make_cascade, parse_stages
 from patchrerank.rerankers import Reranker
 from patchrerank.rerankers._local import with_local
-from patchrerank.tuning._reranker_records import depth_of, describe
-from patchrerank.tuning.query_scores import GLOBAL
+from patchrerank.tuning.fused.query_scores import GLOBAL
+from patchrerank.tuning.tables._reranker_records import depth_of, describe
 from patchrerank.types import EMPTY, Floats, Queries, QueryCrop, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
-    from patchrerank.tuning.score_table import Flags
+    from patchrerank.tuning.tables.score_table import Flags
 
 
 def rerankers_of(

@@ -17,12 +17,12 @@ from patchrerank.errors import SettingError, TableError, near_matches
 from patchrerank.fusion import Fusion
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning._table_checks import check_table, fixed, fixed_ids
-from patchrerank.tuning.query_scores import Cost, Metric
+from patchrerank.tuning.fused.query_scores import Cost, Metric
+from patchrerank.tuning.tables._table_checks import check_table, fixed, fixed_ids
 from patchrerank.types import EMPTY, Floats, Rows
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.cascades import StageResult
+    from patchrerank.tuning.fused.cascades import StageResult
 
 Flags = npt.NDArray[np.bool_]
 
@@ -169,7 +169,7 @@ class ScoreTable:
             SettingError: a setting is out of range, or the reranker is unknown.
             TableError: scores that are needed were not computed yet.
         """
-        from patchrerank.tuning.cascades import evaluate_stages
+        from patchrerank.tuning.fused.cascades import evaluate_stages
 
         fusion = Fusion(lam, gamma, shortlist_size)
         return evaluate_stages(self, [(self.reranker(reranker), fusion)])
@@ -195,7 +195,7 @@ class ScoreTable:
             SettingError: a setting is out of range, or the reranker or metric is unknown.
             TableError: scores or overlaps that are needed are not there.
         """
-        from patchrerank.tuning.grids import evaluate_grid
+        from patchrerank.tuning.fused.grids import evaluate_grid
 
         name = self.reranker(reranker)
         return evaluate_grid(self, lams, gammas, sizes, name, metric, threads)

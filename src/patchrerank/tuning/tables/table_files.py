@@ -26,8 +26,8 @@ from patchrerank import __version__
 from patchrerank.errors import SettingError, TableError
 from patchrerank.gallery.arrays import crc_of
 from patchrerank.metrics.convention import APConvention
-from patchrerank.tuning.query_scores import Cost
-from patchrerank.tuning.score_table import BY_QUERY, BY_RERANKER, ScoreTable
+from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER, ScoreTable
 from patchrerank.types import Floats
 
 FORMAT = 1
@@ -87,7 +87,7 @@ def load_table(folder: str | Path, *, verify: bool = True) -> ScoreTable:
     """Open a table; its arrays are memory-mapped, read-only.
 
     Args:
-        folder: written by :func:`save_table` or :func:`~patchrerank.tuning.build_table`.
+        folder: written by :func:`save_table` or :func:`~patchrerank.tuning.tables.build_table`.
         verify: compare all checksums first, which reads every file once.
 
     Raises:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import mean_over_queries
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.exact_lambda import ExactLambda, exact_lambdas
-from patchrerank.tuning.grids import check_depth, evaluate_grid, overlaps_of, require_scores
-from patchrerank.tuning.make_space import search_space
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Space, Stages
+from patchrerank.tuning.fused.exact_lambda import ExactLambda, exact_lambdas
+from patchrerank.tuning.fused.grids import check_depth, evaluate_grid, overlaps_of, require_scores
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.space import Space, Stages
 from patchrerank.types import Rows
 
 GAMMAS = 12

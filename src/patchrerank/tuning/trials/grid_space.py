@@ -10,9 +10,9 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:

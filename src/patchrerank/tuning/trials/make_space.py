@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patchrerank.errors import SettingError, TableError, near_matches
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Space, StageSpace
-from patchrerank.tuning.spreads import global_spread, spread_of
+from patchrerank.tuning.fused.spreads import global_spread, spread_of
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Space, StageSpace
 
 OVERRIDES = ("sizes", "lams", "gammas", "optional")
 """What may be said about a stage."""

@@ -12,10 +12,10 @@ import numpy as np
 from patchrerank.analysis.evaluation import AREA_BINS
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.metrics import mean_over_queries
-from patchrerank.tuning.cascades import Missing, StageResult, evaluate_stages
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import Stages
+from patchrerank.tuning.fused.cascades import Missing, StageResult, evaluate_stages
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.space import Stages
 
 Direction = Literal["maximize", "minimize"]
 Measure = Callable[[StageResult], float]

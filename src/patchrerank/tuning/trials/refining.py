@@ -13,7 +13,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from patchrerank.tuning.seeded import Delegating, Make, place_of
+from patchrerank.tuning.trials.seeded import Delegating, Make, place_of
 
 if TYPE_CHECKING:
     from optuna import Study

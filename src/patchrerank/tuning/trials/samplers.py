@@ -18,10 +18,10 @@ from optuna.samplers import (
 )
 
 from patchrerank.errors import MissingExtraError, SettingError, near_matches
-from patchrerank.tuning.grid_space import GridSpace
-from patchrerank.tuning.refining import Refining
-from patchrerank.tuning.seeded import Delegating, Make, Reseeded, place_of
-from patchrerank.tuning.space import SearchSpace
+from patchrerank.tuning.trials.grid_space import GridSpace
+from patchrerank.tuning.trials.refining import Refining
+from patchrerank.tuning.trials.seeded import Delegating, Make, Reseeded, place_of
+from patchrerank.tuning.trials.space import SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Study

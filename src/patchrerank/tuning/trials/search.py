@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from patchrerank.pipeline.stages import parse_stages
-from patchrerank.tuning.objective import Goal
-from patchrerank.tuning.space import Stages
-from patchrerank.tuning.trial import Trial
-from patchrerank.tuning.trial_evaluator import STAGES
+from patchrerank.tuning.trials.objective import Goal
+from patchrerank.tuning.trials.space import Stages
+from patchrerank.tuning.trials.trial import Trial
+from patchrerank.tuning.trials.trial_evaluator import STAGES
 
 if TYPE_CHECKING:
     from optuna import Study

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline.stages import StageSpec
-from patchrerank.tuning.spreads import Spread, lam_of, mix_of
+from patchrerank.tuning.fused.spreads import Spread, lam_of, mix_of
 
 if TYPE_CHECKING:
     import optuna

@@ -18,11 +18,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.journal import open_journal
-from patchrerank.tuning.journal import turn as journal_turn
-from patchrerank.tuning.objective import Direction
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.seeded import FAILURE
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.journal import open_journal
+from patchrerank.tuning.trials.journal import turn as journal_turn
+from patchrerank.tuning.trials.objective import Direction
+from patchrerank.tuning.trials.seeded import FAILURE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

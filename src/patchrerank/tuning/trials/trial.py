@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.space import Stages
+from patchrerank.tuning.trials.space import Stages
 
 
 @dataclass(frozen=True)

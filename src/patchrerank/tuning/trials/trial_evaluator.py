@@ -10,14 +10,14 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.tuning.cascades import Missing, StageResult, evaluate_stages
-from patchrerank.tuning.derived import after_stages
-from patchrerank.tuning.exact_search import exact_of, settled
-from patchrerank.tuning.grids import check_depth
-from patchrerank.tuning.objective import GOALS, METRICS, Constraint, Goal, check_costs
-from patchrerank.tuning.query_scores import Metric
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.space import SearchSpace, Space, Stages, stages_text
+from patchrerank.tuning.fused.cascades import Missing, StageResult, evaluate_stages
+from patchrerank.tuning.fused.grids import check_depth
+from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.derived import after_stages
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.exact_search import exact_of, settled
+from patchrerank.tuning.trials.objective import GOALS, METRICS, Constraint, Goal, check_costs
+from patchrerank.tuning.trials.space import SearchSpace, Space, Stages, stages_text
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:

@@ -17,14 +17,14 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from patchrerank.errors import PatchRerankError, SettingError
-from patchrerank.tuning.cascades import Missing
-from patchrerank.tuning.objective import Objective, goals_of
-from patchrerank.tuning.samplers import make_sampler
-from patchrerank.tuning.score_table import ScoreTable
-from patchrerank.tuning.search import Search, search_of
-from patchrerank.tuning.seeded import FAILURE
-from patchrerank.tuning.space import SearchSpace
-from patchrerank.tuning.studies import (
+from patchrerank.tuning.fused.cascades import Missing
+from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.objective import Objective, goals_of
+from patchrerank.tuning.trials.samplers import make_sampler
+from patchrerank.tuning.trials.search import Search, search_of
+from patchrerank.tuning.trials.seeded import FAILURE
+from patchrerank.tuning.trials.space import SearchSpace
+from patchrerank.tuning.trials.studies import (
     WORKER,
     cut_off,
     identity_of,
@@ -34,7 +34,7 @@ from patchrerank.tuning.studies import (
     turn,
     worker_name,
 )
-from patchrerank.tuning.trial_evaluator import Evaluator
+from patchrerank.tuning.trials.trial_evaluator import Evaluator
 from patchrerank.tuning.tune import Budget, TuneOptions, first_settings, make_evaluator
 
 if TYPE_CHECKING:

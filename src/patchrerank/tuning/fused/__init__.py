@@ -1,0 +1,1 @@
+"""What fusions and cascades are worth on a score table, by counting instead of sorting."""
