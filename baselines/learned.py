@@ -1,7 +1,7 @@
 """AMES or ELViS with given weights, tuned on one half of the objects and measured on the other.
 
-With ``--codes N`` the gallery's side is the method's own store, N codes an image, in place of the
-local descriptors: 16 bits a dimension, or one bit for a binarised network.
+With ``--codes`` the gallery's side is the method's own store in place of the local descriptors:
+16 bits a dimension, or one bit for a binarised network.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.regions import GridPyramid
-from patchrerank.rerankers import AMES, ELViS, Patchify, compact_local
+from patchrerank.rerankers import (
+    AMES,
+    AmesSettings,
+    ELViS,
+    ElvisSettings,
+    Patchify,
+    compact_local,
+)
 from patchrerank.tuning import Budget, PairScorer, RunSettings, build_table, run_tuning
 from patchrerank.tuning.result_record import result_record
 from patchrerank.tuning.write_tuned import behind
 
-METHODS: dict[str, Any] = {"ames": AMES, "elvis": ELViS}
+METHODS: dict[str, Any] = {"ames": (AMES, AmesSettings), "elvis": (ELViS, ElvisSettings)}
 
 
 def main(
@@ -37,7 +44,13 @@ def main(
     local_image_size: Annotated[int, typer.Option(help="Of the gallery's pictures.")] = 448,
     query_image_size: Annotated[int, typer.Option(help="Of queries.")] = 224,
     query_part: Annotated[str, typer.Option()] = "foreground",
-    codes: Annotated[int | None, typer.Option(help="An image, in the method's own store.")] = None,
+    descriptors: Annotated[
+        int | None, typer.Option(help="Of a gallery picture, strongest first; default: all.")
+    ] = None,
+    codes: Annotated[
+        bool, typer.Option("--codes", help="Compare codes in the method's own store.")
+    ] = False,
+    padding: Annotated[str, typer.Option(help="elvis: slots (as published) or none.")] = "none",
     trials: Annotated[int, typer.Option()] = 100,
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
@@ -48,21 +61,24 @@ def main(
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
         gallery = _gallery(data, model, local_image_size, place)
-        reranker = METHODS[method](gallery, dense_encoder=asked, checkpoint=checkpoint)
-        store = gallery.local
+        made, kind = METHODS[method]
+        more = {"padding": padding} if method == "elvis" else {}
+        given = {
+            "dense_encoder": asked,
+            "checkpoint": checkpoint,
+            "settings": kind(query_descriptors=None, gallery_descriptors=descriptors, **more),
+        }
+        reranker, store = made(gallery, **given), gallery.local
         if codes:
-            folder = gallery.folder / f"codes-{reranker.fingerprint[:12]}-{codes}"
-            store = compact_local(gallery, reranker.network, folder, count=codes)
-            reranker = METHODS[method](
-                gallery, dense_encoder=asked, checkpoint=checkpoint, local=store
-            )
+            folder = gallery.folder / f"codes-{reranker.fingerprint[:12]}-{descriptors or 'all'}"
+            store = compact_local(gallery, reranker.network, folder, count=descriptors)
+            reranker = made(gallery, **given, local=store)
         queries = encode_dataset_queries(data, model, gallery, "none")
         scorer = PairScorer(
             data, gallery, {"patchify": Patchify(gallery), method: reranker}, queries
         )
-        folder = (
-            place / f"{gallery.folder.name}-{method}-{reranker.fingerprint[:12]}-{codes or 'raw'}"
-        )
+        table_name = f"{gallery.folder.name}-{method}-{reranker.fingerprint[:12]}"
+        folder = place / f"{table_name}-{descriptors or 'all'}{'-codes' if codes else ''}"
         table = build_table(folder, scorer, GlobalSearch(gallery).search(queries))
         settings = RunSettings((method,), folds=2, budget=Budget(trials))
         found = {first: _tuned(table, first, settings) for first in ("global", "patchify")}

@@ -29,16 +29,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Raises:
         EncoderError: the file is missing, damaged, holds other objects than tensors, or none.
     """
+    return _unwrap(read_content(path), os.fspath(path))
+
+
+def read_content(path: str | os.PathLike[str]) -> Any:
+    """Return all that a ``.safetensors`` or torch file holds, read as in :func:`read_checkpoint`.
+
+    Raises:
+        EncoderError: the file is missing, damaged, or holds other objects than tensors, numbers,
+            texts, lists and dictionaries.
+    """
     if not Path(path).is_file():
         raise EncoderError(f"{os.fspath(path)}: no such checkpoint file")
     try:
-        content = _read(Path(path))
+        return _read(Path(path))
     except Exception as error:
         raise EncoderError(
             f"{os.fspath(path)}: not a checkpoint that can be read safely "
             f"({_first_line(error)}); save a state dict with torch.save or safetensors"
         ) from error
-    return _unwrap(content, os.fspath(path))
 
 
 def load_strictly(

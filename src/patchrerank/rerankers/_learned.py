@@ -7,7 +7,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from patchrerank.rerankers._candidates import (
 from patchrerank.rerankers._local import LocalReranker, local_of
 from patchrerank.rerankers.execution import Execution, run_batches, threads_of, tokens_of
 from patchrerank.rerankers.networks.configs import State
+from patchrerank.rerankers.trained import read_trained
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, QueryCrop, Shortlist
 
 if TYPE_CHECKING:
@@ -34,7 +35,15 @@ if TYPE_CHECKING:
 
 CheckpointPath = str | os.PathLike[str]
 Network = TypeVar("Network", bound="PairNetwork")
-Config = TypeVar("Config")
+
+
+class Shaped(Protocol):
+    """A configuration of which a checkpoint's shapes tell something."""
+
+    @classmethod
+    def of_state(cls, state: State, origin: str) -> Self:
+        """Derive it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,7 @@ class Weights:
     network: Any
     config: Any
 
-    def open(
-        self, name: str, make: type[Network], config_of: Callable[[State, str], Any]
-    ) -> Network:
+    def open(self, name: str, make: type[Network], kind: type[Shaped]) -> Network:
         """Return the network in evaluation mode, without gradients.
 
         Raises:
@@ -85,7 +92,7 @@ class Weights:
                 "your own training) or network=, and not both"
             )
         if self.checkpoint is not None:
-            return load_network(self.checkpoint, make, config_of, self.config)
+            return load_network(self.checkpoint, make, kind, self.config)
         if self.config is not None:
             raise SettingError(f"{name}: config belongs to a checkpoint; a network has its own")
         if not isinstance(self.network, make):
@@ -98,8 +105,8 @@ class Weights:
 def load_network(
     checkpoint: CheckpointPath,
     make: Callable[[Any], Network],
-    config_of: Callable[[State, str], Config],
-    config: Config | None = None,
+    kind: type[Shaped],
+    config: Shaped | None = None,
 ) -> Network:
     """Return a network with the weights of a checkpoint file, in evaluation mode.
 
@@ -109,8 +116,9 @@ def load_network(
     Args:
         checkpoint: the file.
         make: makes the network of a configuration.
-        config_of: derives the configuration from a state dict.
-        config: the configuration; None: derived.
+        kind: the class of configurations.
+        config: the configuration; None: as recorded by ``patchrerank train``, else derived from
+            the shapes.
 
     Raises:
         EncoderError: the file is missing, damaged or holds other objects than tensors; keys are
@@ -125,7 +133,8 @@ def load_network(
     broken = next((key for key, value in state.items() if not bool(value.isfinite().all())), None)
     if broken is not None:
         raise EncoderError(f"{origin}: entry {broken!r} holds NaN or infinite values")
-    settings = config_of(state, origin) if config is None else config
+    settings = config or read_trained(checkpoint).architecture(kind, origin)
+    settings = settings or kind.of_state(state, origin)
     with torch.device("meta"):
         network = make(settings)
     network = network.to_empty(device="cpu")

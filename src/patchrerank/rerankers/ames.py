@@ -11,6 +11,7 @@ from patchrerank.rerankers._candidates import Batch
 from patchrerank.rerankers._learned import CheckpointPath, LearnedReranker, Limits, Weights
 from patchrerank.rerankers.execution import Execution, open_runner
 from patchrerank.rerankers.networks.configs import AmesConfig
+from patchrerank.rerankers.trained import limited
 from patchrerank.types import Floats, QueryCrop
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class AMES(LearnedReranker):
         checkpoint: the authors' file (weights below ``state``), or one with the same key names.
         network: an ``AmesNetwork`` instead; it is copied.
         config: the architecture, for checkpoints with other heads or activation than published;
-            the rest is read from the shapes.
-        settings: how many descriptors are compared.
+            the rest is read from the shapes, and ``patchrerank train`` records all of it.
+        settings: how many descriptors are compared; None: as many as by default, but no more
+            than a checkpoint of ``patchrerank train`` has seen.
         execution: how the network is run.
         local: codes instead of the gallery's descriptors: 16 bits a dimension, or 1 where the
             network is binarised; see :func:`~patchrerank.rerankers.compact.compact_local`. The
@@ -112,7 +114,7 @@ class AMES(LearnedReranker):
             query_crop,
             dense_encoder,
             network=load_ames(checkpoint, network, config),
-            settings=settings or AmesSettings(),
+            settings=settings or limited(AmesSettings(), checkpoint),
             execution=execution,
             local=local,
         )
@@ -143,7 +145,7 @@ def load_ames(
     """Return AMES' network from a checkpoint, or a copy of ``network``; see :class:`AMES`."""
     from patchrerank.rerankers.networks.ames_network import AmesNetwork as Network
 
-    return Weights(checkpoint, network, config).open(AMES.name, Network, AmesConfig.of_state)
+    return Weights(checkpoint, network, config).open(AMES.name, Network, AmesConfig)
 
 
 def _examples(pairs: AmesPairs) -> list[tuple[Tensor, ...]]:

@@ -15,6 +15,7 @@ from patchrerank.rerankers._learned import CheckpointPath, LearnedReranker, Limi
 from patchrerank.rerankers._local import cell_sizes
 from patchrerank.rerankers.execution import Execution, open_runner
 from patchrerank.rerankers.networks.configs import ElvisConfig
+from patchrerank.rerankers.trained import limited
 from patchrerank.rerankers.votes import VoteMap, vote_boxes
 from patchrerank.types import Floats, LocalDescriptors, QueryCrop
 
@@ -83,8 +84,10 @@ class ELViS(LearnedReranker):
         checkpoint: the authors' file (weights below ``state``), or one with the same key names.
         network: an ``ElvisNetwork`` instead; it is copied.
         config: the architecture, for checkpoints with another temperature or other iterations
-            than published; the rest is read from the shapes.
-        settings: see :class:`ElvisSettings`.
+            than published; the rest is read from the shapes, and ``patchrerank train`` records
+            all of it.
+        settings: see :class:`ElvisSettings`; None: its defaults, but no more descriptors (and
+            slots) than a checkpoint of ``patchrerank train`` has seen.
         execution: how the network is run.
         local: codes instead of the gallery's descriptors; see
             :func:`~patchrerank.rerankers.compact.compact_local`.
@@ -122,7 +125,7 @@ class ELViS(LearnedReranker):
             query_crop,
             dense_encoder,
             network=load_elvis(checkpoint, network, config),
-            settings=settings or ElvisSettings(),
+            settings=settings or limited(ElvisSettings(), checkpoint),
             execution=execution,
             local=local,
         )
@@ -208,7 +211,7 @@ def load_elvis(
     """Return ELViS' network from a checkpoint, or a copy of ``network``; see :class:`ELViS`."""
     from patchrerank.rerankers.networks.elvis_network import ElvisNetwork as Network
 
-    return Weights(checkpoint, network, config).open(ELViS.name, Network, ElvisConfig.of_state)
+    return Weights(checkpoint, network, config).open(ELViS.name, Network, ElvisConfig)
 
 
 def _examples(pairs: ElvisPairs) -> list[tuple[Tensor, ...]]:

@@ -13,9 +13,7 @@ import torch
 
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.projection import PairNetwork
-
-TRAINING = "training"
-"""The key behind the authors' ``state``, ``optim`` and ``epoch``; their loaders ignore it."""
+from patchrerank.rerankers.trained import TRAINING
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     progress: Progress,
     run: str,
+    most: tuple[int, int],
 ) -> None:
     """Write ``state``, ``optim`` and ``epoch`` as the authors do, and what continues the run.
 
@@ -59,6 +58,7 @@ def save_checkpoint(
         path: the file; it is replaced in one move.
         network, optimiser, progress: what is written.
         run: identity of the run; only the same may continue it.
+        most: the largest numbers of descriptors of a query and of a gallery picture.
 
     Raises:
         OSError: the file cannot be written.
@@ -69,7 +69,12 @@ def save_checkpoint(
         "state": {key: value.detach().cpu() for key, value in network.state_dict().items()},
         "optim": optimiser.state_dict(),
         "epoch": progress.epoch,
-        TRAINING: {"run": run, "config": asdict(network.config), **record},  # type: ignore[call-overload]
+        TRAINING: {
+            "run": run,
+            "config": asdict(network.config),  # type: ignore[call-overload]
+            "most_descriptors": list(most),
+            **record,
+        },
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)

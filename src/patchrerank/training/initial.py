@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
 from patchrerank.encoders.whitening import learn_whitening
-from patchrerank.errors import SettingError
+from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.networks.elvis_network import ElvisNetwork
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.rerankers.networks.transformer import Attention, Layer
+from patchrerank.rerankers.trained import read_trained
 from patchrerank.training.signs import imitate, itq
 from patchrerank.types import Floats
 
@@ -85,9 +87,13 @@ def start_from(network: PairNetwork, checkpoint: Path, descriptors: Floats, seed
         seed: of the imitation.
 
     Raises:
-        EncoderError: the file cannot be read, or does not fit.
+        EncoderError: the file cannot be read, does not fit, or was trained with other heads.
     """
     given = read_checkpoint(checkpoint)
+    own: Any = network
+    known: Any = read_trained(checkpoint).architecture(type(own.config), str(checkpoint))
+    if known is not None and replace(known, binarized=own.config.binarized) != own.config:
+        raise EncoderError(f"{checkpoint} does not fit: trained as {known}, wanted {own.config}")
     if network.binarized and given.keys() >= _PROJECTION:
         own = network.state_dict()
         layers = {key: value for key, value in given.items() if not key.startswith(REMAP)}

@@ -208,12 +208,16 @@ def _teacher(run: TrainingRun) -> Teacher | None:
         return None
     from patchrerank.encoders.checkpoints import read_checkpoint
     from patchrerank.rerankers.ames import load_ames
+    from patchrerank.rerankers.trained import read_trained
     from patchrerank.training.losses import Teacher
 
-    found = AmesConfig.of_state(read_checkpoint(run.teacher), str(run.teacher))
-    student: Any = run.network
-    hidden = replace(found, heads=student.heads, activation=student.activation)
-    return Teacher(load_ames(run.teacher, None, hidden), run.beta)
+    origin = str(run.teacher)
+    known = read_trained(run.teacher).architecture(AmesConfig, origin)
+    if known is None:
+        student: Any = run.network
+        shown = AmesConfig.of_state(read_checkpoint(run.teacher), origin)
+        known = replace(shown, heads=student.heads, activation=student.activation)
+    return Teacher(load_ames(run.teacher, None, known), run.beta)
 
 
 def _identity(run: TrainingRun, parts: Sequence[DatasetDescriptors], network: PairNetwork) -> str:

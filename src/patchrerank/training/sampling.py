@@ -163,3 +163,11 @@ class Counts:
             for bound in (self.query, self.gallery)
         )
         return query, gallery
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """The largest numbers that are drawn."""
+        query, gallery = (
+            bound - 1 if bound > self.least else bound for bound in (self.query, self.gallery)
+        )
+        return query, gallery

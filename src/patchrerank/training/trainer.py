@@ -178,10 +178,12 @@ class Trainer:
         return replace(state, finished=last or (patience is not None and since >= patience))
 
     def _write(self, state: Progress) -> None:
-        save_checkpoint(self.out, self.network, self.optimiser, state, self._identity)
+        self._save(state, self.out)
 
-    def _save(self, state: Progress) -> None:
-        save_checkpoint(self.resumable, self.network, self.optimiser, state, self._identity)
+    def _save(self, state: Progress, path: Path | None = None) -> None:
+        most = self.config.counts.most
+        path = path or self.resumable
+        save_checkpoint(path, self.network, self.optimiser, state, self._identity, most)
 
 
 def _mean(found: Sequence[tuple[float, Losses]]) -> Losses:
