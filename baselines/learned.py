@@ -45,12 +45,12 @@ def main(
     query_image_size: Annotated[int, typer.Option(help="Of queries.")] = 224,
     query_part: Annotated[str, typer.Option()] = "foreground",
     descriptors: Annotated[
-        int | None, typer.Option(help="Of a gallery picture, strongest first; default: all.")
+        int | None,
+        typer.Option(help="Of a gallery picture; default: the method's."),
     ] = None,
     codes: Annotated[
         bool, typer.Option("--codes", help="Compare codes in the method's own store.")
     ] = False,
-    padding: Annotated[str, typer.Option(help="elvis: slots (as published) or none.")] = "none",
     trials: Annotated[int, typer.Option()] = 100,
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
@@ -61,29 +61,46 @@ def main(
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
         gallery = _gallery(data, model, local_image_size, place)
-        made, kind = METHODS[method]
-        more = {"padding": padding} if method == "elvis" else {}
-        given = {
-            "dense_encoder": asked,
-            "checkpoint": checkpoint,
-            "settings": kind(query_descriptors=None, gallery_descriptors=descriptors, **more),
-        }
-        reranker, store = made(gallery, **given), gallery.local
-        if codes:
-            folder = gallery.folder / f"codes-{reranker.fingerprint[:12]}-{descriptors or 'all'}"
-            store = compact_local(gallery, reranker.network, folder, count=descriptors)
-            reranker = made(gallery, **given, local=store)
+        reranker = _reranker(method, gallery, asked, checkpoint, descriptors, codes)
         queries = encode_dataset_queries(data, model, gallery, "none")
         scorer = PairScorer(
             data, gallery, {"patchify": Patchify(gallery), method: reranker}, queries
         )
-        table_name = f"{gallery.folder.name}-{method}-{reranker.fingerprint[:12]}"
-        folder = place / f"{table_name}-{descriptors or 'all'}{'-codes' if codes else ''}"
+        folder = place / f"{gallery.folder.name}-{method}-{_name(reranker)}"
+        folder = folder.with_name(folder.name + ("-codes" if codes else ""))
         table = build_table(folder, scorer, GlobalSearch(gallery).search(queries))
-        settings = RunSettings((method,), folds=2, budget=Budget(trials))
-        found = {first: _tuned(table, first, settings) for first in ("global", "patchify")}
-        sizes = {name: size / len(gallery) for name, size in store.nbytes().items()}
+        how = RunSettings((method,), folds=2, budget=Budget(trials))
+        found = {first: _tuned(table, first, how) for first in ("global", "patchify")}
+        sizes = {name: size / len(gallery) for name, size in reranker.local.nbytes().items()}
     print(json.dumps({"bytes_per_image": sizes, "behind": found}, indent=1))
+
+
+def _reranker(
+    method: str,
+    gallery: Gallery,
+    asked: Any,
+    checkpoint: Path,
+    descriptors: int | None,
+    codes: bool,
+) -> Any:
+    made, settings = METHODS[method]
+    given = {
+        "dense_encoder": asked,
+        "checkpoint": checkpoint,
+        "settings": descriptors and settings(gallery_descriptors=descriptors),
+    }
+    reranker = made(gallery, **given)
+    if not codes:
+        return reranker
+    folder = gallery.folder / f"codes-{_name(reranker)}"
+    most = reranker.settings.gallery_descriptors
+    return made(
+        gallery, **given, local=compact_local(gallery, reranker.network, folder, count=most)
+    )
+
+
+def _name(reranker: Any) -> str:
+    return f"{reranker.fingerprint[:12]}-{reranker.settings.gallery_descriptors or 'all'}"
 
 
 def _gallery(data: Dataset, model: Any, local_image_size: int, place: Path) -> Gallery:
