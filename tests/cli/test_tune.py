@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
 from command_line import run, run_process
+from PIL import Image
+from signal_tables import signal_table
+
 from patchrerank.encoders import load_dense_encoder
 from patchrerank.pipeline import Tuned
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.tuning import save_table
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tuning"))
-
-from signal_tables import signal_table
 
 TINY = ["--random-weights", "--quiet"]
 

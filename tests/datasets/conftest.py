@@ -1,23 +1,11 @@
-import importlib.util
-import sys
-from pathlib import Path
-
+import drawings as drawings_module
+import miniatures as miniatures_module
 import pytest
-
-
-def _load(name):
-    spec = importlib.util.spec_from_file_location(
-        f"dataset_{name.removesuffix('.py')}", Path(__file__).with_name(name)
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
 def drawings():
-    return _load("drawings.py")
+    return drawings_module
 
 
 @pytest.fixture(scope="session")
@@ -32,4 +20,4 @@ def photos(tmp_path_factory, drawings):
 
 @pytest.fixture(scope="session")
 def miniatures():
-    return _load("miniatures.py")
+    return miniatures_module

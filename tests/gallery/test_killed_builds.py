@@ -19,7 +19,7 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, seed):
     for number in range(150):
         pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((300, 200)).save(tmp_path / f"photos/{number:03d}.jpg")
-    script = Path(__file__).with_name("killing.py")
+    script = Path(__file__).parents[1] / "helpers" / "killing.py"
     command = [sys.executable, str(script), str(tmp_path / "photos"), str(tmp_path), "10"]
     done = subprocess.run([*command, str(seed)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

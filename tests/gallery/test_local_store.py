@@ -252,7 +252,7 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, tiny_en
         pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((300, 200)).save(tmp_path / f"photos/{number:03d}.jpg")
     build_gallery(tmp_path / "origin", tmp_path / "photos", tiny_encoder, GridPyramid(0), quiet)
-    script = Path(__file__).with_name("killing_local.py")
+    script = Path(__file__).parents[1] / "helpers" / "killing_local.py"
     command = [sys.executable, str(script), str(tmp_path / "origin"), str(tmp_path), "5", str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

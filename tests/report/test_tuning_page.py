@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from PIL import Image
+from synthetic import random_table
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError, SettingError, TableError
@@ -31,16 +30,6 @@ from patchrerank.tuning.trials.trial import Trial
 
 ODD = "</script><script>alert('x')</script>\"'&amp; 查询 $title ${x} <!-- \u2028"
 
-
-def _synthetic():
-    path = Path(__file__).parents[1] / "tuning" / "synthetic.py"
-    spec = importlib.util.spec_from_file_location("tuning_synthetic", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-random_table = _synthetic().random_table
 
 STAGES = {
     1: (("a", Fusion(0.3, 0.5, 9)),),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from synthetic import TableReranker, unit_rows
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery

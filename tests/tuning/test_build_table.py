@@ -231,7 +231,7 @@ def test_an_interrupted_build_goes_on(tmp_path, small_dataset, tiny_gallery, sma
 
 
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
-    script = Path(__file__).with_name("killing_tables.py")
+    script = Path(__file__).parents[1] / "helpers" / "killing_tables.py"
     command = [sys.executable, str(script), str(tmp_path), "8"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

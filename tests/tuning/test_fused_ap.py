@@ -1,19 +1,11 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.metrics import FULL
-from patchrerank.tuning.fused.fused_ap import fused_average_precisions
-
-sys.path.insert(0, str(Path(__file__).parent))
 from slow_fusions import (
     CONVENTIONS,
     FOUND,
@@ -22,6 +14,10 @@ from slow_fusions import (
     slow_value,
     small_lists,
 )
+
+from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.metrics import FULL
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 
 LAMS = [0.0, 0.3, 0.5, 1.0]
 GAMMAS = [0.0, 0.4, 20.0]

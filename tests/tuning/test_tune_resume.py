@@ -21,7 +21,7 @@ from patchrerank.tuning.trials.seeded import FAILURE
 from patchrerank.tuning.trials.studies import RETRY, identity_of, open_storage, recover
 from patchrerank.tuning.tune import TuneOptions, tune
 
-SCRIPT = Path(__file__).parent / "killing_studies.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_studies.py"
 TRIALS = 26
 
 

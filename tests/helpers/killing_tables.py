@@ -12,9 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from synthetic import TableReranker, unit_rows
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
