@@ -258,7 +258,10 @@ def test_compare(dataset, tmp_path):
     evaluated = ["evaluate", dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path]
     record = json.loads(run(*evaluated, "--quiet", "--json").stdout)
     assert record["metrics"]["mAP"] == by_name["patchify"]["metrics"]["mAP"]
-    assert "patchify,chamfer:2" in run(*words, *sizes, "--rerankers", "patchify,chamfer:2").stdout
+    shown = run(*words, *sizes, "--rerankers", "patchify,chamfer:2").stdout
+    assert "patchify,chamfer:2" in shown
+    assert "no box" not in shown
+    assert "no box" in run(*words, "--rerankers", "query-expansion").stdout
 
 
 def test_compress_and_storage(gallery, tmp_path):

@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from command_line import run, run_process
 from PIL import Image
-from signal_tables import signal_table
 
+from command_line import run, run_process
 from patchrerank.encoders import load_dense_encoder
 from patchrerank.pipeline import Tuned
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.tuning import save_table
+from signal_tables import signal_table
 
 TINY = ["--random-weights", "--quiet"]
 

@@ -1,6 +1,7 @@
+import pytest
+
 import drawings as drawings_module
 import miniatures as miniatures_module
-import pytest
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from signal_tables import signal_table
 
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import TuneOptions, tune
+from signal_tables import signal_table
 
 TABLE = signal_table(names=("a",))
 

@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from synthetic import TableReranker, unit_rows
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer
 from patchrerank.types import Queries, Shortlist
+from synthetic import TableReranker, unit_rows
 
 IMAGES, QUERIES, SLOTS = 40, 60, 20
 

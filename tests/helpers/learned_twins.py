@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from local_twins import FakeGallery, make_local, make_queries, make_shortlist, owned
 
+from local_twins import FakeGallery, make_local, make_queries, make_shortlist, owned
 from patchrerank.rerankers import AmesConfig, ElvisConfig
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.elvis_network import ElvisNetwork

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_twins import chamfer_twin, gallery, make_store, shortlists
 
+from kernel_twins import chamfer_twin, gallery, make_store, shortlists
 from patchrerank.errors import QueryError, SettingError
 from patchrerank.kernels import (
     Float32Store,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
 
+from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
 from patchrerank.kernels import Float16Store, Float32Store, Int8Store, patch_max, quantise_int8
 
 DEVICES = ("cpu", "torch:cpu")

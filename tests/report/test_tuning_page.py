@@ -12,7 +12,6 @@ import numpy as np
 import optuna
 import pytest
 from PIL import Image
-from synthetic import random_table
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError, SettingError, TableError
@@ -27,6 +26,7 @@ from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.statistics import Gain
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS
 from patchrerank.tuning.trials.trial import Trial
+from synthetic import random_table
 
 ODD = "</script><script>alert('x')</script>\"'&amp; 查询 $title ${x} <!-- \u2028"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from learned_twins import DIM, SMALL_AMES, ames, elvis, plain_scores, setting, torch_threads
 from local_twins import make_queries, one
-
 from patchrerank.errors import QueryError, SettingError, ShortlistError
 from patchrerank.rerankers import AMES, AMES_PRESETS, AmesConfig, AmesSettings, Execution
 from patchrerank.rerankers._candidates import batches_of

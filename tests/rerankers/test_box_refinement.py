@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from local_twins import (
     FakeGallery,
     make_local,
@@ -15,7 +16,6 @@ from local_twins import (
     one,
     patch_mean_twin,
 )
-
 from patchrerank.errors import GalleryError, QueryError, SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.fusion import Fusion

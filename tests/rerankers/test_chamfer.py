@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from local_twins import (
     KINDS,
     FakeGallery,
@@ -12,7 +13,6 @@ from local_twins import (
     make_shortlist,
     one,
 )
-
 from patchrerank.encoders import Preprocessing, load_dense_encoder
 from patchrerank.errors import GalleryError, QueryError, SettingError, ShortlistError
 from patchrerank.fusion import Fusion

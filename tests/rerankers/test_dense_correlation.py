@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from local_twins import (
     KINDS,
     FakeGallery,
@@ -14,7 +15,6 @@ from local_twins import (
     map_twin,
     one,
 )
-
 from patchrerank.errors import QueryError
 from patchrerank.kernels.regions import peak_regions
 from patchrerank.rerankers import DenseCorrelation, _local

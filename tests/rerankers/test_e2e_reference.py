@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from learned_twins import torch_threads
 from local_twins import FakeGallery
-
 from patchrerank.fusion import fuse
 from patchrerank.gallery import import_hdf5, read_hdf5
 from patchrerank.metrics import ames_convention, evaluate_revisited, membership, positives_and_junk

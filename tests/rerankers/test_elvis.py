@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learned_twins import DIM, SMALL_ELVIS, elvis, plain_scores, setting, torch_threads
-from local_twins import FakeGallery, make_local, make_queries, one
 from PIL import Image
 
+from learned_twins import DIM, SMALL_ELVIS, elvis, plain_scores, setting, torch_threads
+from local_twins import FakeGallery, make_local, make_queries, one
 from patchrerank.errors import QueryError, SettingError, ShortlistError
 from patchrerank.fusion import Fusion
 from patchrerank.rerankers import (

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learned_twins import DIM, SMALL_AMES, ames, elvis, setting, torch_threads
 from safetensors.torch import save_file
 
+from learned_twins import DIM, SMALL_AMES, ames, elvis, setting, torch_threads
 from patchrerank.encoders import Preprocessing, load_dense_encoder
 from patchrerank.errors import EncoderError, GalleryError, PatchRerankError, QueryError
 from patchrerank.gallery import (

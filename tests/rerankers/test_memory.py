@@ -6,8 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from local_twins import FakeGallery, FakeLocal, make_store, unit
 
+from local_twins import FakeGallery, FakeLocal, make_store, unit
 from patchrerank.kernels.rows import BLOCK_BYTES
 from patchrerank.rerankers import Chamfer, DenseCorrelation
 from patchrerank.types import LocalDescriptors, Queries, Shortlist

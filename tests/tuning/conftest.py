@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import TableReranker, unit_rows
 
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.rerankers import Patchify, QueryExpansion
 from patchrerank.tuning.tables.pair_scorer import PairScorer
 from patchrerank.types import Queries
+from synthetic import TableReranker, unit_rows
 
 INSTANCES = 4
 QUERIES = 10

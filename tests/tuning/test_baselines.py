@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import random_table
 
 from patchrerank.tuning import save_table
+from synthetic import random_table
 
 BASELINES = Path(__file__).parents[2] / "baselines"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import TableReranker
 
 from patchrerank.analysis import relevance_of
 from patchrerank.analysis.costs import reads_of
@@ -26,6 +25,7 @@ from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import load_table
 from patchrerank.types import Shortlist
+from synthetic import TableReranker
 
 QUIET = TableOptions(progress=False, timed=False, block=3)
 

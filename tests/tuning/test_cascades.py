@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from synthetic import random_table, slow_stages
 
 from patchrerank.analysis import measure, relevance_of
 from patchrerank.errors import SettingError, TableError
@@ -17,6 +16,7 @@ from patchrerank.pipeline import Cascade, Stage
 from patchrerank.tuning.fused._heads import descending
 from patchrerank.tuning.fused.cascades import evaluate_stages
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from synthetic import random_table, slow_stages
 
 CONVENTIONS = ("full", "revisited", "@4", "ilias@5", "ames-rectangular", "ames-trapezoidal@4")
 

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from signal_tables import signal_table
-from synthetic import random_table
 
 from patchrerank.errors import TableError
 from patchrerank.fusion import Fusion
@@ -11,6 +9,8 @@ from patchrerank.metrics import average_precisions
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.write_tuned import behind, whole_cascade
+from signal_tables import signal_table
+from synthetic import random_table
 
 
 @pytest.mark.parametrize("seed", range(8))

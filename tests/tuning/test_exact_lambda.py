@@ -7,6 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+
+from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.fusion import Fusion
+from patchrerank.metrics import FULL, at, ilias_at, mean_over_queries
+from patchrerank.tuning.fused._choice import GUARD, Choice, middle
+from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 from slow_fusions import (
     BY_ORDER,
     CONVENTIONS,
@@ -15,13 +22,6 @@ from slow_fusions import (
     slow_value,
     small_lists,
 )
-
-from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.fusion import Fusion
-from patchrerank.metrics import FULL, at, ilias_at, mean_over_queries
-from patchrerank.tuning.fused._choice import GUARD, Choice, middle
-from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
-from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 
 FINE = np.arange(5001) / 5000
 by_name = pytest.mark.parametrize("convention", CONVENTIONS, ids=str)

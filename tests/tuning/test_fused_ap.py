@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.metrics import FULL
+from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 from slow_fusions import (
     CONVENTIONS,
     FOUND,
@@ -14,10 +18,6 @@ from slow_fusions import (
     slow_value,
     small_lists,
 )
-
-from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.metrics import FULL
-from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 
 LAMS = [0.0, 0.3, 0.5, 1.0]
 GAMMAS = [0.0, 0.4, 20.0]

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from signal_tables import signal_table
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
@@ -17,6 +16,7 @@ from patchrerank.tuning.trials.grid_space import grid_values
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.tune import Budget, TuneOptions
 from patchrerank.tuning.tuning_run import RunSettings, run_tuning
+from signal_tables import signal_table
 
 TABLE = signal_table(names=("a",))
 QUIET = TuneOptions(progress=False)

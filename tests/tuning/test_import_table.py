@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from synthetic import random_table
 
 from patchrerank.datasets.ilias_similarities import write_similarities
 from patchrerank.errors import DatasetError, SettingError, TableError
@@ -18,6 +17,7 @@ from patchrerank.tuning.tables.import_table import (
     table_from_runs,
 )
 from patchrerank.tuning.tables.run_files import read_qrels, read_run
+from synthetic import random_table
 
 FIRST = {"q1": {"b": 0.5, "a": 0.9, "c": 0.5, "d": 0.1}, "q2": {"a": 1.0}}
 LOCAL = {"q1": {"b": 3.0, "d": 2.0, "a": 1.0}, "q2": {"a": -1.0}}

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from synthetic import random_table, slow_stages
 
 from patchrerank.analysis.relevance import Relevance
 from patchrerank.errors import SettingError, TableError
@@ -18,6 +17,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.metrics import parse_convention
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import MANIFEST, load_table, save_table
+from synthetic import random_table, slow_stages
 
 CONVENTIONS = ("full", "revisited", "@4", "ilias@5", "ames-rectangular", "ames-trapezoidal@4")
 LAMS, GAMMAS, SIZES = [0.0, 0.3, 1.0], [0.0, 0.5, 40.0], [0, 1, 5, 12, None]

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from signal_tables import signal_table
 
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
@@ -14,6 +13,7 @@ from patchrerank.tuning.fused.spreads import Spread, lam_of, mix_of, spread_of
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES, GridSpace, grid_values
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.space import OFF, stages_text
+from signal_tables import signal_table
 
 TABLE = signal_table()
 

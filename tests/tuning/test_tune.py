@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
-from signal_tables import signal_table, top_five
 
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.fusion import Fusion
@@ -18,6 +17,7 @@ from patchrerank.tuning.trials.objective import constraints_of, goals_of
 from patchrerank.tuning.trials.samplers import make_sampler
 from patchrerank.tuning.trials.trial_evaluator import Evaluator, solve_lam
 from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
+from signal_tables import signal_table, top_five
 
 TABLE = signal_table(names=("a",))
 TWO = signal_table()

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import optuna
 import pytest
-from killing_studies import TABLE, meeting_map, run
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from signal_tables import signal_table
 
+from killing_studies import TABLE, meeting_map, run
 from patchrerank.errors import SettingError
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.seeded import FAILURE
 from patchrerank.tuning.trials.studies import RETRY, identity_of, open_storage, recover
 from patchrerank.tuning.tune import TuneOptions, tune
+from signal_tables import signal_table
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_studies.py"
 TRIALS = 26

@@ -64,6 +64,7 @@ class Compared:
             encoding the query is not counted.
         bytes_per_image: what the method reads: patches, local descriptors, global vectors.
         AP: the convention's name.
+        localises: any hit has a box; without one LocScore is 0.
     """
 
     stages: str
@@ -71,6 +72,7 @@ class Compared:
     ms_per_query: float
     bytes_per_image: float
     AP: str
+    localises: bool
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""
@@ -134,6 +136,7 @@ def _compared(
         ms_per_query=float("nan") if cascade is None else _median_ms(cascade, queries, shortlist),
         bytes_per_image=bytes_read(cascade, gallery),
         AP=str(convention),
+        localises=not bool(np.isnan(ranking.boxes).all()),
     )
 
 

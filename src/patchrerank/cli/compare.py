@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
+
+if TYPE_CHECKING:
+    from patchrerank.analysis.compare import Compared
+
+COLUMNS = ("mAP", "mAP <10%", "LocScore", "mLocScore")
 
 LOCAL = ("chamfer", "dense_correlation", "ames", "elvis", "+refine")
 DEFAULT = ("global", "patchify", "patchify+refine", "chamfer", "dense_correlation")
@@ -70,17 +75,22 @@ def command(
     if json:
         opt.print_json([row.as_dict() for row in rows])
         return
-    names = ("mAP", "mAP <10%", "LocScore", "mLocScore")
     opt.print_table(
         f"percent; AP convention {rows[0].AP}; ms for 100 candidates, one thread",
-        ("reranker", *names, "ms/query", "bytes/image"),
+        ("reranker", *COLUMNS, "ms/query", "bytes/image"),
         [
             (
                 row.stages,
-                *(opt.number(row.metrics[name]) for name in names),
+                *(_shown(row, name) for name in COLUMNS),
                 opt.number(row.ms_per_query, 2),
                 opt.number(row.bytes_per_image, 0),
             )
             for row in rows
         ],
     )
+
+
+def _shown(row: Compared, name: str) -> str:
+    if name.endswith("LocScore") and not row.localises:
+        return "no box"
+    return opt.number(row.metrics[name])
