@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from patchrerank.rerankers import (
     Patchify,
     compact_local,
 )
+from patchrerank.rerankers.trained import limited
 from patchrerank.tuning import Budget, PairScorer, RunSettings, build_table, run_tuning
 from patchrerank.tuning.result_record import result_record
 from patchrerank.tuning.write_tuned import behind
@@ -84,11 +86,10 @@ def _reranker(
     codes: bool,
 ) -> Any:
     made, settings = METHODS[method]
-    given = {
-        "dense_encoder": asked,
-        "checkpoint": checkpoint,
-        "settings": descriptors and settings(gallery_descriptors=descriptors),
-    }
+    chosen = limited(settings(), checkpoint)
+    if descriptors is not None:
+        chosen = replace(chosen, gallery_descriptors=descriptors)
+    given = {"dense_encoder": asked, "checkpoint": checkpoint, "settings": chosen}
     reranker = made(gallery, **given)
     if not codes:
         return reranker
@@ -100,7 +101,8 @@ def _reranker(
 
 
 def _name(reranker: Any) -> str:
-    return f"{reranker.fingerprint[:12]}-{reranker.settings.gallery_descriptors or 'all'}"
+    counts = reranker.settings.query_descriptors, reranker.settings.gallery_descriptors
+    return "-".join([reranker.fingerprint[:12], *(str(count or "all") for count in counts)])
 
 
 def _gallery(data: Dataset, model: Any, local_image_size: int, place: Path) -> Gallery:

@@ -386,6 +386,7 @@ def test_help_is_quick_and_lists_every_command():
     assert time.perf_counter() - begun < 10
     for name in ("index", "info", "search", "rerank", "evaluate", "composite", "demo", "storage"):
         assert name in text
+    assert "..." not in text.replace("COMMAND [ARGS]...", ""), "no sentence is cut off"
 
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from patchrerank import rerankers
 from patchrerank.errors import EncoderError
 from patchrerank.rerankers import AmesSettings, ElvisSettings
 from patchrerank.rerankers.ames import load_ames
@@ -22,7 +23,10 @@ ELVIS = ElvisConfig(12, 8, 8, iterations=3, temperature=4.0)
 
 def save(path, network, **record):
     torch.manual_seed(0)
-    content = {"state": network.state_dict(), "training": {"config": asdict(network.config)}}
+    content = {
+        "state": network.state_dict(),
+        "training": {"run": "r", "config": asdict(network.config)},
+    }
     content["training"].update(record)
     torch.save(content, path)
     return path
@@ -55,12 +59,15 @@ def test_no_more_descriptors_than_seen_in_training(tmp_path):
 @pytest.mark.parametrize(
     ("record", "why"),
     [
-        ({"config": asdict(ELVIS)}, "another network than AmesConfig"),
-        ({"config": {**asdict(AMES), "heads": 3}}, "another network than AmesConfig"),
+        ({"config": {**asdict(AMES), "heads": 3}}, "3 heads do not divide"),
+        ({"config": {**asdict(AMES), "heads": 4.0}}, "damaged"),
+        ({"config": {**asdict(AMES), "heads": True}}, "damaged"),
+        ({"config": {**asdict(AMES), "activation": "tanh"}}, "activation is 'tanh'"),
+        ({"config": {"activation": "gelu"}}, "damaged"),
         ({"config": [1]}, "damaged"),
-        ({"config": {"heads": [1]}}, "damaged"),
         ({"most_descriptors": [1]}, "damaged"),
         ({"most_descriptors": [1, 2.5]}, "damaged"),
+        ({"most_descriptors": [0, 2]}, "damaged"),
         ({"most_descriptors": "ab"}, "damaged"),
         ({"most_descriptors": 3}, "damaged"),
     ],
@@ -69,3 +76,34 @@ def test_a_damaged_record_is_refused(tmp_path, record, why):
     path = save(tmp_path / "own.pt", AmesNetwork(AMES), **record)
     with pytest.raises(EncoderError, match=rf"own\.pt.*{why}"):
         load_ames(path)
+
+
+def test_sizes_are_those_of_the_weights_whatever_a_record_says(tmp_path):
+    huge = {**asdict(AMES), "layers": 10**9, "feedforward_dim": 10**14, "model_dim": 16.0}
+    assert load_ames(save(tmp_path / "own.pt", AmesNetwork(AMES), config=huge)).config == AMES
+
+
+def test_other_peoples_records_are_left_alone(tmp_path):
+    network = AmesNetwork(AmesConfig(12, 16, 2, 2, 16))
+    for training in ({"config": {"lr": 0.1}}, {"config": [1]}, [1], {"run": "1", "lr": 2}):
+        torch.save({"state": network.state_dict(), "training": training}, tmp_path / "a.pt")
+        assert load_ames(tmp_path / "a.pt").config == network.config
+
+
+def test_a_checkpoint_of_the_other_method_is_named(tmp_path):
+    path = save(tmp_path / "own.pt", ElvisNetwork(ELVIS))
+    with pytest.raises(EncoderError, match="looks like one of ELViS"):
+        load_ames(path)
+
+
+def test_rerankers_take_no_more_than_was_seen(tmp_path):
+    gallery = object()
+    for made, network in (
+        (rerankers.AMES, AmesNetwork(AMES)),
+        (rerankers.ELViS, ElvisNetwork(ELVIS)),
+    ):
+        path = save(tmp_path / "own.pt", network, most_descriptors=[5, 7])
+        chosen = made(gallery, checkpoint=path).settings
+        assert (chosen.query_descriptors, chosen.gallery_descriptors) == (5, 7)
+        asked = type(chosen)(90, 80)
+        assert made(gallery, checkpoint=path, settings=asked).settings == asked

@@ -64,7 +64,8 @@ COMMANDS = (
     reproduce,
 )
 for module in COMMANDS:
-    app.command(name=module.__name__.rpartition(".")[2])(module.command)
+    does = (module.command.__doc__ or "").partition("\n\n")[0]
+    app.command(name=module.__name__.rpartition(".")[2], short_help=does)(module.command)
 
 
 class _Interrupted(BaseException):

@@ -50,6 +50,17 @@ def read_content(path: str | os.PathLike[str]) -> Any:
         ) from error
 
 
+def check_finite(state: Mapping[str, torch.Tensor], origin: str) -> None:
+    """Refuse weights with NaN or infinite values.
+
+    Raises:
+        EncoderError: names the file and the first such entry.
+    """
+    broken = next((key for key, value in state.items() if not bool(value.isfinite().all())), None)
+    if broken is not None:
+        raise EncoderError(f"{origin}: entry {broken!r} holds NaN or infinite values")
+
+
 def load_strictly(
     module: torch.nn.Module, state: Mapping[str, torch.Tensor], *, origin: str
 ) -> None:

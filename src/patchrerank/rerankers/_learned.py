@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 import numpy as np
 
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import (
@@ -24,7 +24,7 @@ from patchrerank.rerankers._candidates import (
 from patchrerank.rerankers._local import LocalReranker, local_of
 from patchrerank.rerankers.execution import Execution, run_batches, threads_of, tokens_of
 from patchrerank.rerankers.networks.configs import State
-from patchrerank.rerankers.trained import read_trained
+from patchrerank.rerankers.trained import Architecture, read_trained
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, QueryCrop, Shortlist
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ CheckpointPath = str | os.PathLike[str]
 Network = TypeVar("Network", bound="PairNetwork")
 
 
-class Shaped(Protocol):
-    """A configuration of which a checkpoint's shapes tell something."""
+class FromShapes(Architecture, Protocol):
+    """An architecture of which a checkpoint's shapes tell something."""
 
     @classmethod
     def of_state(cls, state: State, origin: str) -> Self:
-        """Derive it."""
+        """Derive it; what shapes do not show is as published."""
         ...
 
 
@@ -79,7 +79,7 @@ class Weights:
     network: Any
     config: Any
 
-    def open(self, name: str, make: type[Network], kind: type[Shaped]) -> Network:
+    def open(self, name: str, make: type[Network], kind: type[FromShapes]) -> Network:
         """Return the network in evaluation mode, without gradients.
 
         Raises:
@@ -105,8 +105,8 @@ class Weights:
 def load_network(
     checkpoint: CheckpointPath,
     make: Callable[[Any], Network],
-    kind: type[Shaped],
-    config: Shaped | None = None,
+    kind: type[FromShapes],
+    config: FromShapes | None = None,
 ) -> Network:
     """Return a network with the weights of a checkpoint file, in evaluation mode.
 
@@ -126,15 +126,12 @@ def load_network(
     """
     import torch
 
-    from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
+    from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_checkpoint
 
     origin = os.fspath(checkpoint)
     state = read_checkpoint(checkpoint)
-    broken = next((key for key, value in state.items() if not bool(value.isfinite().all())), None)
-    if broken is not None:
-        raise EncoderError(f"{origin}: entry {broken!r} holds NaN or infinite values")
-    settings = config or read_trained(checkpoint).architecture(kind, origin)
-    settings = settings or kind.of_state(state, origin)
+    check_finite(state, origin)
+    settings = config or read_trained(checkpoint).complete(kind.of_state(state, origin))
     with torch.device("meta"):
         network = make(settings)
     network = network.to_empty(device="cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from patchrerank.encoders.checkpoints import read_content
 from patchrerank.errors import EncoderError, SettingError
@@ -15,60 +15,75 @@ if TYPE_CHECKING:
 
     Limited = TypeVar("Limited", bound=Limits)
 
-Config = TypeVar("Config")
-
 TRAINING = "training"
 """The key behind the authors' ``state``, ``optim`` and ``epoch``; their loaders ignore it."""
+
+RUN, CONFIG, MOST = "run", "config", "most_descriptors"
+"""What stands below it: identity of the run, the architecture, and :attr:`Trained.most`."""
+
+
+class Architecture(Protocol):
+    """The configuration of a network, of which the shapes of weights do not show all."""
+
+    HIDDEN: ClassVar[tuple[str, ...]]
+
+
+Config = TypeVar("Config", bound=Architecture)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What was recorded; nothing of it in the authors' checkpoints.
+    """What was recorded.
 
     Attributes:
-        config: the architecture, by field of its class; empty: not recorded.
-        most: the largest numbers of descriptors seen of a query and of a gallery picture.
+        origin: the file, for errors.
+        config: the architecture, by field; None: the file is not one of ours.
+        most: the largest numbers of descriptors of a query and of a gallery picture that
+            training asked for; None: not recorded.
     """
 
-    config: Mapping[str, Any]
+    origin: str
+    config: Mapping[str, Any] | None = None
     most: tuple[int, int] | None = None
 
-    def architecture(self, kind: type[Config], origin: str) -> Config | None:
-        """Return the architecture, of which shapes do not tell all; None: not recorded.
+    def complete(self, shown: Config) -> Config:
+        """Return an architecture derived from shapes with what they do not show, if recorded.
 
         Raises:
-            EncoderError: it is none of this kind.
+            EncoderError: the record lacks it, or has values that cannot be.
         """
-        if not self.config:
-            return None
+        if self.config is None:
+            return shown
+        hidden = {name: self.config.get(name) for name in shown.HIDDEN}
+        kinds = {name: type(getattr(shown, name)) for name in hidden}
+        if any(type(value) is not kinds[name] for name, value in hidden.items()):
+            raise _damaged(self.origin)
         try:
-            return kind(**self.config)
-        except (TypeError, SettingError) as error:
-            raise EncoderError(
-                f"{origin}: its training was of another network than {kind.__name__} ({error})"
-            ) from error
+            return replace(shown, **hidden)  # type: ignore[type-var]
+        except SettingError as error:
+            raise EncoderError(f"{self.origin}: recorded as {hidden}, but {error}") from error
 
 
 def read_trained(checkpoint: str | os.PathLike[str]) -> Trained:
-    """Return what a checkpoint says of its training.
+    """Return what a checkpoint says of its training; of a foreign one nothing.
 
     Raises:
         EncoderError: the file cannot be read safely, or the record is damaged.
     """
-    content = read_content(checkpoint)
+    content, origin = read_content(checkpoint), os.fspath(checkpoint)
     record = content.get(TRAINING) if isinstance(content, Mapping) else None
-    if not isinstance(record, Mapping) or "config" not in record:
-        return Trained({})
-    config, most = record["config"], record.get("most_descriptors")
-    plain = isinstance(config, Mapping) and all(
-        isinstance(value, int | float | str) for value in config.values()
-    )
-    counted = most is None or (
-        isinstance(most, list) and len(most) == 2 and all(type(n) is int and n > 0 for n in most)
-    )
-    if not plain or not counted:
-        raise EncoderError(f"{os.fspath(checkpoint)}: its entry {TRAINING!r} is damaged")
-    return Trained(dict(config), None if most is None else tuple(most))
+    if not isinstance(record, Mapping) or not record.keys() >= {RUN, CONFIG}:
+        return Trained(origin)
+    config, most = record[CONFIG], record.get(MOST)
+    if not isinstance(config, Mapping):
+        raise _damaged(origin)
+    if most is None:
+        return Trained(origin, config)
+    if not isinstance(most, list) or [type(number) for number in most] != [int, int]:
+        raise _damaged(origin)
+    if min(most) < 1:
+        raise _damaged(origin)
+    return Trained(origin, config, (most[0], most[1]))
 
 
 def limited(settings: Limited, checkpoint: str | os.PathLike[str] | None) -> Limited:
@@ -86,3 +101,10 @@ def limited(settings: Limited, checkpoint: str | os.PathLike[str] | None) -> Lim
         for seen, number in zip(most, given, strict=True)
     )
     return replace(settings, query_descriptors=query, gallery_descriptors=gallery)
+
+
+def _damaged(origin: str) -> EncoderError:
+    return EncoderError(
+        f"{origin}: its entry {TRAINING!r} is damaged; keep its weights alone, below 'state', and "
+        "pass config="
+    )

@@ -13,7 +13,7 @@ import torch
 
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.projection import PairNetwork
-from patchrerank.rerankers.trained import TRAINING
+from patchrerank.rerankers.trained import CONFIG, MOST, RUN, TRAINING
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ def save_checkpoint(
         "optim": optimiser.state_dict(),
         "epoch": progress.epoch,
         TRAINING: {
-            "run": run,
-            "config": asdict(network.config),  # type: ignore[call-overload]
-            "most_descriptors": list(most),
+            RUN: run,
+            CONFIG: asdict(network.config),  # type: ignore[call-overload]
+            MOST: list(most),
             **record,
         },
     }
@@ -101,7 +101,7 @@ def resume(
     saved = content.get(TRAINING)
     if not isinstance(saved, Mapping) or not {"state", "optim"} <= content.keys():
         raise EncoderError(f"{path}: is no checkpoint of patchrerank train; choose another name")
-    if saved.get("run") != run:
+    if saved.get(RUN) != run:
         raise SettingError(
             f"{path}: holds a training with other data or settings; use the same, or another "
             "name, or delete the file"

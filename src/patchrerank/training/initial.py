@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 
-from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
+from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_checkpoint
 from patchrerank.encoders.whitening import learn_whitening
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
@@ -87,22 +86,33 @@ def start_from(network: PairNetwork, checkpoint: Path, descriptors: Floats, seed
         seed: of the imitation.
 
     Raises:
-        EncoderError: the file cannot be read, does not fit, or was trained with other heads.
+        EncoderError: the file cannot be read, does not fit, was trained with other heads
+            or the like, or holds NaN; the descriptors are too few.
     """
-    given = read_checkpoint(checkpoint)
-    own: Any = network
-    known: Any = read_trained(checkpoint).architecture(type(own.config), str(checkpoint))
-    if known is not None and replace(known, binarized=own.config.binarized) != own.config:
-        raise EncoderError(f"{checkpoint} does not fit: trained as {known}, wanted {own.config}")
-    if network.binarized and given.keys() >= _PROJECTION:
-        own = network.state_dict()
-        layers = {key: value for key, value in given.items() if not key.startswith(REMAP)}
-        projection = {key: value for key, value in own.items() if key.startswith(REMAP)}
-        load_strictly(network, {**layers, **projection}, origin=str(checkpoint))
-        linear, norm = _of_full_precision(network, given, str(checkpoint))
-        imitate(network, linear, norm, descriptors, seed)
+    given, origin = read_checkpoint(checkpoint), str(checkpoint)
+    check_finite(given, origin)
+    _check_hidden(network, checkpoint, given)
+    if not network.binarized or not given.keys() >= _PROJECTION:
+        load_strictly(network, given, origin=origin)
         return
-    load_strictly(network, given, origin=str(checkpoint))
+    layers = {key: value for key, value in given.items() if not key.startswith(REMAP)}
+    own = {key: v for key, v in network.state_dict().items() if key.startswith(REMAP)}
+    load_strictly(network, {**layers, **own}, origin=origin)
+    linear, norm = _of_full_precision(network, given, origin)
+    imitate(network, linear, norm, descriptors, seed)
+
+
+def _check_hidden(
+    network: PairNetwork, checkpoint: Path, given: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse weights that were trained with, say, other heads than the network has."""
+    wanted: Any = cast("Any", network).config
+    shown = type(wanted).of_state(given, str(checkpoint))
+    trained = read_trained(checkpoint)
+    for name in wanted.HIDDEN if trained.config is not None else ():
+        was, now = getattr(trained.complete(shown), name), getattr(wanted, name)
+        if was != now:
+            raise EncoderError(f"{checkpoint} does not fit: trained with {name} {was}, not {now}")
 
 
 def _of_full_precision(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.training.config import TrainingConfig
 from patchrerank.training.curve import write_curve
@@ -199,8 +199,9 @@ def _validation(
         return None
     settings = CandidateSettings("queries", max(run.held_out.size, 1))
     neighbours = find_neighbours(pool, means, settings)
-    counts = run.config.counts
-    return Validation.of(pool, neighbours, held, run.held_out.size, (counts.query, counts.gallery))
+    slotted = isinstance(run.network, ElvisConfig)
+    most = run.config.counts.most
+    return Validation.of(pool, neighbours, held, run.held_out.size, most, padded=slotted)
 
 
 def _teacher(run: TrainingRun) -> Teacher | None:
@@ -212,17 +213,19 @@ def _teacher(run: TrainingRun) -> Teacher | None:
     from patchrerank.training.losses import Teacher
 
     origin = str(run.teacher)
-    known = read_trained(run.teacher).architecture(AmesConfig, origin)
-    if known is None:
-        student: Any = run.network
-        shown = AmesConfig.of_state(read_checkpoint(run.teacher), origin)
-        known = replace(shown, heads=student.heads, activation=student.activation)
+    student: Any = run.network
+    shown = AmesConfig.of_state(read_checkpoint(run.teacher), origin)
+    shown = replace(shown, heads=student.heads, activation=student.activation)
+    known = read_trained(run.teacher).complete(shown)
+    if (known.local_dim, known.model_dim) != (student.local_dim, student.model_dim):
+        raise EncoderError(f"{origin}: {known} cannot teach {student}; their dimensions differ")
     return Teacher(load_ames(run.teacher, None, known), run.beta)
 
 
 def _identity(run: TrainingRun, parts: Sequence[DatasetDescriptors], network: PairNetwork) -> str:
     """Return a digest of everything that the weights depend on but the machine."""
     from patchrerank.rerankers.networks.projection import weights_digest
+    from patchrerank.training.validation import GAMMAS, LAM
 
     config = asdict(run.config)
     del config["save_seconds"]
@@ -243,5 +246,6 @@ def _identity(run: TrainingRun, parts: Sequence[DatasetDescriptors], network: Pa
         if run.teacher is None
         else hashlib.sha256(run.teacher.read_bytes()).hexdigest(),
         "beta": run.beta,
+        "measure": [LAM, *GAMMAS],
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

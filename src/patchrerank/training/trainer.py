@@ -100,7 +100,7 @@ class Trainer:
             while not state.finished:
                 state = self._epoch(state, bar)
                 state = self._after_epoch(state)
-                self._save(state)
+                self._save(state, self.resumable)
         return state
 
     def _epoch(self, state: Progress, bar: tqdm[Any]) -> Progress:
@@ -121,7 +121,7 @@ class Trainer:
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.4f}")
             if time.monotonic() - saved > self.config.save_seconds:
                 here = replace(state, step=step + 1, losses=tuple(losses), rates=tuple(rates))
-                self._save(here)
+                self._save(here, self.resumable)
                 saved = time.monotonic()
         return replace(
             state, epoch=state.epoch + 1, step=0, losses=tuple(losses), rates=tuple(rates)
@@ -161,7 +161,7 @@ class Trainer:
         """Validate where it is due, keep the best weights, and decide whether to go on."""
         last = state.epoch >= self.config.epochs
         if self._measure is None:
-            self._write(state)
+            self._save(state, self.out)
             return replace(state, finished=last)
         if not last and state.epoch % self.config.validate_every:
             return state
@@ -172,17 +172,13 @@ class Trainer:
         state = replace(state, validations=(*state.validations, (state.epoch, found)))
         if state.best is None or value > state.best:
             state = replace(state, best=value, best_epoch=state.epoch)
-            self._write(state)
+            self._save(state, self.out)
         since = sum(epoch > state.best_epoch for epoch, _ in state.validations)
         patience = self.config.patience
         return replace(state, finished=last or (patience is not None and since >= patience))
 
-    def _write(self, state: Progress) -> None:
-        self._save(state, self.out)
-
-    def _save(self, state: Progress, path: Path | None = None) -> None:
+    def _save(self, state: Progress, path: Path) -> None:
         most = self.config.counts.most
-        path = path or self.resumable
         save_checkpoint(path, self.network, self.optimiser, state, self._identity, most)
 
 

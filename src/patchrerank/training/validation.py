@@ -37,6 +37,7 @@ class Validation:
         relevant: bool ``(V, K)``.
         n_positives: int64 ``(V,)``, listed or not.
         counts: descriptors of a query and of a gallery picture, at most.
+        padded: pad to these numbers, as the reranker ELViS does.
         at_once: pairs scored together.
     """
 
@@ -47,6 +48,7 @@ class Validation:
     relevant: Flags
     n_positives: Rows
     counts: tuple[int, int]
+    padded: bool = False
     at_once: int = 64
 
     @classmethod
@@ -57,6 +59,8 @@ class Validation:
         objects: Rows,
         size: int,
         counts: tuple[int, int],
+        *,
+        padded: bool = False,
     ) -> Validation:
         """Return the validation with the anchors of some objects.
 
@@ -65,7 +69,7 @@ class Validation:
             neighbours: anchors with candidates, nearest first.
             objects: labels.
             size: K.
-            counts: see the class.
+            counts, padded: see the class.
 
         Raises:
             SettingError: no anchor shows one of the objects.
@@ -86,10 +90,15 @@ class Validation:
             found.same[kept, :size],
             found.same[kept].sum(axis=1),
             counts,
+            padded,
         )
 
     def __call__(self, network: PairNetwork) -> dict[str, float]:
-        """Return mAP in percent: ``fused``, by the network's score alone, and without it."""
+        """Return mAP in percent.
+
+        Keys: ``mAP fused`` (the best of ``GAMMAS``), ``mAP local`` (by the network's score
+        alone), ``mAP first stage``.
+        """
         local = np.stack([self._scores(network, place) for place in range(len(self.queries))])
         return {
             "mAP fused": max(self._map(self._fused(local, gamma)) for gamma in GAMMAS),
@@ -111,7 +120,8 @@ class Validation:
     def _scores(self, network: PairNetwork, place: int) -> Floats:
         """Return one query's scores ``(K,)``."""
         item = int(self.queries[place])
-        query = padded([self.pool.vectors(item, self.counts[0], self.pool.box(item))])
+        least = self.counts if self.padded else (1, 1)
+        query = padded([self.pool.vectors(item, self.counts[0], self.pool.box(item))], least[0])
         scores = np.full(self.rows.shape[1], -np.inf, dtype=np.float32)
         device = next(network.parameters()).device
         with torch.inference_mode():
@@ -119,7 +129,7 @@ class Validation:
                 sets = [
                     self.pool.vectors(int(row), self.counts[1]) for row in self.rows[place, slots]
                 ]
-                shown = padded(sets)
+                shown = padded(sets, least[1])
                 src, mask = (part.expand(len(sets), *part.shape[1:]) for part in query)
                 inputs = (src, shown.vectors, mask, shown.mask)
                 found = network(*(part.to(device) for part in inputs))

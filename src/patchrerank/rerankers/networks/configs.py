@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from patchrerank.errors import EncoderError, SettingError
 
@@ -32,6 +32,7 @@ class AmesConfig:
     Attributes:
         local_dim: D0, dimensions of the descriptors that come in.
         model_dim: D, dimensions inside.
+        HIDDEN: what the shapes of weights do not show.
         heads: attention heads; must divide ``model_dim``. Not visible in a checkpoint.
         layers: how many times self-attention, cross-attention and feed-forward follow.
         feedforward_dim: width of the feed-forward blocks.
@@ -40,6 +41,7 @@ class AmesConfig:
         binarized: descriptors are reduced to the signs of D projections.
     """
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("heads", "activation")
     local_dim: int = 768
     model_dim: int = 128
     heads: int = 2
@@ -84,6 +86,7 @@ class ElvisConfig:
     """The architecture of ELViS; the defaults are the published network for DINOv2 (ICLR 2026).
 
     Attributes:
+        HIDDEN: what the shapes of weights do not show.
         local_dim: D0, dimensions of the descriptors that come in.
         embed_dim: width of the network that turns a match into a vote.
         proj_dim: width of the network behind the sum of votes, used in training alone.
@@ -93,6 +96,7 @@ class ElvisConfig:
         binarized: descriptors are reduced to the signs of 128 projections.
     """
 
+    HIDDEN: ClassVar[tuple[str, ...]] = ("iterations", "temperature")
     local_dim: int = 768
     embed_dim: int = 16
     proj_dim: int = 64
