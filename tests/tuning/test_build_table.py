@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from patchrerank.analysis import relevance_of
 from patchrerank.analysis.costs import reads_of
@@ -18,7 +19,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.rerankers import Patchify, QueryExpansion, RefineBoxes, SuperGlobal
 from patchrerank.rerankers.base import rescore
 from patchrerank.tuning.fused.cascades import evaluate_stages
-from patchrerank.tuning.tables._reranker_records import depth_of, describe
+from patchrerank.tuning.tables._reranker_records import depth_of, describe, pace_of
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
@@ -102,6 +103,24 @@ def test_costs_are_measured(tmp_path, scorer, small_shortlist):
     assert table.costs["query-expansion"].bytes_per_image == 16 * 4
     result = evaluate_stages(table, [("patchify", Fusion(0.5, 1.0, 20))])
     assert result.milliseconds == table.costs["patchify"].milliseconds(20)
+
+
+def test_costs_are_those_of_one_thread(scorer, small_shortlist):
+    reranker, seen = scorer.rerankers["patchify"], []
+
+    class Watched(TableReranker):
+        def score(self, queries, shortlist):
+            seen.append(torch.get_num_threads())
+            return reranker.score(queries, shortlist)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        pace_of(Watched(scorer.gallery, []), scorer.queries, small_shortlist)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
 
 
 def test_lazy_rerankers_are_filled_where_asked(tmp_path, own_scorer, small_shortlist):

@@ -23,6 +23,7 @@ from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.regions import Regions
+from patchrerank.rerankers.execution import one_thread
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def _median_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> floa
         head = Shortlist(
             shortlist.rows[number : number + 1, :size], shortlist.scores[number : number + 1, :size]
         )
-        begun = time.perf_counter()
-        cascade.rerank(one, head)
-        times.append(time.perf_counter() - begun)
+        with one_thread():
+            begun = time.perf_counter()
+            cascade.rerank(one, head)
+            times.append(time.perf_counter() - begun)
     return 1000 * float(np.median(times)) if times else float("nan")

@@ -9,6 +9,7 @@ from dataclasses import is_dataclass
 import numpy as np
 
 from patchrerank.rerankers import Execution, QueryExpansion, RefineBoxes, Reranker, SuperGlobal
+from patchrerank.rerankers.execution import one_thread
 from patchrerank.types import Queries, Shortlist
 
 NOT_SETTINGS = ("fusion", "threads", "gallery", "encoder")
@@ -48,8 +49,9 @@ def describe(reranker: Reranker) -> dict[str, object]:
 def pace_of(reranker: Reranker, queries: Queries, shortlist: Shortlist) -> tuple[float, float]:
     """Return milliseconds for each candidate, and for each query beside that.
 
-    Medians over a few queries, one by one, of a straight line through one candidate and some
-    tens; NaN without candidates. The first call, which compiles kernels, is not timed.
+    Medians over a few queries, one by one on one thread, of a straight line through one
+    candidate and some tens; NaN without candidates. The first call, which compiles kernels, is
+    not timed.
     """
     many = min(TIMED_CANDIDATES, shortlist.rows.shape[1])
     numbers = np.flatnonzero((shortlist.rows[:, :1] >= 0).any(axis=1))[:TIMED_QUERIES]
@@ -72,6 +74,7 @@ def _seconds(
     part = slice(number, number + 1)
     head = Shortlist(shortlist.rows[part, :size], shortlist.scores[part, :size])
     one = queries.take([number])
-    begun = time.perf_counter()
-    reranker.score(one, head)
-    return time.perf_counter() - begun
+    with one_thread():
+        begun = time.perf_counter()
+        reranker.score(one, head)
+        return time.perf_counter() - begun
