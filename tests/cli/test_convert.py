@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import miniatures
 from patchrerank.analysis import EvaluationSettings, evaluate
 from patchrerank.cli.main import app
 from patchrerank.datasets import load_dataset, read_ilias_ids
@@ -29,17 +28,15 @@ from patchrerank.metrics import evaluate_ilias
 from patchrerank.regions import GridPyramid
 
 ENCODER = ("--encoder", "timm:test_resnet", "--image-size", "64")
-DRAWN = Path(__file__).parents[1] / "datasets" / "miniatures.py"
 QUIET = BuildOptions(progress=False)
 
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("cli_miniatures", DRAWN)
-    drawn = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(drawn)
     root = tmp_path_factory.mktemp("layouts")
-    return {name: getattr(drawn, name)(root / name) for name in ("ilias", "instre", "revisited")}
+    return {
+        name: getattr(miniatures, name)(root / name) for name in ("ilias", "instre", "revisited")
+    }
 
 
 @pytest.fixture(scope="module")
