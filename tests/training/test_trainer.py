@@ -271,16 +271,19 @@ def test_validation_of_elvis_pads_as_the_reranker_does(parts):
     ramp = torch.linspace(-1, 1, 8)
     with torch.no_grad():  # votes that tell weak matches apart
         network.f[0].bias.copy_(ramp)
-        network.f[0].weight.copy_(-8 * ramp[:, None])
+        network.f[0].weight.copy_(-6 * ramp[:, None])
         network.f[3].weight.copy_(ramp[None])
     made = Validation.of(pool, everyone, np.array([1, 6]), 12, (30, 40), padded=True)
-    query, row = int(made.queries[0]), int(made.rows[0, 3])
-    src, tgt = padded([pool.vectors(query, 30)], 30), padded([pool.vectors(row, 40)], 40)
-    with torch.no_grad():
-        alone = network(src.vectors, tgt.vectors, src.mask, tgt.mask).item()
-        bare = network(src.vectors[~src.mask][None], tgt.vectors[~tgt.mask][None]).item()
-    assert abs(alone - bare) > 0.01, "slots show"
-    assert made._scores(network, 0)[3] == pytest.approx(alone, abs=1e-4)
+    asked = padded([pool.vectors(int(made.queries[0]), 30)], 30)
+    own = asked.vectors[~asked.mask][None]
+    alone, bare = [], []
+    for row in made.rows[0]:
+        shown = padded([pool.vectors(int(row), 40)], 40)
+        with torch.no_grad():
+            alone.append(network(asked.vectors, shown.vectors, asked.mask, shown.mask).item())
+            bare.append(network(own, shown.vectors[~shown.mask][None]).item())
+    assert np.abs(np.subtract(alone, bare)).max() > 0.01, "slots show"
+    np.testing.assert_allclose(made._scores(network, 0), alone, atol=1e-4)
 
 
 def test_a_student_learns_from_its_teacher(tmp_path, pool):
