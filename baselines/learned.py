@@ -68,8 +68,8 @@ def main(
         scorer = PairScorer(
             data, gallery, {"patchify": Patchify(gallery), method: reranker}, queries
         )
-        folder = place / f"{gallery.folder.name}-{method}-{_name(reranker)}"
-        folder = folder.with_name(folder.name + ("-codes" if codes else ""))
+        kind = f"{method}-codes" if codes else method
+        folder = place / f"{gallery.folder.name}-{kind}-{_name(reranker)}"
         table = build_table(folder, scorer, GlobalSearch(gallery).search(queries))
         how = RunSettings((method,), folds=2, budget=Budget(trials))
         found = {first: _tuned(table, first, how) for first in ("global", "patchify")}

@@ -100,6 +100,26 @@ def fuse_exactly(
     return np.asarray(first + second, dtype=np.float64)
 
 
+def narrowed(limit: float, number: int, size: int | None) -> float:
+    """Return how many candidates the stages behind one may rescore.
+
+    Args:
+        limit: how many this stage may rescore, at first infinity.
+        number: of the stage, for the error.
+        size: how many it does rescore; None: all. 0, which does nothing, limits nobody.
+
+    Raises:
+        SettingError: more than the limit.
+    """
+    reach = float("inf") if size is None else size
+    if reach > limit:
+        raise SettingError(
+            f"stage {number} rescores {size or 'all'} candidates, an earlier stage only "
+            f"{limit:g}; shortlist sizes must not grow from stage to stage"
+        )
+    return min(limit, reach or limit)
+
+
 def _widen(local: LocalScores, width: int, size: int) -> LocalScores:
     """Pad local scores and boxes with NaN behind the cut, out to the shortlist's width."""
     queries = local.scores.shape[0]

@@ -6,16 +6,16 @@ any thread, so that each child is cheap.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
+from children import in_child
 from patchrerank.encoders import Preprocessing, load_encoder
 from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.regions import GridPyramid
@@ -46,34 +46,21 @@ def build(photos: Path, out: Path) -> None:
     build_gallery(out, photos, encoder, GridPyramid(2), BuildOptions(progress=False))
 
 
-def build_in_child(photos: Path, out: Path, kill_after: float | None) -> tuple[bool, float]:
-    """Return whether the child was killed, and how long it lived."""
-    begun = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        build(photos, out)
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    return os.WIFSIGNALED(status), time.monotonic() - begun
-
-
 def main() -> None:
     PREPROCESSING.prepare(Image.new("RGB", (9, 9)), [[0, 0, 1, 1]])  # compile before forking
     photos, out, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
     whole, pieces = out / "whole", out / "pieces"
-    _, seconds = build_in_child(photos, whole, None)
+    again = partial(build, photos, pieces)
+    _, seconds = in_child(partial(build, photos, whole), None)
     rng = np.random.default_rng(seed)
     killed = 0
     for _ in range(kills):
-        was_killed, _ = build_in_child(photos, pieces, rng.uniform(0.08, 0.3) * seconds)
+        was_killed, _ = in_child(again, rng.uniform(0.08, 0.3) * seconds)
         killed += was_killed
         if not (pieces / "building.json").exists() and (pieces / "manifest.json").exists():
             break
     if not (pieces / "manifest.json").exists():
-        build_in_child(photos, pieces, None)
+        in_child(again, None)
     print(killed)
 
 

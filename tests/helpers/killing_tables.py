@@ -5,14 +5,14 @@ Arguments: folder to write, number of kills. Forks before any thread starts.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from children import in_child
 from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer
@@ -77,31 +77,18 @@ def build(out: Path) -> None:
     build_table(out, scorer, Shortlist(rows, scores), options)
 
 
-def build_in_child(out: Path, kill_after: float | None) -> tuple[bool, float]:
-    """Return whether the child was killed, and how long it lived."""
-    begun = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        build(out)
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
-    return os.WIFSIGNALED(status), time.monotonic() - begun
-
-
 def main() -> None:
     out, kills = Path(sys.argv[1]), int(sys.argv[2])
     whole, pieces = out / "whole", out / "pieces"
-    _, seconds = build_in_child(whole, None)
+    again = partial(build, pieces)
+    _, seconds = in_child(partial(build, whole), None)
     rng = np.random.default_rng(0)
     killed = 0
     for _ in range(kills):
-        killed += build_in_child(pieces, rng.uniform(0.05, 0.35) * seconds)[0]
+        killed += in_child(again, rng.uniform(0.05, 0.35) * seconds)[0]
         if (pieces / "manifest.json").exists():
             break
-    build_in_child(pieces, None)
+    in_child(again, None)
     print(killed)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+import kernel_twins
 from patchrerank.errors import QueryError
 from patchrerank.gallery.local_rows import BinaryStore, pack_signs
-from patchrerank.kernels import Float16Store, Float32Store, Int8Store, quantise_int8
 from patchrerank.types import LocalDescriptors, Queries, Shortlist
 
 KINDS = ("float32", "float16", "int8", "binary")
@@ -46,13 +46,9 @@ class FakeGallery:
 
 
 def make_store(kind, vectors):
-    if kind == "float32":
-        return Float32Store(vectors)
-    if kind == "float16":
-        return Float16Store(vectors.astype(np.float16))
-    if kind == "int8":
-        return Int8Store(*quantise_int8(vectors))
-    return BinaryStore(pack_signs(vectors), vectors.shape[1])
+    if kind == "binary":
+        return BinaryStore(pack_signs(vectors), vectors.shape[1])
+    return kernel_twins.make_store(kind, vectors, None)
 
 
 def unit(rng, count, dim):

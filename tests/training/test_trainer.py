@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from patchrerank.encoders.checkpoints import read_content
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.ames import load_ames
 from patchrerank.rerankers.elvis import load_elvis
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
-from patchrerank.rerankers.trained import read_trained
+from patchrerank.rerankers.trained import trained_in
 from patchrerank.training.batches import TripletBatches, padded
 from patchrerank.training.checkpoints import Progress
 from patchrerank.training.config import TrainingConfig
@@ -137,7 +138,9 @@ def test_checkpoints_say_what_shapes_do_not_show(tmp_path, pool, batches, archit
     load = load_ames if isinstance(architecture, AmesConfig) else load_elvis
     for name in ("a.pt", "a.pt.resume"):
         assert load(tmp_path / name).config == architecture
-        assert read_trained(tmp_path / name).most == (5, 19), "bounds are excluded"
+        assert trained_in(read_content(tmp_path / name), name).most == (5, 19), (
+            "bounds are excluded"
+        )
     hidden = {"heads": 2} if isinstance(architecture, AmesConfig) else {"iterations": 4}
     other = new_network(replace(architecture, **hidden), pool.sample(2000, 0))
     with pytest.raises(

@@ -23,7 +23,7 @@ from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.regions import Regions
-from patchrerank.rerankers.execution import one_thread
+from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.types import Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _median_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> floa
         head = Shortlist(
             shortlist.rows[number : number + 1, :size], shortlist.scores[number : number + 1, :size]
         )
-        with one_thread():
+        with one_torch_thread():
             begun = time.perf_counter()
             cascade.rerank(one, head)
             times.append(time.perf_counter() - begun)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.errors import MissingExtraError, PatchRerankError
+from patchrerank.rerankers.execution import one_torch_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +79,10 @@ def one_thread() -> Iterator[None]:
     """Limit BLAS, OpenMP, torch and faiss to one thread, and set them back afterwards."""
     from threadpoolctl import threadpool_limits
 
-    torch, _ = require("torch"), optional("faiss")  # load what is to be limited
-    before = torch.get_num_threads()
-    with threadpool_limits(1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    require("torch")
+    optional("faiss")  # load what is to be limited
+    with threadpool_limits(1), one_torch_thread():
+        yield
 
 
 def optional(name: str) -> Any:

@@ -29,7 +29,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
     Raises:
         EncoderError: the file is missing, damaged, holds other objects than tensors, or none.
     """
-    return _unwrap(read_content(path), os.fspath(path))
+    return weights_in(read_content(path), os.fspath(path))
 
 
 def read_content(path: str | os.PathLike[str]) -> Any:
@@ -97,7 +97,12 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _unwrap(content: Any, name: str) -> dict[str, torch.Tensor]:
+def weights_in(content: Any, name: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of :func:`read_content`, by name, unwrapped as in :func:`read_checkpoint`.
+
+    Raises:
+        EncoderError: other objects than tensors, or none; ``name`` is the file's.
+    """
     import torch
 
     for key in WRAPPERS:

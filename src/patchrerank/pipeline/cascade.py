@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
+from patchrerank.fusion import Fusion, narrowed
 from patchrerank.rerankers._local import with_local
 from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore
 from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
@@ -172,11 +172,4 @@ def _check(stages: Sequence[Stage]) -> None:
             raise SettingError(f"stage {number} uses another gallery than stage 0")
         if stage.reranker.query_crop != first.query_crop:
             raise SettingError(f"stage {number} has another query_crop than stage 0")
-        size = stage.fusion.shortlist_size
-        reach = float("inf") if size is None else size
-        if reach > limit:
-            raise SettingError(
-                f"stage {number} rescores {size or 'all'} candidates, an earlier stage only "
-                f"{limit:g}; shortlist sizes must not grow from stage to stage"
-            )
-        limit = min(limit, reach or limit)
+        limit = narrowed(limit, number, stage.fusion.shortlist_size)

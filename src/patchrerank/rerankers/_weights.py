@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from patchrerank.errors import SettingError
 from patchrerank.rerankers.networks.configs import State
-from patchrerank.rerankers.trained import Architecture, read_trained
+from patchrerank.rerankers.trained import Architecture, trained_in
 
 if TYPE_CHECKING:
     from patchrerank.rerankers.networks.projection import PairNetwork
@@ -89,12 +89,17 @@ def load_network(
     """
     import torch
 
-    from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_checkpoint
+    from patchrerank.encoders.checkpoints import (
+        check_finite,
+        load_strictly,
+        read_content,
+        weights_in,
+    )
 
-    origin = os.fspath(checkpoint)
-    state = read_checkpoint(checkpoint)
+    content, origin = read_content(checkpoint), os.fspath(checkpoint)
+    state = weights_in(content, origin)
     check_finite(state, origin)
-    settings = config or read_trained(checkpoint).complete(kind.of_state(state, origin))
+    settings = config or trained_in(content, origin).complete(kind.of_state(state, origin))
     with torch.device("meta"):
         network = make(settings)
     network = network.to_empty(device="cpu")

@@ -137,7 +137,7 @@ def run_batches(how: Execution, work: Callable[..., Any], jobs: Sequence[tuple[A
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
     """Let torch, if it is loaded, work on one thread: what a timing says of one core."""
     torch: Any = sys.modules.get("torch")
     if torch is None:

@@ -64,35 +64,34 @@ class Trained:
             raise EncoderError(f"{self.origin}: recorded as {hidden}, but {error}") from error
 
 
-def read_trained(checkpoint: str | os.PathLike[str]) -> Trained:
-    """Return what a checkpoint says of its training; of a foreign one nothing.
+def trained_in(content: Any, origin: str) -> Trained:
+    """Return what the content of a checkpoint says of its training; of a foreign one nothing.
+
+    Args:
+        content: of :func:`~patchrerank.encoders.checkpoints.read_content`.
+        origin: the file, for errors.
 
     Raises:
-        EncoderError: the file cannot be read safely, or the record is damaged.
+        EncoderError: the record is damaged.
     """
-    content, origin = read_content(checkpoint), os.fspath(checkpoint)
     record = content.get(TRAINING) if isinstance(content, Mapping) else None
     if not isinstance(record, Mapping) or not record.keys() >= {RUN, CONFIG}:
         return Trained(origin)
     config, most = record[CONFIG], record.get(MOST)
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or not (most is None or _are_counts(most)):
         raise _damaged(origin)
-    if most is None:
-        return Trained(origin, config)
-    if not isinstance(most, list) or [type(number) for number in most] != [int, int]:
-        raise _damaged(origin)
-    if min(most) < 1:
-        raise _damaged(origin)
-    return Trained(origin, config, (most[0], most[1]))
+    return Trained(origin, config, None if most is None else (most[0], most[1]))
 
 
 def limited(settings: Limited, checkpoint: str | os.PathLike[str] | None) -> Limited:
     """Return settings with no more descriptors than a checkpoint was trained with.
 
     Raises:
-        EncoderError: see :func:`read_trained`.
+        EncoderError: the file cannot be read safely, or its record is damaged.
     """
-    most = None if checkpoint is None else read_trained(checkpoint).most
+    if checkpoint is None:
+        return settings
+    most = trained_in(read_content(checkpoint), os.fspath(checkpoint)).most
     if most is None:
         return settings
     given = settings.query_descriptors, settings.gallery_descriptors
@@ -101,6 +100,11 @@ def limited(settings: Limited, checkpoint: str | os.PathLike[str] | None) -> Lim
         for seen, number in zip(most, given, strict=True)
     )
     return replace(settings, query_descriptors=query, gallery_descriptors=gallery)
+
+
+def _are_counts(most: Any) -> bool:
+    pair = isinstance(most, list) and [type(number) for number in most] == [int, int]
+    return pair and min(most) >= 1
 
 
 def _damaged(origin: str) -> EncoderError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
-from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_checkpoint
+from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_content, weights_in
 from patchrerank.encoders.whitening import learn_whitening
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
@@ -16,7 +16,7 @@ from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.networks.elvis_network import ElvisNetwork
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.rerankers.networks.transformer import Attention, Layer
-from patchrerank.rerankers.trained import read_trained
+from patchrerank.rerankers.trained import Trained, trained_in
 from patchrerank.training.signs import imitate, itq
 from patchrerank.types import Floats
 
@@ -89,9 +89,10 @@ def start_from(network: PairNetwork, checkpoint: Path, descriptors: Floats, seed
         EncoderError: the file cannot be read, does not fit, was trained with other heads
             or the like, or holds NaN; the descriptors are too few.
     """
-    given, origin = read_checkpoint(checkpoint), str(checkpoint)
+    content, origin = read_content(checkpoint), str(checkpoint)
+    given = weights_in(content, origin)
     check_finite(given, origin)
-    _check_hidden(network, checkpoint, given)
+    _check_hidden(network, given, trained_in(content, origin))
     if not network.binarized or not given.keys() >= _PROJECTION:
         load_strictly(network, given, origin=origin)
         return
@@ -103,16 +104,19 @@ def start_from(network: PairNetwork, checkpoint: Path, descriptors: Floats, seed
 
 
 def _check_hidden(
-    network: PairNetwork, checkpoint: Path, given: Mapping[str, torch.Tensor]
+    network: PairNetwork, given: Mapping[str, torch.Tensor], trained: Trained
 ) -> None:
     """Refuse weights that were trained with, say, other heads than the network has."""
-    wanted: Any = cast("Any", network).config
-    shown = type(wanted).of_state(given, str(checkpoint))
-    trained = read_trained(checkpoint)
-    for name in wanted.HIDDEN if trained.config is not None else ():
-        was, now = getattr(trained.complete(shown), name), getattr(wanted, name)
+    if trained.config is None:
+        return
+    own: Any = network
+    known = trained.complete(type(own.config).of_state(given, trained.origin))
+    for name in known.HIDDEN:
+        was, now = getattr(known, name), getattr(own.config, name)
         if was != now:
-            raise EncoderError(f"{checkpoint} does not fit: trained with {name} {was}, not {now}")
+            raise EncoderError(
+                f"{trained.origin} does not fit: trained with {name} {was}, not {now}"
+            )
 
 
 def _of_full_precision(

@@ -207,16 +207,16 @@ def _validation(
 def _teacher(run: TrainingRun) -> Teacher | None:
     if run.teacher is None:
         return None
-    from patchrerank.encoders.checkpoints import read_checkpoint
+    from patchrerank.encoders.checkpoints import read_content, weights_in
     from patchrerank.rerankers.ames import load_ames
-    from patchrerank.rerankers.trained import read_trained
+    from patchrerank.rerankers.trained import trained_in
     from patchrerank.training.losses import Teacher
 
-    origin = str(run.teacher)
+    content, origin = read_content(run.teacher), str(run.teacher)
     student: Any = run.network
-    shown = AmesConfig.of_state(read_checkpoint(run.teacher), origin)
+    shown = AmesConfig.of_state(weights_in(content, origin), origin)
     shown = replace(shown, heads=student.heads, activation=student.activation)
-    known = read_trained(run.teacher).complete(shown)
+    known = trained_in(content, origin).complete(shown)
     if (known.local_dim, known.model_dim) != (student.local_dim, student.model_dim):
         raise EncoderError(f"{origin}: {known} cannot teach {student}; their dimensions differ")
     return Teacher(load_ames(run.teacher, None, known), run.beta)

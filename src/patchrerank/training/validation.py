@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from patchrerank.errors import SettingError
+from patchrerank.fusion import fuse_exactly
 from patchrerank.metrics import average_precisions, mean_over_queries
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.training.batches import padded
@@ -100,16 +101,12 @@ class Validation:
         alone), ``mAP first stage``.
         """
         local = np.stack([self._scores(network, place) for place in range(len(self.queries))])
+        fused = (fuse_exactly(self.similarities, local, LAM, gamma) for gamma in GAMMAS)
         return {
-            "mAP fused": max(self._map(self._fused(local, gamma)) for gamma in GAMMAS),
+            "mAP fused": max(self._map(scores) for scores in fused),
             "mAP local": self._map(local),
             "mAP first stage": self._map(self.similarities),
         }
-
-    def _fused(self, local: Floats, gamma: float) -> npt.NDArray[np.float64]:
-        share = 1 / (1 + np.exp(-gamma * np.clip(local.astype(np.float64), -700, 700)))
-        found: npt.NDArray[np.float64] = LAM * self.similarities + (1 - LAM) * share
-        return found
 
     def _map(self, scores: npt.NDArray[np.floating]) -> float:
         known = np.where(self.rows == EMPTY, -np.inf, scores)

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
+from patchrerank.fusion import Fusion, narrowed
 from patchrerank.metrics import average_precisions
 from patchrerank.metrics.lists import Doubles
 from patchrerank.tuning.fused._heads import Array, Head, joined
@@ -72,7 +71,7 @@ def evaluate_stages(
         stages: reranker and fusion of each; a stage with ``shortlist_size=0`` does nothing.
             No stages at all: the first stage alone.
         missing: computes scores that are not there yet, for instance a
-            :class:`~patchrerank.tuning.tables.build_table.TableFiller`; None: they are an error.
+            :class:`~patchrerank.tuning.tables.fill_table.TableFiller`; None: they are an error.
         whole_image: a candidate that no stage located counts as located by the whole image,
             not as located nowhere.
 
@@ -99,13 +98,7 @@ def _steps(table: ScoreTable, stages: Sequence[tuple[str, Fusion]]) -> list[_Ste
     for number, (name, fusion) in enumerate(stages):
         table.reranker(name)
         size = fusion.shortlist_size
-        reach = float("inf") if size is None else size
-        if reach > limit:
-            raise SettingError(
-                f"stage {number} rescores {size or 'all'} candidates, an earlier stage only "
-                f"{limit:g}; shortlist sizes must not grow from stage to stage"
-            )
-        limit = min(limit, reach or limit)
+        limit = narrowed(limit, number, size)
         cut = table.size if size is None else min(size, table.size)
         check_depth(table, name, cut, first=not steps)
         if cut:

@@ -9,7 +9,7 @@ from dataclasses import is_dataclass
 import numpy as np
 
 from patchrerank.rerankers import Execution, QueryExpansion, RefineBoxes, Reranker, SuperGlobal
-from patchrerank.rerankers.execution import one_thread
+from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.types import Queries, Shortlist
 
 NOT_SETTINGS = ("fusion", "threads", "gallery", "encoder")
@@ -74,7 +74,7 @@ def _seconds(
     part = slice(number, number + 1)
     head = Shortlist(shortlist.rows[part, :size], shortlist.scores[part, :size])
     one = queries.take([number])
-    with one_thread():
+    with one_torch_thread():
         begun = time.perf_counter()
         reranker.score(one, head)
         return time.perf_counter() - begun

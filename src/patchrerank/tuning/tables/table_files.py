@@ -87,7 +87,7 @@ def load_table(folder: str | Path, *, verify: bool = True) -> ScoreTable:
     """Open a table; its arrays are memory-mapped, read-only.
 
     Args:
-        folder: written by :func:`save_table` or :func:`~patchrerank.tuning.tables.build_table`.
+        folder: written by :func:`save_table` or :func:`~patchrerank.tuning.build_table`.
         verify: compare all checksums first, which reads every file once.
 
     Raises:
