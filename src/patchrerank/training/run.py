@@ -218,7 +218,10 @@ def _teacher(run: TrainingRun) -> Teacher | None:
     shown = replace(shown, heads=student.heads, activation=student.activation)
     known = trained_in(content, origin).complete(shown)
     if (known.local_dim, known.model_dim) != (student.local_dim, student.model_dim):
-        raise EncoderError(f"{origin}: {known} cannot teach {student}; their dimensions differ")
+        raise EncoderError(
+            f"{origin}: takes {known.local_dim}-d descriptors to {known.model_dim} dimensions, the "
+            f"student {student.local_dim}-d ones to {student.model_dim}; the dimensions differ"
+        )
     return Teacher(load_ames(run.teacher, None, known), run.beta)
 
 
