@@ -88,9 +88,9 @@ class LearnedReranker(LocalReranker):
         from patchrerank.rerankers.networks.projection import coding_digest, weights_digest
 
         how = execution or Execution()
-        how = replace(how, device=choose_device(how.device))
-        self.execution = replace(how, threads=threads_of(how))
-        super().__init__(gallery, encoder, fusion, query_crop, dense_encoder, threads_of(how))
+        self.execution = replace(how, device=choose_device(how.device))
+        threads = threads_of(self.execution)
+        super().__init__(gallery, encoder, fusion, query_crop, dense_encoder, threads)
         self.network = network.to(self.execution.device)
         self.settings = settings
         self._digest, self._local = coding_digest(network), local

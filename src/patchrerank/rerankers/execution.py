@@ -29,7 +29,8 @@ class Execution:
             the ``openvino`` extra).
         device: ``cpu``, ``cuda``, ``cuda:<number>``, ``mps``, or ``auto``.
         threads: on the CPU each works on batches of its own; results do not depend on it.
-            None: as many as torch would use.
+            None: as many as torch would use when scores are asked for (``openvino``: when the
+            reranker is made).
         max_tokens: most descriptors of query and candidates, padding included, in one batch
             (a batch has one candidate at least); None: a few thousand on the CPU, as is best for
             the method, and 131,072 elsewhere.
