@@ -24,7 +24,7 @@ def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def make_tiny_encoder(seed: int = 0, batch_size: int = 8):
+def make_tiny_encoder(seed: int = 0, batch_size: int = 8, side: int = 16):
     import torch
 
     from patchrerank.encoders import Preprocessing, load_encoder
@@ -34,7 +34,7 @@ def make_tiny_encoder(seed: int = 0, batch_size: int = 8):
         module = torch.nn.Sequential(
             torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, 16)
         )
-    preprocessing = Preprocessing((16, 16), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "area")
+    preprocessing = Preprocessing((side, side), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "area")
     return load_encoder(
         module, preprocessing=preprocessing, device="cpu", batch_size=batch_size, name="tiny"
     )
@@ -76,3 +76,9 @@ def quiet():
 def other_encoder():
     """The tiny encoder with other weights."""
     return make_tiny_encoder(seed=1)
+
+
+@pytest.fixture(scope="session")
+def larger_encoder():
+    """The tiny encoder at another image size."""
+    return make_tiny_encoder(side=24)

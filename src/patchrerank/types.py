@@ -6,7 +6,7 @@ All arrays are C-contiguous numpy arrays on the host. ``Q`` queries, ``K`` slots
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -68,6 +68,8 @@ class Queries:
             origin only the caller knows (then only their dimension can be checked).
         images: the query pictures (path or picture object), for rerankers that look again.
         local: the local descriptors of each query, for rerankers that compare them.
+        made_by: what the encoder says of itself (its ``describe()``), so that a message can say
+            how it differs from a gallery's; None if nobody knows.
     """
 
     vectors: Floats
@@ -76,6 +78,7 @@ class Queries:
     encoder: str | None = None
     images: Sequence[Any] | None = None
     local: Sequence[LocalDescriptors] | None = None
+    made_by: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
@@ -101,7 +104,8 @@ class Queries:
             for values in (self.images, self.local)
         )
         boxes = None if self.boxes is None else self.boxes[kept]
-        return Queries(self.vectors[kept], boxes, self.crop, self.encoder, images, local)
+        who = self.crop, self.encoder
+        return Queries(self.vectors[kept], boxes, *who, images, local, self.made_by)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from patchrerank.errors import GalleryError
+from patchrerank.gallery.identity import differences
 
 LOCK = "build.lock"
 OURS = (".bin", ".tmp", ".npz")
+DIGESTS = ("identity", "fingerprint")
+"""Settings that are digests of an encoder's record: the record says what is behind them."""
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
@@ -41,20 +43,37 @@ def lock_folder(folder: Path) -> IO[bytes]:
     return file
 
 
-def check_plan(
-    folder: Path, old: Mapping[str, object], new: Mapping[str, object], who: str, remedy: str
-) -> None:
+class Planned(Protocol):
+    """A manifest: of a gallery, or of a local store."""
+
+    @property
+    def encoder(self) -> dict[str, object]:
+        """What made the vectors, as its encoder describes itself."""
+        ...
+
+    def plan(self) -> dict[str, object]:
+        """Return what must stay the same when a folder is continued."""
+        ...
+
+
+def check_plan(folder: Path, old: Planned, new: Planned, remedy: str) -> None:
     """Refuse to go on with other settings than a folder was begun with.
 
     Raises:
-        GalleryError: names the first setting that differs, the encoders (``who``), and the remedy.
+        GalleryError: names the settings that differ, then and now, and the remedy.
     """
-    for key, value in old.items():
-        if new[key] != value:
-            raise GalleryError(
-                f"{folder}: was begun with {key} = {value!r}, now it is {new[key]!r} ({who}); "
-                f"{remedy}"
-            )
+    now = new.plan()
+    told = []
+    for key, value in old.plan().items():
+        if now[key] == value:
+            continue
+        if key in DIGESTS:
+            other = differences(old.encoder, new.encoder) or "whitened otherwise"
+            told.append(f"an encoder of another {key}: {other}")
+            break  # what else differs, such as the dimension, follows from it
+        told.append(f"{key} {value}, now it is {now[key]}")
+    if told:
+        raise GalleryError(f"{folder}: was begun with {'; with '.join(told)}; {remedy}")
 
 
 def check_empty(folder: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, QueryError, ShortlistError, near_matches
 from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
+from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
 from patchrerank.gallery.stores import open_store
 from patchrerank.types import Queries, Rows
@@ -159,14 +160,13 @@ class Gallery(MappedFolder):
         Raises:
             QueryError: another dimension, or encoded differently from the gallery.
         """
+        other = queries.encoder not in (None, self.manifest.identity)
         if queries.vectors.shape[1] != self.dim:
+            whitened = " and the gallery's whitening" if self.manifest.whitened else ""
+            remedy = f"encode them with {loading_call(self.manifest.encoder)}{whitened}"
             raise QueryError(
                 f"queries have {queries.vectors.shape[1]} dimensions, the gallery {self.folder} "
-                f"has {self.dim}; encode them with {self.manifest.encoder.get('spec')!r}"
+                f"has {self.dim}; {other_queries(self, queries.made_by) if other else remedy}"
             )
-        if queries.encoder is not None and queries.encoder != self.manifest.identity:
-            raise QueryError(
-                f"queries were encoded by {queries.encoder[:12]}…, the gallery {self.folder} by "
-                f"{self.manifest.identity[:12]}…; use the gallery's encoder, weights, image size, "
-                f"precision and whitening: {self.manifest.encoder}"
-            )
+        if other:
+            raise QueryError(other_queries(self, queries.made_by))

@@ -1,12 +1,25 @@
-"""Who made a vector: the identity that queries and galleries must share."""
+"""Who made a vector: the identity that queries and galleries must share, and how two differ."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from patchrerank.errors import QueryError
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
+    from patchrerank.gallery.gallery import Gallery
+
+UNTOLD = ("architecture", "backend", "fingerprint", "identity")
+"""Entries of a record that say nothing beside the others (the spec stands for the architecture)."""
+
+UNKNOWN = "other weights, image size, precision or whitening"
+
+MOST_TOLD = 4
+DIGEST = 64
+SHOWN = 12
 
 
 def identity_of(encoder: Encoder, whitening: Whitening | None = None) -> str:
@@ -19,3 +32,119 @@ def identity_of(encoder: Encoder, whitening: Whitening | None = None) -> str:
 def combined_identity(identity: str, whitening: Whitening) -> str:
     """Return the identity of vectors that are whitened after ``identity`` made them."""
     return hashlib.sha256(f"{identity}+{whitening.fingerprint}".encode()).hexdigest()
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in which settings two encoders' records differ.
+
+    Args:
+        then: what ``describe()`` of an :class:`Encoder` or :class:`DenseEncoder` returned when the
+            vectors were made, as a manifest keeps it under ``encoder``.
+        now: ``describe()`` of the other encoder.
+
+    Returns:
+        Such as ``image size 64 × 64 then, 224 × 224 now``; at most four settings; empty where the
+        records agree in all that they say (the back end does not count).
+    """
+    before, after = dict(_entries(then)), dict(_entries(now))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    told = [key for key in keys if key not in UNTOLD] or [key for key in keys if key == UNTOLD[0]]
+    parts = [
+        f"{_named(key)} {_shown(before.get(key))} then, {_shown(after.get(key))} now"
+        for key in told[:MOST_TOLD]
+    ]
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    return "; ".join([*parts, *more])
+
+
+def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
+    """Refuse an encoder whose queries would not live in a gallery's space.
+
+    Raises:
+        QueryError: says which setting differs, and how the gallery's own encoder is loaded.
+    """
+    made = gallery.manifest
+    if identity_of(encoder, gallery.whitening) != made.identity:
+        other = differences(made.encoder, encoder.describe()) or UNKNOWN
+        raise QueryError(
+            f"{gallery.folder}: the gallery was encoded otherwise than this encoder does: {other}; "
+            f"use {loading_call(made.encoder)}"
+        )
+
+
+def other_queries(gallery: Gallery, made_by: Mapping[str, Any] | None) -> str:
+    """Say how queries of another identity differ from a gallery, and what to do.
+
+    Args:
+        gallery: that they do not fit.
+        made_by: what their encoder says of itself; None if nobody knows.
+    """
+    made = gallery.manifest
+    other = UNKNOWN if made_by is None else differences(made.encoder, made_by)
+    whitened = ", and pass whitening=gallery.whitening" if made.whitened else ""
+    return (
+        f"the queries were encoded otherwise than the gallery {gallery.folder}: "
+        f"{other or 'not whitened as the gallery is'}; use {loading_call(made.encoder)}{whitened}"
+    )
+
+
+def loading_call(record: Mapping[str, Any]) -> str:
+    """Return the Python call that loads the encoder of a record, as text for a message."""
+    options = []
+    size = _size(record)
+    if size is not None:
+        options.append(f"image_size={size[0] if size[0] == size[1] else size}")
+    if record.get("precision", "fp32") != "fp32":
+        options.append(f"precision={record['precision']!r}")
+    if not record.get("pretrained", True):
+        options.append("pretrained=False")
+    return f"load_encoder({', '.join([repr(record.get('spec')), *options])})"
+
+
+def index_options(record: Mapping[str, Any]) -> str:
+    """Return the options of ``patchrerank index`` that load the encoder of a record."""
+    options = [f"--encoder {record.get('spec')}"]
+    size = _size(record)
+    if size is not None and size[0] == size[1]:  # the command takes squares only
+        options.append(f"--image-size {size[0]}")
+    if record.get("precision", "fp32") != "fp32":
+        options.append(f"--precision {record['precision']}")
+    if not record.get("pretrained", True):
+        options.append("--random-weights")
+    if "one_pass" in record:
+        options.append(f"--one-pass {str(record['one_pass']).removeprefix('one-pass:')}")
+    return " ".join(options)
+
+
+def _size(record: Mapping[str, Any]) -> tuple[int, int] | None:
+    preprocessing = record.get("preprocessing")
+    size = preprocessing.get("image_size") if isinstance(preprocessing, Mapping) else None
+    return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) else None
+
+
+def _entries(record: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """Yield the leaves of a record; tuples count as lists, which is what JSON makes of them."""
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _entries(value)
+        else:
+            yield key, _plain(value)
+
+
+def _plain(value: object) -> object:
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _named(key: str) -> str:
+    return {"spec": "encoder", "image_size": "image size"}.get(key, key.replace("_", " "))
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, str) and len(value) == DIGEST:
+        return f"{value[:SHOWN]}…"
+    if isinstance(value, list):
+        pair = len(value) == 2 and all(isinstance(item, int) for item in value)
+        return " × ".join(map(str, value)) if pair else f"[{', '.join(map(_shown, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -133,6 +133,5 @@ class LocalWriter:
 
 
 def _check_plan(folder: Path, old: LocalManifest, new: LocalManifest) -> None:
-    who = f"dense encoder then: {old.encoder}, now: {new.encoder}"
-    remedy = "use the same settings, or delete this folder and build it again"
-    check_plan(folder, old.plan(), new.plan(), who, remedy)
+    remedy = f"use the same settings, or delete the folder {folder} and build it again"
+    check_plan(folder, old, new, remedy)

@@ -58,6 +58,7 @@ def encode_queries(
         crop=crop,
         encoder=identity_of(encoder, whitening),
         images=list(images),
+        made_by=encoder.describe(),
     )
 
 

@@ -22,7 +22,7 @@ from patchrerank.gallery.arrays import (
 )
 from patchrerank.gallery.folder import check_empty, check_plan, lock_folder
 from patchrerank.gallery.gallery import WHITENING
-from patchrerank.gallery.identity import identity_of
+from patchrerank.gallery.identity import identity_of, index_options, loading_call
 from patchrerank.gallery.manifest import (
     BUILDING,
     MANIFEST,
@@ -228,9 +228,9 @@ def _begun(folder: Path) -> Manifest:
 
 
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
-    who = f"encoder then: {old.encoder.get('spec')!r}, now: {new.encoder.get('spec')!r}"
-    remedy = "use the same settings, or another folder"
-    check_plan(folder, old.plan(), new.plan(), who, remedy)
+    call, options = loading_call(old.encoder), index_options(old.encoder)
+    remedy = f"use the same settings ({call}; on the command line {options}), or another folder"
+    check_plan(folder, old, new, remedy)
 
 
 def _ids_of(folder: Path, manifest: Manifest) -> set[str]:

@@ -1,0 +1,108 @@
+"""Encoders that differ: which setting it is, then and now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from patchrerank.encoders import load_encoder
+from patchrerank.errors import GalleryError, QueryError
+from patchrerank.gallery import BuildOptions, build_gallery, encode_queries
+from patchrerank.gallery.identity import (
+    check_encoder,
+    differences,
+    index_options,
+    loading_call,
+)
+from patchrerank.images import list_images
+from patchrerank.regions import GridPyramid
+from patchrerank.types import Queries
+
+RECORD = {
+    "spec": "timm:resnet18",
+    "architecture": "timm:resnet18",
+    "dim": 512,
+    "preprocessing": {"image_size": [64, 64], "mean": [0.5, 0.5, 0.5], "interpolation": "bicubic"},
+    "precision": "fp32",
+    "pretrained": True,
+    "weights": "a" * 64,
+    "fingerprint": "b" * 64,
+    "backend": "eager",
+}
+
+
+def changed(**settings):
+    return {**RECORD, "fingerprint": "c" * 64, "backend": "onnx", **settings}
+
+
+def test_only_the_settings_that_differ_are_told():
+    sized = {**RECORD["preprocessing"], "image_size": (224, 224)}
+    told = differences(RECORD, changed(preprocessing=sized))
+    assert told == "image size 64 × 64 then, 224 × 224 now"
+    assert differences(RECORD, changed(precision="bf16")) == "precision fp32 then, bf16 now"
+    told = differences(RECORD, changed(weights="d" * 64, pretrained=False))
+    assert told == (
+        "pretrained True then, False now; weights aaaaaaaaaaaa… then, dddddddddddd… now"
+    )
+    assert differences(RECORD, changed()) == ""
+    assert differences(RECORD, changed(pool="token")) == "pool unknown then, token now"
+    many = {**changed(), **{f"setting_{number}": number for number in range(6)}}
+    assert differences(RECORD, many).endswith("and 2 more")
+
+
+def test_how_an_encoder_is_loaded_again():
+    assert loading_call(RECORD) == "load_encoder('timm:resnet18', image_size=64)"
+    other = changed(
+        preprocessing={"image_size": [64, 96]}, precision="bf16", pretrained=False, one_pass="32"
+    )
+    assert loading_call(other) == (
+        "load_encoder('timm:resnet18', image_size=(64, 96), precision='bf16', pretrained=False)"
+    )
+    assert index_options(RECORD) == "--encoder timm:resnet18 --image-size 64"
+    assert index_options(other) == (
+        "--encoder timm:resnet18 --precision bf16 --random-weights --one-pass 32"
+    )
+
+
+def test_the_call_that_is_named_loads_the_same_encoder():
+    made = load_encoder(
+        "timm:test_resnet", image_size=32, precision="bf16", pretrained=False, backend="eager"
+    )
+    again = eval(loading_call(made.describe()), {"load_encoder": load_encoder})
+    assert again.fingerprint == made.fingerprint
+
+
+def test_an_append_says_which_setting_differs(tmp_path, tiny_encoder, larger_encoder, photo_folder):
+    pairs = [(path.name, path) for path in list_images(photo_folder)[:2]]
+    quiet = BuildOptions(progress=False)
+    build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), quiet)
+    more = replace(quiet, append=True)
+    with pytest.raises(GalleryError) as caught:
+        build_gallery(tmp_path / "g", pairs, larger_encoder, GridPyramid(0), more)
+    said = str(caught.value)
+    assert "image size 16 × 16 then, 24 × 24 now" in said
+    assert tiny_encoder.fingerprint not in said
+    with pytest.raises(GalleryError, match=r"regions grid:0, now it is grid:1; with store float32"):
+        int8 = replace(more, store="int8")
+        build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(1), int8)
+
+
+def test_queries_say_which_setting_differs(tiny_gallery, larger_encoder, photo_folder):
+    picture = photo_folder / "01.png"
+    queries = encode_queries(larger_encoder, [picture])
+    for given in (queries, queries.take([0])):
+        with pytest.raises(QueryError) as caught:
+            tiny_gallery.check_queries(given)
+        said = str(caught.value)
+        assert "image size 16 × 16 then, 24 × 24 now" in said
+        assert "image_size=16" in said
+        assert len(said) < 400
+    with pytest.raises(QueryError, match="other weights, image size, precision or whitening"):
+        tiny_gallery.check_queries(Queries(queries.vectors, encoder=queries.encoder))
+    with pytest.raises(QueryError, match="16 × 16 then, 24 × 24 now"):
+        check_encoder(tiny_gallery, larger_encoder)
+
+
+def test_the_own_encoder_passes(tiny_gallery, tiny_encoder):
+    check_encoder(tiny_gallery, tiny_encoder)
