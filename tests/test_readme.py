@@ -31,7 +31,7 @@ def test_every_command_it_names_exists(text):
     from patchrerank.cli.main import COMMANDS
 
     known = {module.__name__.rpartition(".")[2] for module in COMMANDS}
-    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, flags=re.M | re.S))
+    blocks = "\n".join(re.findall(r"^```\w*\n(.*?)^```", text, flags=re.M | re.S))
     named = set(re.findall(r"^patchrerank ([a-z]+)", blocks, flags=re.M))
     assert named
     assert named <= known, named - known

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from itertools import islice
 
 MAX_LENGTH_DIFFERENCE = 8
+MAX_SHOWN = 80
 MAX_COMPARED = 2000
 """Names compared for a suggestion at most: comparing 100,000 would take seconds."""
 
@@ -64,6 +65,15 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     candidates = list(islice(similar, MAX_COMPARED))
     close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def described(value: object) -> str:
+    """Return what something of the wrong type is, as in ``text ('abc')`` or ``a Fusion (…)``."""
+    if value is None:
+        return "None"
+    text = repr(value)
+    kind = "text" if isinstance(value, str) else f"a {type(value).__name__}"
+    return f"{kind} ({text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + '…'})"
 
 
 def short_reason(error: Exception) -> str:

@@ -101,8 +101,8 @@ def test_search_finds_the_picture_itself(gallery, photos):
     ],
 )
 def test_rerank_somebody_elses_shortlist(gallery, photos, shortlist):
-    done = run("rerank", gallery, photos / "07.jpg", "-", "--json", stdin=shortlist)
-    hits = json.loads(done.stdout)["hits"]
+    words = ["rerank", gallery, photos / "07.jpg", "-", "--json"]
+    hits = json.loads(run(*words, "--lam", "0", stdin=shortlist).stdout)["hits"]
     assert hits[0]["id"] == "07.jpg"
     assert sorted(hit["id"] for hit in hits) == ["01.jpg", "03.jpg", "07.jpg"]
 

@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 
+from local_twins import FakeGallery
 from patchrerank.rerankers import AMES, Execution
 from patchrerank.rerankers.execution import one_torch_thread, run_batches
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
@@ -38,7 +39,7 @@ def workers(how):
 
 def test_a_reranker_made_before_a_timing_is_timed_on_one_thread(two_threads):
     network = AmesNetwork(AmesConfig(12, 16, 2, 1, 16))
-    free, fixed = (AMES(object(), network=network, execution=how).execution for how in
+    free, fixed = (AMES(FakeGallery(None), network=network, execution=how).execution for how in
                    (Execution(), Execution(threads=2)))  # fmt: skip
     assert (workers(free), workers(fixed)) == (2, 2)
     with one_torch_thread():

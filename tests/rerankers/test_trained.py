@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from local_twins import FakeGallery
 from patchrerank import rerankers
 from patchrerank.errors import EncoderError
 from patchrerank.rerankers import AmesSettings, ElvisSettings
@@ -97,7 +98,7 @@ def test_a_checkpoint_of_the_other_method_is_named(tmp_path):
 
 
 def test_rerankers_take_no_more_than_was_seen(tmp_path):
-    gallery = object()
+    gallery = FakeGallery(None)
     for made, network in (
         (rerankers.AMES, AmesNetwork(AMES)),
         (rerankers.ELViS, ElvisNetwork(ELVIS)),

@@ -72,6 +72,7 @@ def _training_vectors(
     gallery: Gallery, train_on: str, boxes: Path | None, device: str
 ) -> Floats | None:
     from patchrerank.analysis.training_vectors import training_vectors
+    from patchrerank.gallery import load_own_encoder
 
-    encoder = opt.gallery_encoder(gallery, device) if train_on == "boxes" else None
+    encoder = load_own_encoder(gallery, device) if train_on == "boxes" else None
     return training_vectors(gallery, train_on, boxes, encoder)

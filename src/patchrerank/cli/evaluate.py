@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli.tuned_option import TunedFile, dense_encoder, read_tuned, was_given
+from patchrerank.cli.tuned_option import TunedFile, read_tuned, was_given
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
@@ -60,7 +60,7 @@ def command(
     """Index, search, rerank and measure; all metrics in percent."""
     from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate
     from patchrerank.datasets import Dataset
-    from patchrerank.encoders import load_encoder
+    from patchrerank.encoders import load_dense_encoder, load_encoder
     from patchrerank.fusion import Fusion
     from patchrerank.gallery import BuildOptions
     from patchrerank.metrics import parse_convention
@@ -82,7 +82,11 @@ def command(
         backend=backend,
     )
     local = None if best is None else best.tuned_on.local
-    dense = dense_encoder(model, local.image_size) if local and local.image_size else None
+    dense = (
+        load_dense_encoder(model, image_size=local.image_size)
+        if local and local.image_size
+        else None
+    )
     build = BuildOptions(progress=not quiet)
     stored = StoreSettings(store, whiten, m, nbits, train_on)
     results = []

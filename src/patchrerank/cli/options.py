@@ -7,16 +7,11 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from patchrerank.errors import SettingError
-
-if TYPE_CHECKING:
-    from patchrerank.encoders import Encoder
-    from patchrerank.gallery import Gallery
-    from patchrerank.pipeline import Cascade
 
 EncoderSpec = Annotated[
     str,
@@ -38,6 +33,7 @@ RandomWeights = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+LAM, GAMMA = 0.3, 4.0  # as in pipeline.DEFAULT_STAGES
 Lam = Annotated[float, typer.Option(help="λ in [0, 1]: weight of the global score.")]
 Gamma = Annotated[float, typer.Option(help="γ ≥ 0: slope of the sigmoid on the local score.")]
 ShortlistSize = Annotated[
@@ -75,28 +71,6 @@ QueryPartOption = Annotated[
 ]
 
 
-def make_ranker(
-    gallery: Gallery,
-    device: str,
-    stages: str,
-    query_crop: str,
-    query_size: int,
-    query_part: str = "box",
-) -> Cascade:
-    """Make a cascade over a gallery, with the encoders that its manifest names."""
-    from patchrerank.encoders import Selection, load_dense_encoder
-    from patchrerank.pipeline import make_cascade
-
-    encoder = gallery_encoder(gallery, device)
-    part = Selection(query_part=query_part)  # type: ignore[arg-type]
-    dense = (
-        load_dense_encoder(encoder, image_size=query_size, selection=part)
-        if gallery.has_local
-        else None
-    )
-    return make_cascade(stages, gallery, encoder, dense, query_crop)  # type: ignore[arg-type]
-
-
 def shortlist_size(text: str) -> int | None:
     """Parse ``--shortlist-size``."""
     if text == "all":
@@ -117,20 +91,6 @@ def parse_box(text: str | None) -> list[float] | None:
     if len(box) != 4 or any(math.isnan(side) for side in box):
         raise SettingError(f"--box is {text!r}; use x0,y0,x1,y1 in [0, 1] of the picture")
     return box
-
-
-def gallery_encoder(gallery: Gallery, device: str) -> Encoder:
-    """Load the encoder that the gallery's manifest names, with its own settings."""
-    from patchrerank.encoders import load_encoder
-
-    record: Mapping[str, Any] = gallery.manifest.encoder
-    return load_encoder(
-        str(record["spec"]),
-        image_size=tuple(record["preprocessing"]["image_size"]),
-        precision=record["precision"],
-        pretrained=bool(record.get("pretrained", True)),
-        device=device,
-    )
 
 
 def print_json(content: object) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
-from patchrerank.cli.tuned_option import TunedFile, read_tuned, tuned_cascade
+from patchrerank.cli.tuned_option import TunedFile, open_reranker, read_tuned
 from patchrerank.errors import ShortlistError
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ def command(
     query_crop: opt.QueryCropOption = "none",
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
     shortlist_size: opt.ShortlistSize = "all",
-    lam: opt.Lam = 0.0,
-    gamma: opt.Gamma = 1.0,
+    lam: opt.Lam = opt.LAM,
+    gamma: opt.Gamma = opt.GAMMA,
     top_k: Annotated[int | None, typer.Option(help="Hits to print; default all.")] = None,
     stages: opt.Stages = None,
     tuned: TunedFile = None,
@@ -46,21 +46,13 @@ def command(
     json: opt.Json = False,
 ) -> None:
     """Rerank candidates that your own search returned."""
-    from patchrerank.gallery import Gallery
-
     best = read_tuned(context, tuned)
     ids, scores = read_candidates(candidates)
-    opened = Gallery(gallery)
-    if best is None:
-        opt.shortlist_size(shortlist_size)
-        default = f"patchify:{shortlist_size}:{lam}:{gamma}"
-        reranker = opt.make_ranker(
-            opened, device, stages or default, query_crop, query_size, query_part
-        )
-    else:
-        if scores is None and best.stages[0].lam > 0:
-            logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
-        reranker = tuned_cascade(opened, device, best)
+    opt.shortlist_size(shortlist_size)
+    if best is not None and scores is None and best.stages[0].lam > 0:
+        logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
+    default = f"patchify:{shortlist_size}:{lam}:{gamma}"
+    reranker = open_reranker(context, gallery, default, best, device)
     hits = reranker.rank(query, ids, scores, top_k, box=opt.parse_box(box), sort=sort)
     settings = {"query": str(query), "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)

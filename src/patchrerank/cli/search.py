@@ -9,7 +9,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
-from patchrerank.cli.tuned_option import TunedFile, read_tuned, tuned_cascade
+from patchrerank.cli.tuned_option import TunedFile, open_reranker, read_tuned
 
 
 def command(
@@ -22,8 +22,8 @@ def command(
     query_crop: opt.QueryCropOption = "none",
     first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
     shortlist_size: opt.ShortlistSize = "100",
-    lam: opt.Lam = 0.0,
-    gamma: opt.Gamma = 1.0,
+    lam: opt.Lam = opt.LAM,
+    gamma: opt.Gamma = opt.GAMMA,
     top_k: Annotated[int, typer.Option(help="Hits to print.")] = 10,
     stages: opt.Stages = None,
     tuned: TunedFile = None,
@@ -34,22 +34,13 @@ def command(
 ) -> None:
     """Search a gallery with a picture: global first stage, then the best patch of each hit."""
     from patchrerank.first_stage import GlobalSearch
-    from patchrerank.gallery import Gallery
     from patchrerank.rerankers.base import hits_of
 
     best = read_tuned(context, tuned)
-    opened = Gallery(gallery)
-    if best is None:
-        size = opt.shortlist_size(shortlist_size)
-        default = f"patchify:all:{lam}:{gamma}"
-        reranker = opt.make_ranker(
-            opened, device, stages or default, query_crop, query_size, query_part
-        )
-    else:
-        size = best.tuned_on.candidates
-        reranker = tuned_cascade(opened, device, best)
+    size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
+    reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
     queries = reranker.encode([query], [opt.parse_box(box)])
-    shortlist = GlobalSearch(opened, first_stage).search(queries, size)
-    hits = hits_of(reranker.rerank(queries, shortlist), opened, top_k)[0]
+    shortlist = GlobalSearch(reranker.gallery, first_stage).search(queries, size)
+    hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
     settings = {"query": str(query), "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from patchrerank.cli import options as opt
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder
-    from patchrerank.gallery import Gallery
     from patchrerank.pipeline import Cascade, Tuned
 
 DECIDED = (
@@ -53,22 +50,31 @@ def read_tuned(context: typer.Context, path: Path | None) -> Tuned | None:
     return Tuned.load(path)
 
 
-def tuned_cascade(gallery: Gallery, device: str, tuned: Tuned) -> Cascade:
-    """Make the cascade over a gallery, with the encoders that its manifest names."""
-    encoder = opt.gallery_encoder(gallery, device)
-    local = tuned.tuned_on.local
-    dense = dense_encoder(encoder, local.query_image_size, local.query_part) if local else None
-    return tuned.cascade(gallery, encoder, dense)
+def open_reranker(
+    context: typer.Context, gallery: Path, stages: str, tuned: Tuned | None, device: str
+) -> Cascade:
+    """Make the reranker that the options of ``search`` and ``rerank`` name.
 
+    Args:
+        context: of the command, with the options in ``DECIDED``.
+        gallery: its folder.
+        stages: what the options ask for where no ``--tuned`` decides it.
+        tuned: the content of ``--tuned``.
+        device: of the encoder.
+    """
+    from patchrerank.pipeline import load_reranker
 
-def dense_encoder(
-    encoder: Encoder, image_size: tuple[int, int], query_part: str = "box"
-) -> DenseEncoder:
-    """Load the dense encoder of the same network."""
-    from patchrerank.encoders import Selection, load_dense_encoder
-
-    part = Selection(query_part=query_part)  # type: ignore[arg-type]
-    return load_dense_encoder(encoder, image_size=image_size, selection=part)
+    if tuned is not None:
+        return load_reranker(gallery, tuned, device=device)
+    given = context.params
+    return load_reranker(
+        gallery,
+        given["stages"] or stages,
+        device=device,
+        query_crop=given["query_crop"],
+        query_size=given["query_size"],
+        query_part=given["query_part"],
+    )
 
 
 def was_given(context: typer.Context, name: str) -> bool:

@@ -9,6 +9,7 @@ from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
 from patchrerank.gallery.local_queries import LocalQueries, encode_local_queries
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_verify import verify_local
+from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries
 from patchrerank.gallery.verify import verify
 
@@ -27,6 +28,7 @@ __all__ = [
     "encode_local_queries",
     "encode_queries",
     "import_hdf5",
+    "load_own_encoder",
     "read_hdf5",
     "verify",
     "verify_local",

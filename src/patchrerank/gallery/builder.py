@@ -14,14 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
-from patchrerank.errors import GalleryError, ImageError, SettingError
+from patchrerank.errors import GalleryError, ImageError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.sources import Images, check_id, open_source
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image, upright_size
-from patchrerank.regions import GridPyramid, Regions, boxes_in
+from patchrerank.regions import GridPyramid, Regions, boxes_in, parse_regions
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -88,8 +88,8 @@ class PreparedImage:
 def build_gallery(
     folder: str | Path,
     images: Images,
-    encoder: Encoder,
-    regions: Regions | None = None,
+    encoder: Encoder | str,
+    regions: Regions | str | None = None,
     options: BuildOptions | None = None,
 ) -> Gallery:
     """Encode images into a gallery directory, or finish one that was interrupted.
@@ -102,17 +102,21 @@ def build_gallery(
         folder: the gallery directory; made if absent.
         images: a folder, a list of files, or an iterable of ``(id, image)`` with unique ids.
             Ids that the gallery already holds are passed over.
-        encoder: see :func:`patchrerank.encoders.load_encoder`.
-        regions: default ``GridPyramid(3)``, Patchify's 30 patches.
+        encoder: what :func:`patchrerank.encoders.load_encoder` returned, or its spec.
+        regions: a strategy, or its spec such as ``grid:2`` (see
+            :func:`patchrerank.regions.parse_regions`); default ``GridPyramid(3)``, Patchify's 30
+            patches.
         options: see :class:`BuildOptions`.
 
     Raises:
+        SettingError: something of the wrong type.
+        EncoderError, RegionError: a spec that names nothing.
         ImageError: an image cannot be read (unless ``on_error="skip"``).
         GalleryError: duplicate ids; a folder made with other settings; a complete gallery
             without ``append``; another process at work on it.
     """
     options = options or BuildOptions()
-    regions = regions or GridPyramid(3)
+    regions, encoder = _strategy(regions), _loaded(encoder)
     source = open_source(images)
     writer = open_writer(Path(folder), encoder, regions, options, chunk_size(encoder, regions))
     with writer:
@@ -130,6 +134,31 @@ def build_gallery(
             _encode_all(items, writer, encoder, _Preparer(encoder, regions, options), pool, bar)
         writer.finish()
     return Gallery(folder)
+
+
+def _loaded(encoder: Encoder | str) -> Encoder:
+    from patchrerank.encoders import load_encoder
+
+    if isinstance(encoder, str):
+        return load_encoder(encoder)
+    if not hasattr(encoder, "encode_regions"):
+        raise SettingError(
+            f"the encoder is {described(encoder)}; pass a spec such as 'efficientnet_lite0', or "
+            "what load_encoder(…) returns"
+        )
+    return encoder
+
+
+def _strategy(regions: Regions | str | None) -> Regions:
+    if regions is None:
+        return GridPyramid(3)
+    if isinstance(regions, str):
+        return parse_regions(regions)
+    if not hasattr(regions, "spec"):
+        raise SettingError(
+            f"the regions are {described(regions)}; pass a spec such as 'grid:3', or a strategy"
+        )
+    return regions
 
 
 def chunk_size(encoder: Encoder, regions: Regions) -> int:

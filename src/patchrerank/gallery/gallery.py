@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, QueryError, ShortlistError, near_matches
+from patchrerank.errors import GalleryError, QueryError, ShortlistError, described, near_matches
 from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
@@ -38,7 +39,9 @@ class Gallery(MappedFolder):
         GalleryError: not a gallery, half-written, damaged, or of another format.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        if not isinstance(folder, str | os.PathLike):
+            raise GalleryError(f"a gallery is opened by its folder, not by {described(folder)}")
         self.folder = Path(folder)
         if not (self.folder / MANIFEST).is_file() and (self.folder / BUILDING).is_file():
             raise GalleryError(

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.errors import QueryError
+from patchrerank.errors import QueryError, SettingError, described
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -61,8 +61,14 @@ def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
     """Refuse an encoder whose queries would not live in a gallery's space.
 
     Raises:
+        SettingError: it is no encoder.
         QueryError: says which setting differs, and how the gallery's own encoder is loaded.
     """
+    if not hasattr(encoder, "fingerprint"):
+        raise SettingError(
+            f"the encoder is {described(encoder)}; pass what load_encoder(…) returns, None for "
+            "ready vectors, or use load_reranker(…), which opens the gallery's own"
+        )
     made = gallery.manifest
     if identity_of(encoder, gallery.whitening) != made.identity:
         other = differences(made.encoder, encoder.describe()) or UNKNOWN

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from patchrerank import __version__
 from patchrerank.gallery.local_rows import local_records
 from patchrerank.gallery.manifest import FORMAT, ArrayRecord, read_record, write_record
+from patchrerank.version import __version__
 
 CODES = "codes"
 """Entry of an encoder's record where the vectors are a reranker's codes, which have any norm."""

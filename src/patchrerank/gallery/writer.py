@@ -10,7 +10,6 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank import __version__
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import (
@@ -32,6 +31,7 @@ from patchrerank.gallery.manifest import (
     read_manifest,
 )
 from patchrerank.gallery.stores import UNTRAINED, store_columns, store_records
+from patchrerank.version import __version__
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening

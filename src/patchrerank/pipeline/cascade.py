@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.calibration import Calibration
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, described
 from patchrerank.fusion import Fusion, narrowed
 from patchrerank.rerankers._local import with_local
 from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore
@@ -21,14 +21,34 @@ if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
+    from patchrerank.pipeline.query_encoders import QueryEncoders
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One reranker and how its scores are fused with what came before."""
+    """One reranker and how its scores are fused with what came before.
+
+    Raises:
+        SettingError: something else in their places.
+    """
 
     reranker: Reranker
     fusion: Fusion
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.reranker, Reranker):
+            raise SettingError(
+                f"a stage's reranker is {described(self.reranker)}; make it of one, such as "
+                "Stage(Patchify(gallery), Fusion(0.3, 4)), or name it in text: "
+                "load_reranker(gallery, 'patchify:400:0.3:4')"
+            )
+        if not isinstance(self.fusion, Fusion):
+            raise SettingError(f"a stage's fusion is {described(self.fusion)}; use Fusion(…)")
+
+    def __repr__(self) -> str:
+        fusion = self.fusion
+        size = "all" if fusion.shortlist_size is None else fusion.shortlist_size
+        return f"Stage({self.reranker.name}:{size}:{fusion.lam:g}:{fusion.gamma:g})"
 
 
 class Cascade(Ranker):
@@ -41,23 +61,37 @@ class Cascade(Ranker):
         stages: all on one gallery, with one query crop.
         calibration: gives the candidates that the last stage rescored a probability; it must
             have been fitted behind these stages, since others have scores on another scale.
+        encoders: of query pictures, where no stage has its own; loaded when a picture comes.
 
     Raises:
-        SettingError: no stages, several galleries or query crops, or growing shortlists.
+        SettingError: no stages, something that is none, several galleries or query crops, or
+            growing shortlists.
     """
 
-    def __init__(self, stages: Sequence[Stage], calibration: Calibration | None = None) -> None:
-        if not stages:
-            raise SettingError("a cascade needs at least one stage")
-        self.stages = tuple(stages)
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        calibration: Calibration | None = None,
+        encoders: QueryEncoders | None = None,
+    ) -> None:
+        self.stages = _checked(stages)
         self.calibration = calibration
+        self._encoders = encoders
         first = self.stages[0].reranker
         self.gallery = first.gallery
         self.query_crop = first.query_crop
-        self.encoder = next(
-            (s.reranker.encoder for s in self.stages if s.reranker.encoder is not None), None
-        )
-        _check(self.stages)
+        own = (stage.reranker.encoder for stage in self.stages)
+        self.encoder = next((encoder for encoder in own if encoder is not None), None)
+
+    def query_encoder(self) -> Encoder | None:
+        """Return what encodes query pictures: a stage's own, or what is loaded now."""
+        if self.encoder is None and self._encoders is not None:
+            return self._encoders.encoder
+        return self.encoder
+
+    def __repr__(self) -> str:
+        stages = ", ".join(map(repr, self.stages))
+        return f"Cascade({stages} on {str(self.gallery.folder)!r})"
 
     @classmethod
     def load(
@@ -99,9 +133,17 @@ class Cascade(Ranker):
 
     def complete(self, queries: Queries) -> Queries:
         """Add the local descriptors that a stage needs to queries that have pictures."""
+        if queries.images is None:
+            return queries
         for stage in self.stages:
-            queries = with_local(queries, getattr(stage.reranker, "dense_encoder", None))
+            queries = with_local(queries, self._dense_encoder(stage.reranker))
         return queries
+
+    def _dense_encoder(self, reranker: Reranker) -> DenseEncoder | None:
+        if not hasattr(reranker, "dense_encoder"):
+            return None
+        own: DenseEncoder | None = reranker.dense_encoder
+        return self._encoders.dense_encoder if own is None and self._encoders is not None else own
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.
@@ -164,7 +206,14 @@ def _places(head: Shortlist, new: Ranking) -> npt.NDArray[np.int64]:
     return np.take_along_axis(before, after, axis=1)
 
 
-def _check(stages: Sequence[Stage]) -> None:
+def _checked(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    if not isinstance(stages, list | tuple):
+        raise SettingError(f"the stages are {described(stages)}; use a list of Stage")
+    if not stages:
+        raise SettingError("a cascade needs at least one stage")
+    other = next((stage for stage in stages if not isinstance(stage, Stage)), None)
+    if other is not None:
+        raise SettingError(f"a stage is {described(other)}; use Stage(reranker, Fusion(…))")
     first = stages[0].reranker
     limit = float("inf")
     for number, stage in enumerate(stages):
@@ -173,3 +222,4 @@ def _check(stages: Sequence[Stage]) -> None:
         if stage.reranker.query_crop != first.query_crop:
             raise SettingError(f"stage {number} has another query_crop than stage 0")
         limit = narrowed(limit, number, stage.fusion.shortlist_size)
+    return tuple(stages)

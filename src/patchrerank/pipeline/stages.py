@@ -18,6 +18,7 @@ from patchrerank.types import QueryCrop
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.pipeline.query_encoders import QueryEncoders
 
 REFINE = "+refine"
 """Behind a reranker's name: its boxes are refined."""
@@ -95,6 +96,7 @@ def make_cascade(
     query_crop: QueryCrop = "none",
     images: Mapping[str, ImageSource] | None = None,
     calibration: Calibration | None = None,
+    encoders: QueryEncoders | None = None,
 ) -> Cascade:
     """Make a cascade from text such as ``patchify:400,chamfer+refine:100:0.5:2``.
 
@@ -108,6 +110,7 @@ def make_cascade(
         images: ``{gallery id: picture}``, for rerankers that look at the pictures again; None:
             the files the gallery was built from.
         calibration: fitted behind these very stages; None: hits get no probability.
+        encoders: load both encoders when a picture comes, in place of those two.
 
     Raises:
         SettingError: an unknown reranker (near matches are listed) or a malformed stage.
@@ -129,7 +132,7 @@ def make_cascade(
         if spec.name.endswith(REFINE):
             reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
         made.append(Stage(reranker, spec.fusion))
-    return Cascade(made, calibration)
+    return Cascade(made, calibration, encoders)
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -5,59 +5,27 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
 from patchrerank.metrics import parse_convention
 from patchrerank.pipeline.cascade import Cascade
-from patchrerank.pipeline.stages import StageSpec, check_reranker, make_cascade
+from patchrerank.pipeline.recipe import Recipe, TunedStage
+from patchrerank.pipeline.stages import StageSpec, make_cascade
 from patchrerank.pipeline.tuned_on import TunedOn
 from patchrerank.records import check_within, from_json, read_json, save_record
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.encoders import DenseEncoder, Encoder, QueryPart
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
 
 SCHEMA = 1
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TunedStage:
-    """One stage; see :class:`patchrerank.fusion.Fusion` for λ, γ and the shortlist size.
-
-    Attributes:
-        reranker: its name, with ``+refine`` behind it if its boxes are refined.
-        lam: λ in [0, 1].
-        gamma: γ ≥ 0.
-        shortlist_size: how many candidates it rescores; None: all.
-    """
-
-    reranker: str
-    lam: float
-    gamma: float
-    shortlist_size: int | None
-
-    def __post_init__(self) -> None:
-        check_reranker(self.reranker)
-        Fusion(self.lam, self.gamma, self.shortlist_size)
-
-    @classmethod
-    def of(cls, spec: StageSpec) -> TunedStage:
-        """Return the record of a stage."""
-        fusion = spec.fusion
-        return cls(spec.name, float(fusion.lam), float(fusion.gamma), fusion.shortlist_size)
-
-    @property
-    def spec(self) -> StageSpec:
-        """The stage as cascades are made of it."""
-        return StageSpec(self.reranker, Fusion(self.lam, self.gamma, self.shortlist_size))
 
 
 @dataclass(frozen=True)
@@ -159,12 +127,44 @@ class Tuned:
         return from_json(cls, content, str(path))
 
     @property
+    def recipe(self) -> Recipe:
+        """What of it makes a ranker on any gallery."""
+        on = self.tuned_on
+        made = Recipe(self.stages, on.query_crop, calibration=self.calibration)
+        if on.local is None:
+            return made
+        part = cast("QueryPart", on.local.query_part)
+        return replace(made, query_size=on.local.query_image_size, query_part=part)
+
+    @property
     def specs(self) -> tuple[StageSpec, ...]:
         """The stages as cascades are made of them."""
-        return tuple(stage.spec for stage in self.stages)
+        return self.recipe.specs
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.specs))
+        return str(self.recipe)
+
+    def check(
+        self,
+        gallery: Gallery,
+        dense_encoder: DenseEncoder | None = None,
+        *,
+        strict: bool = True,
+    ) -> None:
+        """Compare a gallery with the one it was tuned on; what shifts scores a little is logged.
+
+        Raises:
+            SettingError: with ``strict``, scores lie on another scale here.
+        """
+        for difference in self.tuned_on.other_scale(gallery, dense_encoder):
+            if strict:
+                raise SettingError(
+                    f"{difference}; scores lie on another scale: tune again on this gallery, or "
+                    "go on with strict=False"
+                )
+            logger.warning("%s; scores lie on another scale", difference)
+        for difference in self.tuned_on.other_regions(gallery):
+            logger.warning("%s; scores may be shifted", difference)
 
     def cascade(
         self,
@@ -180,15 +180,7 @@ class Tuned:
         Raises:
             SettingError: with ``strict``, an encoder other than those it was tuned with.
         """
-        for difference in self.tuned_on.other_scale(gallery, dense_encoder):
-            if strict:
-                raise SettingError(
-                    f"{difference}; scores lie on another scale: tune again on this gallery, or "
-                    "go on with strict=False"
-                )
-            logger.warning("%s; scores lie on another scale", difference)
-        for difference in self.tuned_on.other_regions(gallery):
-            logger.warning("%s; scores may be shifted", difference)
+        self.check(gallery, dense_encoder, strict=strict)
         crop, calibration = self.tuned_on.query_crop, self.calibration
         return make_cascade(self.specs, gallery, encoder, dense_encoder, crop, images, calibration)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError
+from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore, encode_local_queries
 from patchrerank.kernels.chamfer import SetStore
@@ -41,6 +41,9 @@ class LocalReranker(Reranker):
             is known; at an image size of its own, often half the gallery's. Not needed where
             queries bring ``local`` along.
         threads: how many threads compare; results do not depend on it.
+
+    Raises:
+        SettingError, QueryError: as the base class does.
     """
 
     def __init__(
@@ -53,6 +56,11 @@ class LocalReranker(Reranker):
         threads: int = 1,
     ) -> None:
         super().__init__(gallery, encoder, fusion, query_crop)
+        if dense_encoder is not None and not hasattr(dense_encoder, "encode_images"):
+            raise SettingError(
+                f"the dense encoder is {described(dense_encoder)}; pass what "
+                "load_dense_encoder(…) returns, or None where queries bring local descriptors"
+            )
         self.dense_encoder = dense_encoder
         self.threads = threads
 

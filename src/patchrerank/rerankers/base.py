@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_queries
+from patchrerank.gallery.identity import check_encoder, loading_call
 from patchrerank.images import ImageSource
 from patchrerank.types import (
     EMPTY,
@@ -117,19 +119,25 @@ class Ranker(ABC):
             return _ready(vectors, self.gallery.dim)
         if any(ready):
             raise QueryError("a batch holds pictures and ready vectors; pass them separately")
-        if self.encoder is None:
+        encoder = self.query_encoder()
+        if encoder is None:
             raise QueryError(
                 "the query is a picture but this reranker has no encoder; make it with "
-                f"encoder=load_encoder({self.gallery.manifest.encoder.get('spec')!r}), or pass "
-                "the query's vector"
+                f"load_reranker({str(self.gallery.folder)!r}), which opens the gallery's own, or "
+                f"with encoder={loading_call(self.gallery.manifest.encoder)}, or pass the query's "
+                "vector"
             )
         return encode_queries(
-            self.encoder,
+            encoder,
             [query for query in given if not isinstance(query, np.ndarray)],
             boxes=boxes,
             crop=self.query_crop,
             whitening=self.gallery.whitening,
         )
+
+    def query_encoder(self) -> Encoder | None:
+        """Return what encodes query pictures; called when there is one."""
+        return self.encoder
 
 
 class Reranker(Ranker):
@@ -140,6 +148,10 @@ class Reranker(Ranker):
         encoder: encodes query pictures; not needed for ready vectors.
         fusion: how local and global scores are joined by :meth:`rerank`.
         query_crop: what is done with a query's box before it is encoded.
+
+    Raises:
+        SettingError: something else in their places (a path is no open gallery, text no encoder).
+        QueryError: the encoder's vectors do not live in the gallery's space; says what differs.
     """
 
     name: str = ""
@@ -151,10 +163,17 @@ class Reranker(Ranker):
         fusion: Fusion | None = None,
         query_crop: QueryCrop = "none",
     ) -> None:
+        check_parts(gallery, encoder, fusion, query_crop)
         self.gallery = gallery
         self.encoder = encoder
         self.fusion = fusion if fusion is not None else Fusion()
         self.query_crop = query_crop
+
+    def __repr__(self) -> str:
+        fusion = self.fusion
+        size = "all" if fusion.shortlist_size is None else fusion.shortlist_size
+        how = f"{self.name}:{size}:{fusion.lam:g}:{fusion.gamma:g}"
+        return f"{type(self).__name__}({how} on {str(self.gallery.folder)!r})"
 
     @abstractmethod
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
@@ -175,6 +194,30 @@ class Reranker(Ranker):
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
         return rescore(self, self.fusion, queries, shortlist)
+
+
+def check_parts(gallery: object, encoder: object, fusion: object, query_crop: object) -> None:
+    """Refuse what no reranker can be made of.
+
+    Raises:
+        SettingError: names the argument, what was given, and what belongs there.
+        QueryError: the encoder is not the gallery's.
+    """
+    if isinstance(gallery, str | os.PathLike):
+        raise SettingError(
+            f"the gallery is {described(gallery)}; open it, as in Gallery({str(gallery)!r}), or "
+            f"make the reranker with load_reranker({str(gallery)!r})"
+        )
+    if fusion is not None and not isinstance(fusion, Fusion):
+        raise SettingError(f"the fusion is {described(fusion)}; use Fusion(lam=…, gamma=…)")
+    if query_crop not in get_args(QueryCrop):
+        raise SettingError(f"query_crop is {described(query_crop)}; use 'none' or 'box'")
+    if not hasattr(gallery, "check_queries"):
+        raise SettingError(
+            f"the gallery is {described(gallery)}; open one, as in Gallery('folder')"
+        )
+    if encoder is not None:
+        check_encoder(cast(Gallery, gallery), cast("Encoder", encoder))
 
 
 def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Shortlist) -> Ranking:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, described
 from patchrerank.kernels.checks import check_spans
 from patchrerank.kernels.rows import row_products
 from patchrerank.rerankers._correlation import located
@@ -51,7 +51,7 @@ class RefineBoxes(Reranker):
             is known; not needed where queries bring ``local`` along, or for ``patches``.
 
     Raises:
-        SettingError: an impossible ``top``, or unknown evidence.
+        SettingError: an impossible ``top``, unknown evidence, or nothing that reranks.
     """
 
     def __init__(
@@ -66,6 +66,11 @@ class RefineBoxes(Reranker):
             raise SettingError(f"top must be at least 0 or None (all), got {top}")
         if evidence not in ("auto", "local", "patches"):
             raise SettingError(f"evidence is {evidence!r}; use 'auto', 'local' or 'patches'")
+        if not isinstance(reranker, Reranker):
+            raise SettingError(
+                f"the reranker is {described(reranker)}; wrap one, as in "
+                "RefineBoxes(Patchify(gallery))"
+            )
         super().__init__(reranker.gallery, reranker.encoder, reranker.fusion, reranker.query_crop)
         self.name = f"{reranker.name} (refined boxes)"
         self.reranker = reranker

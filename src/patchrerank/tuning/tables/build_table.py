@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank import __version__
 from patchrerank.analysis.evaluation import dataset_convention
 from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
 from patchrerank.boxes import WHOLE_IMAGE
@@ -34,6 +33,7 @@ from patchrerank.tuning.tables.table_files import (
     write_durably,
 )
 from patchrerank.types import Floats, Ranking, Shortlist
+from patchrerank.version import __version__
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank import __version__
 from patchrerank.errors import SettingError, TableError
 from patchrerank.gallery.arrays import crc_of
 from patchrerank.metrics.convention import APConvention
 from patchrerank.tuning.fused.query_scores import Cost
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER, ScoreTable
 from patchrerank.types import Floats
+from patchrerank.version import __version__
 
 FORMAT = 1
 MANIFEST = "manifest.json"

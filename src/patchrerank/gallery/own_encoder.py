@@ -1,0 +1,46 @@
+"""The encoder that a gallery's own record names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from patchrerank.errors import EncoderError
+from patchrerank.gallery.identity import check_encoder
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+    from patchrerank.gallery.gallery import Gallery
+
+MODULE = "module:"
+"""Before the architecture of an encoder that was made from a torch module."""
+
+
+def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
+    """Load the encoder of a gallery's queries: its spec, image size, precision and weights.
+
+    Args:
+        gallery: whose record says all of it; its whitening is applied when queries are encoded.
+        device: see :func:`patchrerank.encoders.load_encoder`.
+
+    Raises:
+        EncoderError: it cannot be loaded, or not by its record (it was a torch module).
+        QueryError: what is loaded by that name today has other weights than the gallery's.
+    """
+    from patchrerank.encoders import load_encoder
+
+    record: Mapping[str, Any] = gallery.manifest.encoder
+    if str(record["architecture"]).startswith(MODULE):
+        raise EncoderError(
+            f"{gallery.folder}: was encoded by a torch module ({record['spec']}), which no record "
+            "can load again; pass encoder=load_encoder(module, preprocessing=…), or ready vectors"
+        )
+    encoder = load_encoder(
+        str(record["spec"]),
+        image_size=tuple(record["preprocessing"]["image_size"]),
+        precision=record["precision"],
+        pretrained=bool(record.get("pretrained", True)),
+        device=device,
+    )
+    check_encoder(gallery, encoder)
+    return encoder

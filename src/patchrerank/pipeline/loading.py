@@ -1,0 +1,138 @@
+"""The front door: from a gallery and stages to something that reranks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from patchrerank.encoders.preprocessing import check_image_size
+from patchrerank.errors import SettingError
+from patchrerank.gallery import Gallery
+from patchrerank.images import ImageSource
+from patchrerank.pipeline.cascade import Cascade, Stage
+from patchrerank.pipeline.query_encoders import QueryEncoders
+from patchrerank.pipeline.recipe import DEFAULT_STAGES, Recipe
+from patchrerank.pipeline.stages import make_cascade
+from patchrerank.pipeline.tuned import Tuned
+from patchrerank.records import read_json
+from patchrerank.types import QueryCrop
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder, QueryPart
+
+Stages: TypeAlias = str | os.PathLike[str] | Sequence[Stage] | Recipe | Tuned
+
+
+def load_reranker(
+    gallery: str | os.PathLike[str] | Gallery,
+    stages: Stages = DEFAULT_STAGES,
+    *,
+    encoder: Encoder | None = None,
+    device: str = "auto",
+    query_crop: QueryCrop | None = None,
+    query_size: int | tuple[int, int] | None = None,
+    query_part: QueryPart | None = None,
+    images: Mapping[str, ImageSource] | None = None,
+) -> Cascade:
+    """Open a gallery and make the reranker that works on it.
+
+    Queries are encoded as the gallery's own record says (spec, image size, precision,
+    whitening). The encoder is loaded when the first picture comes; ready vectors need none.
+
+    Args:
+        gallery: a gallery folder, or an open gallery.
+        stages: one of
+
+            - text, ``name[:K[:lam[:gamma]]]`` joined by commas, such as
+              ``patchify+refine:400:0.3:4,chamfer:100:0.7:2`` (see
+              :func:`patchrerank.pipeline.parse_stages`). The default rescores all candidates by
+              their best patch, with λ = 0.3 and γ = 4;
+            - the path of a ``tuned.json``, or of a recipe (text that ends in ``.json`` is a path);
+            - a list of :class:`~patchrerank.pipeline.Stage`, on this gallery;
+            - a :class:`~patchrerank.pipeline.Recipe` or :class:`~patchrerank.pipeline.Tuned`.
+        encoder: one that is loaded already, in place of the gallery's own; its identity must be
+            the gallery's.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``, of the encoder.
+        query_crop: what is done with a query's box before its global vector is encoded: ``none``
+            (default) or ``box``.
+        query_size: side, or (height, width), in pixels of query pictures for local descriptors;
+            default 224.
+        query_part: which local descriptors of a query are kept: ``box`` (default),
+            ``foreground``, ``salient`` or ``all``.
+        images: ``{gallery id: picture}``, for rerankers that look at the pictures again; None:
+            the files the gallery was built from.
+
+    Returns:
+        A cascade: ``rank(query, ids, scores)`` gives hits, best first.
+
+    Raises:
+        GalleryError: there is no gallery, or it is damaged.
+        SettingError: malformed or unknown stages; ``query_…`` beside a file or recipe that
+            decides them; something of the wrong type.
+        QueryError: the encoder is not the gallery's.
+    """
+    opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
+    size = None if query_size is None else check_image_size(query_size)
+    asked = {"query_crop": query_crop, "query_size": size, "query_part": query_part}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if not isinstance(stages, str | os.PathLike | Recipe | Tuned):
+        return _from_stages(opened, stages, encoder, device, given)
+    recipe = _recipe(opened, stages, given)
+    encoders = QueryEncoders(opened, encoder, device, recipe.query_size, recipe.query_part)
+    return make_cascade(
+        recipe.specs,
+        opened,
+        query_crop=recipe.query_crop,
+        images=images,
+        calibration=recipe.calibration,
+        encoders=encoders,
+    )
+
+
+def _recipe(
+    gallery: Gallery, stages: str | os.PathLike[str] | Recipe | Tuned, given: dict[str, Any]
+) -> Recipe:
+    """Return the recipe that text or a file names, or what was given."""
+    if isinstance(stages, str) and not stages.endswith(".json"):
+        return Recipe.parse(stages, **given)
+    made = stages if isinstance(stages, Recipe | Tuned) else read_recipe(stages)
+    if given:
+        source = stages if isinstance(stages, str | os.PathLike) else f"the {type(made).__name__}"
+        raise SettingError(f"{source} decides {', '.join(given)}; leave them out")
+    if isinstance(made, Recipe):
+        return made
+    made.check(gallery)
+    return made.recipe
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe | Tuned:
+    """Read a file that a tuning run or :meth:`Recipe.save` wrote.
+
+    Raises:
+        SettingError: it is missing, no JSON, or damaged; names file and key.
+    """
+    content = read_json(Path(path))
+    tuned = isinstance(content, dict) and "tuned_on" in content
+    return Tuned.load(Path(path)) if tuned else Recipe.load(Path(path))
+
+
+def _from_stages(
+    gallery: Gallery,
+    stages: Sequence[Stage],
+    encoder: Encoder | None,
+    device: str,
+    given: dict[str, Any],
+) -> Cascade:
+    made = Cascade(stages)
+    if made.gallery.folder.resolve() != gallery.folder.resolve():
+        raise SettingError(
+            f"the stages work on the gallery {made.gallery.folder}, not on {gallery.folder}"
+        )
+    if given.pop("query_crop", made.query_crop) != made.query_crop:
+        raise SettingError(
+            f"the stages were made with query_crop={made.query_crop!r}; leave query_crop out"
+        )
+    encoders = QueryEncoders(made.gallery, encoder, device, **given)
+    return Cascade(stages, encoders=encoders)

@@ -1,0 +1,124 @@
+"""Everything that makes a ranker, beside the gallery it works on: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from patchrerank.calibration import Calibration
+from patchrerank.encoders import QueryPart
+from patchrerank.errors import SettingError
+from patchrerank.fusion import Fusion
+from patchrerank.pipeline.query_encoders import QUERY_SIZE
+from patchrerank.pipeline.stages import StageSpec, check_reranker, parse_stages
+from patchrerank.records import from_json, read_json, save_record
+from patchrerank.types import QueryCrop
+
+DEFAULT_STAGES = "patchify:all:0.3:4"
+"""One stage in which both the first stage's scores and the patches count."""
+
+
+@dataclass(frozen=True)
+class TunedStage:
+    """One stage; see :class:`patchrerank.fusion.Fusion` for λ, γ and the shortlist size.
+
+    Attributes:
+        reranker: its name, with ``+refine`` behind it if its boxes are refined.
+        lam: λ in [0, 1].
+        gamma: γ ≥ 0.
+        shortlist_size: how many candidates it rescores; None: all.
+    """
+
+    reranker: str
+    lam: float
+    gamma: float
+    shortlist_size: int | None
+
+    def __post_init__(self) -> None:
+        check_reranker(self.reranker)
+        Fusion(self.lam, self.gamma, self.shortlist_size)
+
+    @classmethod
+    def of(cls, spec: StageSpec) -> TunedStage:
+        """Return the record of a stage."""
+        fusion = spec.fusion
+        return cls(spec.name, float(fusion.lam), float(fusion.gamma), fusion.shortlist_size)
+
+    @property
+    def spec(self) -> StageSpec:
+        """The stage as cascades are made of it."""
+        return StageSpec(self.reranker, Fusion(self.lam, self.gamma, self.shortlist_size))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a ranker on any gallery: of ``load_reranker``'s arguments those that are data.
+
+    ``tuned.json`` holds one (:attr:`patchrerank.pipeline.Tuned.recipe`).
+
+    Attributes:
+        stages: at least one.
+        query_crop: what is done with a query's box before its global vector is encoded.
+        query_size: (height, width) in pixels of query pictures for local descriptors.
+        query_part: which of their local descriptors are kept
+            (:class:`patchrerank.encoders.Selection`).
+        calibration: gives hits a probability; None: they get none.
+    """
+
+    stages: tuple[TunedStage, ...]
+    query_crop: QueryCrop = "none"
+    query_size: tuple[int, int] = (QUERY_SIZE, QUERY_SIZE)
+    query_part: QueryPart = "box"
+    calibration: Calibration | None = None
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise SettingError("stages: a cascade needs at least one stage")
+
+    @classmethod
+    def parse(cls, stages: str, **settings: Any) -> Recipe:
+        """Make one from text such as ``patchify:400:0.3:4,chamfer:100`` and the other fields.
+
+        Raises:
+            SettingError: a malformed stage, or settings out of range.
+        """
+        return cls(tuple(map(TunedStage.of, parse_stages(stages))), **settings)
+
+    @property
+    def specs(self) -> tuple[StageSpec, ...]:
+        """The stages as cascades are made of them."""
+        return tuple(stage.spec for stage in self.stages)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.specs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able data, which :meth:`from_dict` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: object, source: str = "recipe") -> Recipe:
+        """Make one from the data of :meth:`as_dict`.
+
+        Raises:
+            SettingError: a key is missing, unknown, of the wrong type or out of range.
+        """
+        return from_json(cls, content, source)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON, whole or not at all.
+
+        Raises:
+            SettingError: it cannot be written.
+        """
+        save_record(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recipe:
+        """Read a file that :meth:`save` wrote.
+
+        Raises:
+            SettingError: it is missing, no JSON, or damaged; names file and key.
+        """
+        return cls.from_dict(read_json(path), str(path))
