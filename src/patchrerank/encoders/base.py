@@ -15,6 +15,7 @@ from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.encoders.preprocessing import Crops
+from patchrerank.encoders.quick_gelu import activation_of
 from patchrerank.errors import EncoderError
 from patchrerank.types import Floats
 
@@ -36,8 +37,12 @@ class Encoder:
         device: where it runs: ``cpu``, ``cuda`` or ``mps``.
         weights: sha256 (hex) of the weights.
         pretrained: whether trained weights were asked for.
-        fingerprint: sha256 (hex) over architecture, weights, preprocessing, and precision unless
-            fp32. Encoders with equal fingerprints make comparable vectors; a gallery records it.
+        pooling: how the network makes one vector (``token``, ``avg``, ``map``); None if it does
+            not say.
+        activation: the kinds of activation in the network, such as ``QuickGELU``.
+        fingerprint: sha256 (hex) over architecture, weights, preprocessing, precision unless
+            fp32, and pooling unless it is the architecture's own. Encoders with equal
+            fingerprints make comparable vectors; a gallery records it.
         batch_size: the most crops in one batch.
         backend: what runs the network (``backend.name`` says which one). Not part of the
             fingerprint: in fp32 all agree with torch to a cosine of 0.9999, or are refused.
@@ -51,6 +56,8 @@ class Encoder:
         self.device = backend.device
         self.weights = network.weights
         self.pretrained = network.pretrained
+        self.pooling = network.pooling
+        self.activation = activation_of(network.module)
         self.fingerprint = network.fingerprint(backend.precision)
         self.batch_size = backend.batch_size
         self.backend = backend
@@ -178,6 +185,8 @@ class Encoder:
             "preprocessing": self.preprocessing.as_dict(),
             "precision": self.precision,
             "pretrained": self.pretrained,
+            "pooling": self.pooling,
+            "activation": self.activation,
             "weights": self.weights,
             "fingerprint": self.fingerprint,
             "backend": self.backend.name,

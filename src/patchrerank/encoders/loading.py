@@ -48,7 +48,9 @@ def load_encoder(
             - the name of a preset, such as ``dinov2_large`` (``patchrerank encoders`` lists them);
             - ``efficientnet_lite0``: ImageNet weights from the ``demo`` extra, 1,280-d;
             - ``open_clip:<model>/<tag or checkpoint file>``, ``open_clip:hf-hub:<org>/<name>``;
-            - ``timm:<model>[.<tag>][/<checkpoint file>]``, ``timm:hf-hub:<org>/<name>``;
+            - ``timm:<model>[.<tag>][?pool=<pooling>][/<checkpoint file>]``,
+              ``timm:hf-hub:<org>/<name>``; the pooling is ``token`` (class token), ``avg`` or
+              ``map`` (attention pooling), by default timm's own for that model;
             - a ``torch.nn.Module`` that maps float32 ``(B, 3, H, W)``, normalised, to ``(B, d)``.
               A copy is taken: training or moving the module later does not change the encoder.
 
@@ -104,6 +106,8 @@ def load_encoder(
 def network_from_spec(spec: str, request: Request) -> Network:
     """Return the network that a spec names; the request says everything but the name."""
     prefix, _, rest = resolve(spec).partition(":")
+    if prefix.partition("?")[0] == "efficientnet_lite0" and "?" in prefix:
+        raise EncoderError(f"efficientnet_lite0 pools in one way, not as {spec!r} asks")
     loader = LOADERS.get(prefix)
     if loader is None:
         raise EncoderError(

@@ -28,6 +28,9 @@ class Network:
         channels_last: whether the module may be run in the channels-last memory format.
         pretrained: whether trained weights were asked for; recorded so that a gallery's encoder
             can be loaded again.
+        pooling: how the last map or tokens become one vector (``token``, ``avg``, ``map`` …);
+            None where nobody says.
+        own_pooling: what the library's own pooling of that architecture is.
     """
 
     architecture: str
@@ -36,9 +39,14 @@ class Network:
     weights: str
     channels_last: bool = True
     pretrained: bool = True
+    pooling: str | None = None
+    own_pooling: str | None = None
 
     def fingerprint(self, precision: str) -> str:
-        """Return the identity of the vectors: architecture, weights, preprocessing, precision."""
+        """Return the identity of the vectors: architecture, weights, preprocessing, precision.
+
+        And the pooling where it is not the architecture's own, which needs no word.
+        """
         record: dict[str, object] = {
             "architecture": self.architecture,
             "weights": self.weights,
@@ -46,6 +54,8 @@ class Network:
         }
         if precision != "fp32":
             record["precision"] = precision
+        if self.pooling != self.own_pooling:
+            record["pooling"] = self.pooling
         return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from patchrerank.encoders.complete_weights import complete_weights
+from patchrerank.encoders.hub_access import FETCH, bounded_hub
+from patchrerank.encoders.local_folders import LOCAL, check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
+from patchrerank.encoders.quick_gelu import native_open_clip
 from patchrerank.encoders.spec_names import from_hub, known_interpolation, split_file
 from patchrerank.errors import EncoderError, near_matches
 
@@ -19,15 +23,20 @@ def load_open_clip(request: Request) -> Network:
 
     Size, mean, std and interpolation are those of the weights. A checkpoint file does not say
     them: where all published weights of its model agree, theirs are taken, else OpenCLIP's
-    defaults (``preprocessing=`` overrides both).
+    defaults (``preprocessing=`` overrides both). Weights that OpenCLIP lists as trained with
+    QuickGELU run with it, under the name of the model with or without ``-quickgelu``; for a file,
+    the model's name decides.
 
     Raises:
         EncoderError: unknown model or tag, no tag, a file that does not fit, weights that cannot
-            be fetched, an image size that the model refuses.
+            be fetched or are not all there, an image size that the model refuses.
     """
     name, weights = split_file(request.name)
     if not from_hub(name):
         _check_name(name, weights, pretrained=request.pretrained)
+        name = native_open_clip(name, weights) if request.pretrained else name
+    elif request.pretrained:
+        check_folder(name)
     model = _create(name, weights, request)
     return Network(
         architecture="open_clip:hub" if from_hub(name) else f"open_clip:{name}",
@@ -40,6 +49,11 @@ def load_open_clip(request: Request) -> Network:
 def _check_name(name: str, weights: str | None, *, pretrained: bool) -> None:
     import open_clip
 
+    if "?" in name:
+        model, _, option = name.partition("?")
+        raise EncoderError(
+            f"open_clip:{model} pools as it was trained, ?{option} cannot change that; leave it out"
+        )
     if name not in open_clip.list_models():
         raise EncoderError(
             f"open_clip has no model {name!r}{near_matches(name, open_clip.list_models())}"
@@ -63,8 +77,9 @@ def _create(name: str, weights: str | None, request: Request) -> Any:
 
     is_file = weights is not None and Path(weights).is_file()
     load = is_file or request.pretrained
+    online = not name.startswith(LOCAL) and (from_hub(name) or (load and not is_file))
     try:
-        with fixed_seed():
+        with fixed_seed(), complete_weights(f"open_clip:{name}"), bounded_hub(online):
             return open_clip.create_model(
                 name,
                 pretrained=weights if load else None,
@@ -75,6 +90,8 @@ def _create(name: str, weights: str | None, request: Request) -> Any:
                 pretrained_text=False,
                 weights_only=True,
             )
+    except EncoderError:
+        raise
     except Exception as error:
         raise _creation_error(name, weights, is_file, error) from error
 
@@ -91,11 +108,11 @@ def _creation_error(
     reason = text if len(text) <= SHOWN else f"{text[:SHOWN]} …"
     if is_file:
         return EncoderError(f"{weights} does not fit open_clip:{name} ({reason})")
-    if weights is None and not from_hub(name):
+    if (weights is None and not from_hub(name)) or name.startswith(LOCAL):
         return EncoderError(f"open_clip cannot build {name} ({reason})")
     return EncoderError(
         f"could not fetch or load {f'the weights {weights!r} of ' if weights else ''}{name} "
-        f"({reason}); check the connection, or give a local file: open_clip:<model>/<file>"
+        f"({reason}); {FETCH.format('open_clip:<model>/<file>')}"
     )
 
 

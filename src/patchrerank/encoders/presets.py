@@ -1,4 +1,10 @@
-"""Encoders by short names: what each is, and whether its weights are at hand."""
+"""Encoders by short names: what each is, and whether its weights are at hand.
+
+Their vectors are what was published: DINOv3's and TIPSv2's are class tokens (of TIPSv2's two
+the first). C-RADIOv4's is its first class token, where NVIDIA
+joins several to a "summary". PE-Spatial, made for its map, has no vector of its own: the mean of
+its patch tokens, without a norm, is taken.
+"""
 
 from __future__ import annotations
 
@@ -66,9 +72,17 @@ def _timm(
     parameters: float,
     origin: str = CURRENT,
     published_as: str = "",
+    pool: str = "",
 ) -> Preset:
-    spec, repository = f"timm:{model}", f"timm/{model}"
+    """Return a preset of timm; ``pool`` is the published one where timm's own is another."""
+    spec, repository = f"timm:{model}{pool and f'?pool={pool}'}", f"timm/{model}"
     return Preset(name, spec, image_size, dim, parameters, repository, origin, published_as)
+
+
+def _dinov3(size: str, dim: int, parameters: float) -> Preset:
+    """Return a DINOv3 transformer: the class token, as its authors, ILIAS and ELViS take it."""
+    model = f"vit_{size}_patch16_dinov3.lvd1689m"
+    return _timm(f"dinov3_vit_{size}", model, 256, dim, parameters, pool="token")
 
 
 def _open_clip(
@@ -147,11 +161,36 @@ _LIST = (
         "timm/ViT-SO400M-16-SigLIP2-384",
         *(384, 1152, 428.3),
     ),
-    _timm("dinov3_vit_small", "vit_small_patch16_dinov3.lvd1689m", 256, 384, 21.6),
-    _timm("dinov3_vit_base", "vit_base_patch16_dinov3.lvd1689m", 256, 768, 85.6),
-    _timm("dinov3_vit_large", "vit_large_patch16_dinov3.lvd1689m", 256, 1024, 303.1),
+    _open_clip(
+        "siglip2_base_512",
+        "ViT-B-16-SigLIP2-512/webli",
+        "timm/ViT-B-16-SigLIP2-512",
+        *(512, 768, 93.5),
+    ),
+    _open_clip(
+        "siglip2_large_512",
+        "ViT-L-16-SigLIP2-512/webli",
+        "timm/ViT-L-16-SigLIP2-512",
+        *(512, 1024, 316.7),
+    ),
+    _open_clip(
+        "siglip2_so400m_512",
+        "ViT-SO400M-16-SigLIP2-512/webli",
+        "timm/ViT-SO400M-16-SigLIP2-512",
+        *(512, 1152, 428.8),
+    ),
+    _dinov3("small", 384, 21.6),
+    _dinov3("base", 768, 85.6),
+    _dinov3("large", 1024, 303.1),
     _timm("dinov3_convnext_tiny", "convnext_tiny.dinov3_lvd1689m", 224, 768, 27.8),
     _timm("dinov3_convnext_base", "convnext_base.dinov3_lvd1689m", 224, 1024, 87.6),
+    _timm("tipsv2_base", "vit_base_patch14_reg1_tipsv2.webli", 448, 768, 86.3),
+    _timm("tipsv2_large", "vit_large_patch14_reg1_tipsv2.webli", 448, 1024, 304.0),
+    _timm("tipsv2_so400m", "vit_so400m_patch14_reg1_tipsv2.webli", 448, 1152, 413.4),
+    _timm("cradiov4_so400m", "vit_so400m_patch16_radio_v4.c_radio", 512, 1152, 413.5),
+    _timm("cradiov4_huge", "vit_huge_patch16_radio_v4.c_radio", 512, 1280, 632.0),
+    _timm("pe_spatial_base", "vit_pe_spatial_base_patch16_512.fb", 512, 768, 86.4),
+    _timm("pe_spatial_large", "vit_pe_spatial_large_patch14_448.fb", 448, 1024, 304.0),
     _open_clip("pe_core_base", "PE-Core-B-16/meta", "timm/PE-Core-B-16", 224, 1024, 93.7),
     _open_clip(
         "pe_core_large_336", "PE-Core-L-14-336/meta", "timm/PE-Core-L-14-336", 336, 1024, 317.2
@@ -166,6 +205,12 @@ PRESETS: dict[str, Preset] = {preset.name: preset for preset in _LIST}
 
 
 def resolve(spec: str) -> str:
-    """Return the spec that a preset's name stands for; any other spec as it is."""
-    preset = PRESETS.get(spec)
-    return spec if preset is None else preset.spec
+    """Return the spec that a preset's name stands for; any other spec as it is.
+
+    A pooling behind the name (``dinov3_vit_small?pool=avg``) replaces the preset's own.
+    """
+    name, mark, options = spec.partition("?")
+    preset = PRESETS.get(name)
+    if preset is None:
+        return spec
+    return f"{preset.spec.partition('?')[0]}?{options}" if mark else preset.spec

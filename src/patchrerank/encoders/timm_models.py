@@ -1,14 +1,25 @@
-"""Encoders from timm: ``timm:<model>[.<tag>][/<checkpoint file>]``, or a hub name."""
+"""Encoders from timm: ``timm:<model>[.<tag>][?pool=…][/<checkpoint file>]``, or a hub name."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
+from patchrerank.encoders.complete_weights import complete_weights
+from patchrerank.encoders.hub_access import FETCH, bounded_hub
+from patchrerank.encoders.local_folders import LOCAL, check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing
-from patchrerank.encoders.spec_names import from_hub, known_interpolation, split_file
-from patchrerank.errors import EncoderError, near_matches
+from patchrerank.encoders.quick_gelu import native_timm
+from patchrerank.encoders.spec_names import (
+    check_file,
+    from_hub,
+    known_interpolation,
+    split_file,
+    split_pool,
+)
+from patchrerank.encoders.timm_pooling import pooling_of, set_pooling
+from patchrerank.errors import EncoderError, near_matches, short_reason
 
 if TYPE_CHECKING:
     import torch
@@ -19,19 +30,27 @@ def load_timm(request: Request) -> Network:
 
     The preprocessing is the model's own data configuration (size, mean, std, interpolation).
     Another image size is set with ``set_input_size`` where a model has it (transformers); a
-    convolutional network takes it as it is.
+    convolutional network takes it as it is. Without ``?pool=`` the pooling is timm's own for that
+    model (see :func:`patchrerank.encoders.timm_pooling.set_pooling`). CLIP weights that were
+    trained with QuickGELU get it, under either of the two names that timm has for them.
 
     Raises:
         EncoderError: unknown model or tag, a file that does not fit, weights that cannot be
-            fetched, an image size that the model refuses.
+            fetched or are not all there, an image size or a pooling that the model refuses.
     """
     name, file = split_file(request.name)
+    name, pool = split_pool(name)
     fetch = request.pretrained and file is None
     if not from_hub(name):
         _check_name(name, fetch=fetch)
+        name = native_timm(name) if fetch or (file is not None and "." in name) else name
+    elif fetch:
+        check_folder(name)
     model = _create(name, fetch=fetch)
     if file is not None:
+        check_file(file, f"timm:{name}")
         load_strictly(model, _without_classifier(model, read_checkpoint(file)), origin=file)
+    own = set_pooling(model, pool, name)
     preprocessing = _preprocessing(model, request)
     _set_size(model, preprocessing.image_size, name)
     return Network(
@@ -39,6 +58,8 @@ def load_timm(request: Request) -> Network:
         module=model.eval(),
         preprocessing=preprocessing,
         weights=hash_weights(model.state_dict()),
+        pooling=pooling_of(model),
+        own_pooling=own,
     )
 
 
@@ -49,7 +70,8 @@ def _check_name(name: str, *, fetch: bool) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise EncoderError(
-            f"timm has no model {architecture!r}{near_matches(architecture, timm.list_models())}"
+            f"timm {timm.__version__} has no model {architecture!r}"
+            f"{near_matches(architecture, timm.list_models())}"
         )
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and name not in tagged:
@@ -67,15 +89,18 @@ def _check_name(name: str, *, fetch: bool) -> None:
 def _create(name: str, *, fetch: bool) -> Any:
     import timm
 
+    online = not name.startswith(LOCAL) and (fetch or from_hub(name))
     try:
-        with fixed_seed():
+        with fixed_seed(), complete_weights(f"timm:{name}"), bounded_hub(online):
             return timm.create_model(name, pretrained=fetch, num_classes=0)
+    except EncoderError:
+        raise
     except Exception as error:
-        if not fetch and not from_hub(name):
-            raise EncoderError(f"timm cannot build {name!r}: {error}") from error
+        if not online:
+            raise EncoderError(f"timm cannot build {name!r}: {short_reason(error)}") from error
         raise EncoderError(
-            f"could not fetch {_source(name)} for timm:{name} ({type(error).__name__}: {error}); "
-            "check the connection, or give a local file: timm:<model>/<file>"
+            f"could not fetch {_source(name)} for timm:{name} ({short_reason(error)}); "
+            f"{FETCH.format('timm:<model>/<file>')}"
         ) from error
 
 
