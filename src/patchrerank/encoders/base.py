@@ -14,6 +14,7 @@ from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.normalise import normalise_rows
+from patchrerank.encoders.pickling import Remade, Unchanging, reduce_encoder
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.encoders.quick_gelu import activation_of
 from patchrerank.errors import EncoderError
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from patchrerank.images import ImageSource
 
 
-class Encoder:
+class Encoder(Unchanging):
     """A network, its preprocessing, and the back end that runs it; made by ``load_encoder``.
+
+    Pickled, it is its spec, settings, back end and digest, and is loaded again from them (one made
+    from a torch module: by value); weights that are no longer the same are then refused.
 
     Attributes:
         spec: what ``load_encoder`` was given, such as ``timm:resnet50``.
@@ -65,6 +69,9 @@ class Encoder:
 
     def __repr__(self) -> str:
         return f"Encoder({self.spec!r}, dim={self.dim}, {self.precision} on {self.device})"
+
+    def __reduce__(self) -> Remade:
+        return reduce_encoder(self)
 
     def encode(self, crops: Crops) -> Floats:
         """Encode crops.

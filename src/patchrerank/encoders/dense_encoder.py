@@ -16,6 +16,7 @@ from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.dense_network import DenseNetwork, Maps
 from patchrerank.encoders.detector import Selection, load_detector
 from patchrerank.encoders.picking import pick_descriptors
+from patchrerank.encoders.pickling import Remade, Unchanging, reduce_dense
 from patchrerank.encoders.preprocessing import Crops, check_image_size
 from patchrerank.errors import EncoderError
 from patchrerank.types import LocalDescriptors
@@ -30,7 +31,7 @@ CPU_BATCH = 4
 ACCELERATOR_BATCH = 64
 
 
-class DenseEncoder:
+class DenseEncoder(Unchanging):
     """Makes the local descriptors of pictures; made by ``load_dense_encoder``.
 
     Attributes:
@@ -91,6 +92,9 @@ class DenseEncoder:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{height} × {width}" for height, width in self.sizes)
         return f"DenseEncoder({self.spec!r} at {sizes} pixels, dim={self.dim}, {self.device})"
+
+    def __reduce__(self) -> Remade:
+        return reduce_dense(self)
 
     def resized(
         self,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from patchrerank.encoders.spec_names import LOCAL
 from patchrerank.errors import EncoderError
 
-LOCAL = "local-dir:"
 ENDINGS = (".safetensors", ".bin", ".pth", ".pth.tar")
 NAMES = (
     "model.safetensors",

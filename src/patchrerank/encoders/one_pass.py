@@ -12,6 +12,7 @@ from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.normalise import normalise_rows
+from patchrerank.encoders.pickling import Remade, reduce_one_pass
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
 from patchrerank.encoders.region_pooling import pool_regions
 from patchrerank.encoders.views import OnePass, Windows
@@ -75,6 +76,9 @@ class OnePassEncoder(Encoder):
 
     def __repr__(self) -> str:
         return f"OnePassEncoder({self.spec!r}, {self.settings.spec!r}, dim={self.dim})"
+
+    def __reduce__(self) -> Remade:
+        return reduce_one_pass(self)
 
     def prepare_regions(self, image: Image.Image, boxes: Floats) -> SeenPicture:
         """Resize one upright picture to each view; see :meth:`Encoder.prepare_regions`."""

@@ -8,7 +8,8 @@ from typing import get_args
 from patchrerank.encoders.preprocessing import Interpolation
 from patchrerank.errors import EncoderError, near_matches
 
-HUB_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
+LOCAL = "local-dir:"
+HUB_PREFIXES = ("hf-hub:", "hf_hub:", LOCAL)
 POOLS = ("token", "avg", "map")
 """Class token, mean of the map or of the patch tokens, attention pooling."""
 

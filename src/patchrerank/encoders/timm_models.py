@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
 from patchrerank.encoders.complete_weights import complete_weights
 from patchrerank.encoders.hub_access import FETCH, bounded_hub
-from patchrerank.encoders.local_folders import LOCAL, check_folder
+from patchrerank.encoders.local_folders import check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing
 from patchrerank.encoders.quick_gelu import native_timm
 from patchrerank.encoders.spec_names import (
+    LOCAL,
     check_file,
     from_hub,
     known_interpolation,

@@ -6,8 +6,9 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,20 +49,38 @@ def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
 
 
 class MappedFolder:
-    """The arrays of one folder, memory-mapped; pickled as the folder's name alone."""
+    """The arrays of one folder, memory-mapped; pickled as its absolute path and its identity."""
+
+    manifest: Any
 
     def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
         self.folder = folder
         self._arrays = {name: open_array(folder, name, record) for name, record in records.items()}
 
-    def __reduce__(self) -> tuple[type[MappedFolder], tuple[Path]]:
-        return type(self), (self.folder,)  # another process maps them again
+    def __reduce__(self) -> tuple[Callable[..., MappedFolder], tuple[object, ...]]:
+        # another process, in another working directory, maps them again
+        return _reopen, (type(self), self.folder.absolute(), self.manifest.identity)
 
     def array(self, name: str) -> Array:
         """Return the memory-mapped array ``name`` of the manifest."""
         if name not in self._arrays:
             raise GalleryError(f"{self.folder}: holds no array {name!r}")
         return self._arrays[name]
+
+
+def _reopen(kind: Callable[[Path], MappedFolder], folder: Path, identity: str) -> MappedFolder:
+    """Open a folder that was pickled.
+
+    Raises:
+        GalleryError: it is gone, or holds vectors of another encoder meanwhile.
+    """
+    found = kind(folder)
+    if found.manifest.identity != identity:
+        raise GalleryError(
+            f"{folder}: was encoded otherwise ({identity[:12]}…) when it was pickled than it is "
+            f"now ({found.manifest.identity[:12]}…); make the object anew from the folder"
+        )
+    return found
 
 
 def decode_ids(blob: Array, ends: Array) -> list[str]:

@@ -10,6 +10,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,15 @@ class GalleryFeatures:
         self._kept: OrderedDict[int, LocalFeatures] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what is kept in memory, and the lock, behind when it is pickled or copied."""
+        folder = self._folder and self._folder.absolute()
+        left = {"_lock": None, "_kept": OrderedDict(), "_bytes": 0, "_folder": folder}
+        return {**vars(self), **left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     @property
     def nbytes(self) -> int:

@@ -19,6 +19,7 @@ from patchrerank.rerankers._candidates import (
     gallery_vectors,
 )
 from patchrerank.rerankers._local import LocalReranker, local_of
+from patchrerank.rerankers._weights import Remade, Weights, carried
 from patchrerank.rerankers.execution import Execution, run_batches, threads_of, tokens_of
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, QueryCrop, Shortlist
 
@@ -63,6 +64,7 @@ class LearnedReranker(LocalReranker):
     """
 
     network: PairNetwork
+    _made_from: Weights
     settings: Limits
     fingerprint: str
     """Digest of the weights, SHA-256."""
@@ -95,6 +97,9 @@ class LearnedReranker(LocalReranker):
         self.settings = settings
         self._digest, self._local = coding_digest(network), local
         self.fingerprint = weights_digest(network.state_dict())
+
+    def __reduce__(self) -> Remade:
+        return carried(self, self._made_from)
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return score (and box, where the method localises) of each candidate.
@@ -130,6 +135,11 @@ class LearnedReranker(LocalReranker):
     def local(self) -> LocalStore:
         """What is compared: own codes, or the gallery's local descriptors."""
         return super().local if self._local is None else self._local
+
+    @property
+    def own_local(self) -> LocalStore | None:
+        """Codes that were passed in."""
+        return self._local
 
     def _candidates(self) -> LocalStore:
         check_candidates(self.local, self.gallery, self._digest, self.network.local_dim)

@@ -67,6 +67,9 @@ class FeatureExtractor:
         self.settings = settings
         self._detect = _detector(settings.kind, settings.limit)
 
+    def __reduce__(self) -> tuple[type[FeatureExtractor], tuple[FeatureSettings]]:
+        return FeatureExtractor, (self.settings,)  # what detects is no Python object
+
     @property
     def fingerprint(self) -> str:
         """What gallery features depend on: settings and the version of the package."""

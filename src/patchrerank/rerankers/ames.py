@@ -108,6 +108,7 @@ class AMES(LearnedReranker):
         execution: Execution | None = None,
         local: LocalStore | None = None,
     ) -> None:
+        self._made_from = Weights(checkpoint, None, config)
         super().__init__(
             gallery,
             encoder,

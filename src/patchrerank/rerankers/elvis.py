@@ -119,6 +119,7 @@ class ELViS(LearnedReranker):
         execution: Execution | None = None,
         local: LocalStore | None = None,
     ) -> None:
+        self._made_from = Weights(checkpoint, None, config)
         super().__init__(
             gallery,
             encoder,
