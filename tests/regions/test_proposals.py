@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -248,3 +249,14 @@ def test_grounding_dino_errors(tmp_path, dino_folder):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     with pytest.raises(RegionError, match="cannot be loaded"):
         GroundingDINO(str(tmp_path))
+
+
+def test_grounding_dino_with_weights_that_are_not_all_there(tmp_path, dino_folder):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(dino_folder, tmp_path / "dino")
+    path = tmp_path / "dino" / "model.safetensors"
+    part = {key: value for key, value in load_file(path).items() if "encoder" not in key}
+    save_file(part, path, metadata={"format": "pt"})
+    with pytest.raises(RegionError, match=r"do not hold \d+ parts of the network .*stay random"):
+        GroundingDINO(str(tmp_path / "dino"), device="cpu")

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from patchrerank.encoders.complete_weights import complete_weights
-from patchrerank.encoders.hub_access import FETCH, bounded_hub
 from patchrerank.encoders.local_folders import check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.quick_gelu import native_open_clip
 from patchrerank.encoders.spec_names import LOCAL, from_hub, known_interpolation, split_file
 from patchrerank.errors import EncoderError, near_matches
+from patchrerank.hub_access import FETCH, bounded_hub
 
 SHOWN = 400
 """How many characters of a library's message an error quotes."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from patchrerank.encoders.checkpoints import load_strictly, read_checkpoint
 from patchrerank.encoders.complete_weights import complete_weights
-from patchrerank.encoders.hub_access import FETCH, bounded_hub
 from patchrerank.encoders.local_folders import check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing
@@ -21,6 +20,7 @@ from patchrerank.encoders.spec_names import (
 )
 from patchrerank.encoders.timm_pooling import pooling_of, set_pooling
 from patchrerank.errors import EncoderError, near_matches, short_reason
+from patchrerank.hub_access import FETCH, bounded_hub
 
 if TYPE_CHECKING:
     import torch

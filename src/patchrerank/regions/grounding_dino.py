@@ -11,6 +11,7 @@ import numpy as np
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import MissingExtraError, RegionError
+from patchrerank.hub_access import bounded_hub
 from patchrerank.regions.proposals import Proposals, suppress
 
 if TYPE_CHECKING:
@@ -101,18 +102,38 @@ def _load(checkpoint: str) -> tuple[Any, Any]:
     name, local = checkpoint.removeprefix(HUB), not checkpoint.startswith(HUB)
     how: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     try:
-        config = transformers.GroundingDinoConfig.from_pretrained(name, **how)
-        processor = transformers.GroundingDinoProcessor.from_pretrained(name, **how)
-        model = transformers.GroundingDinoForObjectDetection.from_pretrained(
-            name, config=config, use_safetensors=True, **how
-        )
+        with bounded_hub(not local):
+            config = transformers.GroundingDinoConfig.from_pretrained(name, **how)
+            processor = transformers.GroundingDinoProcessor.from_pretrained(name, **how)
+            model, loaded = transformers.GroundingDinoForObjectDetection.from_pretrained(
+                name, config=config, use_safetensors=True, output_loading_info=True, **how
+            )
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        remedy = f"give a folder, or {HUB}{name} to fetch it" if local else "check the connection"
+        remedy = (
+            f"give a folder, or {HUB}{name} to fetch it"
+            if local
+            else "check the connection, or give a folder"
+        )
         raise RegionError(
             f"Grounding DINO cannot be loaded from {name!r} ({text}); {remedy}"
         ) from error
+    _check_complete(name, loaded)
     return processor, model
+
+
+def _check_complete(name: str, loaded: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint that left parts of the network at random, of which transformers warns.
+
+    Raises:
+        RegionError: names the first such part.
+    """
+    absent = sorted(map(str, [*loaded["missing_keys"], *loaded["mismatched_keys"]]))
+    if absent:
+        raise RegionError(
+            f"Grounding DINO: the weights in {name!r} do not hold {len(absent)} parts of the "
+            f"network ({absent[0]} …), which would stay random; were they saved from another model?"
+        )
 
 
 def _choose(device: str) -> str:
