@@ -108,6 +108,12 @@ def test_preprocessing_of_a_file_is_the_one_all_published_weights_share(tmp_path
     assert torn.mean == open_clip.OPENAI_DATASET_MEAN
 
 
+def test_the_record_names_the_pooling():
+    found = {name: load(f"open_clip:{name}", pretrained=False).pooling for name in CONFIGS}
+    expected = {"tiny-vit": "token", "tiny-timm": "avg", "tiny-rn": "map", "tiny-coca": "map"}
+    assert found == expected
+
+
 def test_architecture_is_part_of_the_identity(tmp_path):
     quick = {**CONFIGS["tiny-vit"], "quick_gelu": True}
     (tmp_path / "tiny-vit-quickgelu.json").write_text(json.dumps(quick))

@@ -107,3 +107,27 @@ def test_the_command_lists_them_without_loading_anything(tmp_path):
     found = json.loads(run("--json", "--at-hand"))
     assert [entry["name"] for entry in found] == ["efficientnet_lite0"]
     assert found[0]["dim"] == 1280
+
+
+@pytest.mark.parametrize(
+    ("spec", "meant"),
+    [
+        ("dinov3_vit_smal", "dinov3_vit_small"),
+        ("DINOv3-ViT-small", "dinov3_vit_small"),
+        ("tipsv2_bse", "tipsv2_base"),
+        ("resnet18.a1_in1k", "timm:resnet18.a1_in1k"),
+        ("resnet18?pool=avg", "timm:resnet18.pool=avg"),
+        ("ViT-B-32/openai", "open_clip:ViT-B-32/openai"),
+        ("ViT-B-32", "open_clip:ViT-B-32/<tag or file>"),
+    ],
+)
+def test_what_may_have_been_meant(spec, meant):
+    with pytest.raises(EncoderError, match=f"did you mean .*{meant}"):
+        load_encoder(spec)
+
+
+@pytest.mark.parametrize("prefix", ["", "timm:", "timm:test_vit.", "open_clip:", "timm:resnet18?"])
+def test_messages_about_long_names_stay_short(prefix):
+    with pytest.raises(EncoderError) as caught:
+        load_encoder(prefix + "x" * 30_000)
+    assert len(str(caught.value)) < 1000

@@ -10,9 +10,10 @@ import typer
 from patchrerank.cli import options as opt
 
 EXPLAINED = """\
---encoder takes a name or a spec; any other timm:MODEL or open_clip:MODEL works as well. Size: side
-of the network's input in pixels (--image-size changes it). Weights that are not at hand are fetched
-when first used. The eight from vgg16 to siglip_large_384 are those of the published tables."""
+--encoder takes a name or a spec; any other timm:MODEL or open_clip:MODEL works as well, and a name
+or timm:MODEL with ?pool=token|avg|map behind it pools otherwise. Size: side of the network's input
+in pixels (--image-size changes it). Weights that are not at hand are fetched when first used. The
+eight from vgg16 to siglip_large_384 are those of the published tables."""
 
 
 def command(

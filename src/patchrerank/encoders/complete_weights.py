@@ -29,7 +29,7 @@ def complete_weights(origin: str) -> Iterator[None]:
     """
     from torch import nn
 
-    original = nn.Module.load_state_dict
+    original: Any = nn.Module.load_state_dict
     owner = threading.get_ident()
 
     def checked(module: nn.Module, state: Mapping[str, Any], *args: Any, **settings: Any) -> Any:
@@ -39,7 +39,7 @@ def complete_weights(origin: str) -> Iterator[None]:
         return found
 
     with _patching:
-        nn.Module.load_state_dict = checked  # type: ignore[method-assign]
+        nn.Module.load_state_dict = checked  # type: ignore[method-assign,assignment]
         try:
             yield
         finally:

@@ -37,6 +37,8 @@ def load_efficientnet_lite0(request: Request) -> Network:
         module=_runnable(network),
         preprocessing=request.preprocessing or Preprocessing(size, mean=MEAN, std=STD),
         weights=weights,
+        pooling="avg",
+        own_pooling="avg",
     )
 
 

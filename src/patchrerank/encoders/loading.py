@@ -14,6 +14,7 @@ from patchrerank.encoders.network import Network, Request, hash_weights
 from patchrerank.encoders.openclip_encoder import load_open_clip
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.presets import PRESETS, resolve
+from patchrerank.encoders.spec_names import shown
 from patchrerank.encoders.timm_models import load_timm
 from patchrerank.errors import EncoderError, near_matches
 
@@ -107,18 +108,32 @@ def network_from_spec(spec: str, request: Request) -> Network:
     """Return the network that a spec names; the request says everything but the name."""
     prefix, _, rest = resolve(spec).partition(":")
     if prefix.partition("?")[0] == "efficientnet_lite0" and "?" in prefix:
-        raise EncoderError(f"efficientnet_lite0 pools in one way, not as {spec!r} asks")
+        raise EncoderError(f"efficientnet_lite0 pools in one way, not as {shown(spec)} asks")
     loader = LOADERS.get(prefix)
     if loader is None:
         raise EncoderError(
-            f"unknown encoder {spec!r}; use efficientnet_lite0, open_clip:<model>/<tag or file>, "
-            "timm:<model>, a preset (patchrerank encoders), or pass a torch module"
-            f"{near_matches(prefix, [*LOADERS, *PRESETS])}"
+            f"unknown encoder {shown(spec)}; use efficientnet_lite0, open_clip:<model>/<tag or "
+            "file>, timm:<model>, a preset (patchrerank encoders), or pass a torch module"
+            f"{_meant(prefix, rest)}"
         )
     if prefix != "efficientnet_lite0" and not rest:
-        raise EncoderError(f"encoder {spec!r} names no model; use {prefix}:<model>")
+        raise EncoderError(f"encoder {shown(spec)} names no model; use {prefix}:<model>")
     network = loader(replace(request, name=rest))
     return replace(network, pretrained=request.pretrained)
+
+
+def _meant(prefix: str, rest: str) -> str:
+    """Return which name may be meant: a library's model without its prefix, or a similar one."""
+    import open_clip
+    import timm
+
+    model, slash, tag = prefix.partition("/")
+    if not rest and timm.is_model(model.partition("?")[0].partition(".")[0]):
+        return f"; did you mean timm:{prefix}?"
+    if not rest and model in open_clip.list_models():
+        return f"; did you mean open_clip:{model}/{tag if slash else '<tag or file>'}?"
+    plain = prefix.lower().replace("-", "_")
+    return near_matches(plain, [*LOADERS, *PRESETS])
 
 
 def network_from_module(

@@ -10,7 +10,7 @@ from patchrerank.encoders.local_folders import check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.quick_gelu import native_open_clip
-from patchrerank.encoders.spec_names import LOCAL, from_hub, known_interpolation, split_file
+from patchrerank.encoders.spec_names import LOCAL, from_hub, known_interpolation, shown, split_file
 from patchrerank.errors import EncoderError, near_matches
 from patchrerank.hub_access import FETCH, bounded_hub
 
@@ -38,11 +38,14 @@ def load_open_clip(request: Request) -> Network:
     elif request.pretrained:
         check_folder(name)
     model = _create(name, weights, request)
+    pooling = _pooling(model.visual)
     return Network(
         architecture="open_clip:hub" if from_hub(name) else f"open_clip:{name}",
         module=_image_tower(model),
         preprocessing=request.preprocessing or _preprocessing(model),
         weights=hash_weights(model.visual.state_dict()),
+        pooling=pooling,
+        own_pooling=pooling,
     )
 
 
@@ -56,7 +59,7 @@ def _check_name(name: str, weights: str | None, *, pretrained: bool) -> None:
         )
     if name not in open_clip.list_models():
         raise EncoderError(
-            f"open_clip has no model {name!r}{near_matches(name, open_clip.list_models())}"
+            f"open_clip has no model {shown(name)}{near_matches(name, open_clip.list_models())}"
         )
     tags = open_clip.list_pretrained_tags_by_model(name)
     listed = f"its tags: {', '.join(tags) or 'none'}"
@@ -67,7 +70,7 @@ def _check_name(name: str, weights: str | None, *, pretrained: bool) -> None:
         )
     if weights is not None and weights not in tags and not Path(weights).is_file():
         raise EncoderError(
-            f"open_clip:{name} has no weights {weights!r}, and no such file exists "
+            f"open_clip:{name} has no weights {shown(weights)}, and no such file exists "
             f"({listed}){near_matches(weights, tags)}"
         )
 
@@ -129,6 +132,16 @@ def _published(name: str, weights: str | None) -> dict[str, Any] | None:
     if not found or any(other != found[0] for other in found):
         return None
     return {key: value for key, value in found[0].items() if value is not None}
+
+
+def _pooling(tower: Any) -> str | None:
+    """Return how a tower pools, by the names of ``?pool=`` where it is one of those."""
+    from patchrerank.encoders.timm_pooling import pooling_of
+
+    if getattr(tower, "attn_pool", None) is not None or hasattr(tower, "attnpool"):
+        return "map"
+    kind = getattr(tower, "pool_type", None) or pooling_of(getattr(tower, "trunk", None))
+    return "token" if kind == "tok" else kind
 
 
 def _image_tower(model: Any) -> Any:

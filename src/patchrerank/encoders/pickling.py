@@ -170,8 +170,8 @@ class DenseRecipe:
 
         how = dict(self.settings)
         if isinstance(self.source, str):
-            given = {"preprocessing": self.preprocessing, "selection": self.selection}
-            return load_dense_encoder(self.source, **given, **how)
+            how |= {"preprocessing": self.preprocessing, "selection": self.selection}
+            return load_dense_encoder(self.source, **how)
         placed = {name: how[name] for name in ("device", "precision")}
         runs = DenseNetwork(self.source, **placed, stride=self.stride)
         size, scales = how["image_size"], how["scales"]

@@ -14,6 +14,14 @@ POOLS = ("token", "avg", "map")
 """Class token, mean of the map or of the patch tokens, attention pooling."""
 
 
+LONGEST = 120
+
+
+def shown(name: str) -> str:
+    """Return a name as messages quote it: what stands behind 120 characters is left out."""
+    return repr(name if len(name) <= LONGEST else f"{name[:LONGEST]}…")
+
+
 def from_hub(name: str) -> bool:
     """Return whether the library is to resolve ``name`` itself: a hub repository or a folder."""
     return name.startswith(HUB_PREFIXES)
@@ -39,8 +47,8 @@ def split_pool(model: str) -> tuple[str, str | None]:
     key, _, pool = option.partition("=")
     if key != "pool" or pool not in POOLS:
         raise EncoderError(
-            f"encoder option {option!r} behind {bare!r} is unknown; use ?pool= with one of "
-            f"{', '.join(POOLS)}{near_matches(pool or key, POOLS)}"
+            f"encoder option {shown(option)} behind {shown(bare)} is unknown; use ?pool= with "
+            f"one of {', '.join(POOLS)}{near_matches(pool or key, POOLS)}"
         )
     return bare, pool
 

@@ -15,6 +15,7 @@ from patchrerank.encoders.spec_names import (
     check_file,
     from_hub,
     known_interpolation,
+    shown,
     split_file,
     split_pool,
 )
@@ -71,13 +72,13 @@ def _check_name(name: str, *, fetch: bool) -> None:
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise EncoderError(
-            f"timm {timm.__version__} has no model {architecture!r}"
+            f"timm {timm.__version__} has no model {shown(architecture)}"
             f"{near_matches(architecture, timm.list_models())}"
         )
     tagged = timm.list_models(f"{architecture}.*", pretrained=True)
     if tag and name not in tagged:
         raise EncoderError(
-            f"timm's {architecture} has no weights tagged {tag!r}; "
+            f"timm's {architecture} has no weights tagged {shown(tag)}; "
             f"there are: {', '.join(tagged) or 'none'}"
         )
     if fetch and not is_model_pretrained(name):

@@ -105,9 +105,9 @@ def _load(checkpoint: str) -> tuple[Any, Any]:
         with bounded_hub(not local):
             config = transformers.GroundingDinoConfig.from_pretrained(name, **how)
             processor = transformers.GroundingDinoProcessor.from_pretrained(name, **how)
-            model, loaded = transformers.GroundingDinoForObjectDetection.from_pretrained(
-                name, config=config, use_safetensors=True, output_loading_info=True, **how
-            )
+            network: Any = transformers.GroundingDinoForObjectDetection
+            how |= {"config": config, "use_safetensors": True, "output_loading_info": True}
+            model, loaded = network.from_pretrained(name, **how)
     except Exception as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         remedy = (

@@ -63,7 +63,12 @@ class GalleryFeatures:
     def __getstate__(self) -> dict[str, Any]:
         """Leave what is kept in memory, and the lock, behind when it is pickled or copied."""
         folder = self._folder and self._folder.absolute()
-        left = {"_lock": None, "_kept": OrderedDict(), "_bytes": 0, "_folder": folder}
+        left: dict[str, Any] = {
+            "_lock": None,
+            "_kept": OrderedDict(),
+            "_bytes": 0,
+            "_folder": folder,
+        }
         return {**vars(self), **left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
