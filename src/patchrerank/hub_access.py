@@ -51,7 +51,7 @@ def _answers(address: str) -> bool:
     found: list[bool] = []
 
     def ask() -> None:
-        from huggingface_hub import get_session
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
         try:
             get_session().head(address, timeout=PATIENCE)

@@ -54,6 +54,15 @@ def test_avg_is_the_mean_of_the_patch_tokens_without_class_and_registers():
     assert_directions(encoder, tokens(encoder)[:, 5:].mean(dim=1))
 
 
+def test_the_mean_where_the_authors_take_the_class_token_is_told_unless_asked_for(caplog):
+    load(TINY, image_size=32)
+    assert "its authors take the class token: ?pool=token" in caplog.text
+    caplog.clear()
+    load(f"{TINY}?pool=avg", image_size=32)
+    load("timm:test_resnet")
+    assert not caplog.text
+
+
 def test_map_pooling_gives_way_to_avg_with_the_norm_where_the_weights_have_it():
     own, mean = load("timm:test_vit3"), load("timm:test_vit3?pool=avg")
     assert (own.pooling, mean.pooling) == ("map", "avg")

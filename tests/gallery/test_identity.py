@@ -51,6 +51,12 @@ def test_only_the_settings_that_differ_are_told():
     assert differences(RECORD, many).endswith("and 2 more")
 
 
+def test_what_older_records_do_not_hold_is_no_difference():
+    assert differences(RECORD, changed(pooling="avg", activation="ReLU")) == ""
+    told = differences({**RECORD, "pooling": "avg"}, changed(pooling="token"))
+    assert told == "pooling avg then, token now"
+
+
 def test_how_an_encoder_is_loaded_again():
     assert loading_call(RECORD) == "load_encoder('timm:resnet18', image_size=64)"
     other = changed(
@@ -83,8 +89,8 @@ def test_an_append_says_which_setting_differs(tmp_path, tiny_encoder, larger_enc
     said = str(caught.value)
     assert "image size 16 × 16 then, 24 × 24 now" in said
     assert tiny_encoder.fingerprint not in said
+    int8 = replace(more, store="int8")
     with pytest.raises(GalleryError, match=r"regions grid:0, now it is grid:1; with store float32"):
-        int8 = replace(more, store="int8")
         build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(1), int8)
 
 

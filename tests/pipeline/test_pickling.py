@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from learned_twins import SMALL_AMES, SMALL_ELVIS, ames, elvis
+from patchrerank import load_reranker
 from patchrerank.calibration import Calibration
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.errors import EncoderError, GalleryError
@@ -90,6 +91,16 @@ def test_a_whole_cascade(tmp_path, monkeypatch, made):
     again = pickle.loads(pickle.dumps(hits))
     assert again == hits
     assert rank(copy.deepcopy(cascade)) == rank(copy.copy(cascade)) == hits
+
+
+def test_what_loads_its_encoder_when_a_picture_comes(made):
+    folder, *_, photos = made
+    ranker = load_reranker(folder / "g", "patchify:all:0.3:4,chamfer:5", query_size=64)
+    rank = ranking(photos, ranker.gallery)
+    fresh = pickle.loads(pickle.dumps(ranker))
+    hits = rank(ranker)
+    assert rank(fresh) == rank(pickle.loads(pickle.dumps(ranker))) == hits
+    assert rank(copy.deepcopy(ranker)) == hits
 
 
 @pytest.mark.parametrize("name", [name for name in RERANKERS if name not in ("ames", "elvis")])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 import json
+import pickle
 import shutil
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
 
 from patchrerank.boxes import iou
 from patchrerank.errors import MissingExtraError, RegionError
@@ -214,6 +216,24 @@ def test_grounding_dino_agrees_with_transformers(dino_folder, scene):
     assert np.allclose(dino.propose(scene)[0], best, atol=1e-6)
 
 
+def test_grounding_dino_is_pickled_as_its_folder_and_digest(tmp_path, dino_folder, scene):
+    shutil.copytree(dino_folder, tmp_path / "dino")
+    dino = GroundingDINO(str(tmp_path / "dino"), "a thing.", 6, threshold=0.0, device="cpu")
+    carried = pickle.dumps(dino)
+    again = pickle.loads(carried)
+    assert again.spec == dino.spec
+    assert np.array_equal(again.propose(scene), dino.propose(scene))
+    weights = load_file(tmp_path / "dino" / "model.safetensors")
+    first = next(iter(weights))
+    save_file(
+        {**weights, first: weights[first] + 1},
+        tmp_path / "dino" / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(RegionError, match="others than when it was pickled"):
+        pickle.loads(carried)
+
+
 def test_grounding_dino_spec(dino_folder):
     dino = parse_regions(f"grounding_dino:6:a thing. object.:{dino_folder}")
     assert (dino.top, dino.prompt) == (6, "a thing. object.")
@@ -252,8 +272,6 @@ def test_grounding_dino_errors(tmp_path, dino_folder):
 
 
 def test_grounding_dino_with_weights_that_are_not_all_there(tmp_path, dino_folder):
-    from safetensors.torch import load_file, save_file
-
     shutil.copytree(dino_folder, tmp_path / "dino")
     path = tmp_path / "dino" / "model.safetensors"
     part = {key: value for key, value in load_file(path).items() if "encoder" not in key}

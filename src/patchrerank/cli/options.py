@@ -17,8 +17,8 @@ EncoderSpec = Annotated[
     str,
     typer.Option(
         "--encoder",
-        help="efficientnet_lite0, timm:MODEL[?pool=token|avg|map][/FILE] or "
-        "open_clip:MODEL[/PRETRAINED or FILE].",
+        help="efficientnet_lite0, timm:MODEL[/FILE] (MODEL may have ?pool=token|avg|map behind it) "
+        "or open_clip:MODEL[/PRETRAINED or FILE].",
     ),
 ]
 ImageSize = Annotated[

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from patchrerank.errors import EncoderError
+
+CLASS_TOKEN_UPSTREAM = ("_dinov3", "sapiens2")
+"""Parts of names of models that timm lets average their tokens, and their authors do not."""
+
+logger = logging.getLogger(__name__)
 
 
 def pooling_of(model: Any) -> str | None:
@@ -34,6 +40,12 @@ def set_pooling(model: Any, pool: str | None, name: str) -> str | None:
         EncoderError: the network has no class token, or no attention pooling, or only one way.
     """
     own = pooling_of(model)
+    if pool is None and own == "avg" and any(part in name for part in CLASS_TOKEN_UPSTREAM):
+        logger.warning(
+            "timm:%s returns the mean of its patch tokens, timm's choice; its authors take the "
+            "class token: ?pool=token (?pool=avg behind the model says that the mean is meant)",
+            name,
+        )
     if pool is None or pool == own:
         return own
     if pool == "map":

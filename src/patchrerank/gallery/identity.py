@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 UNTOLD = ("architecture", "backend", "fingerprint", "identity")
 """Entries of a record that say nothing beside the others (the spec stands for the architecture)."""
+
+RECORDED_SINCE = ("pooling", "activation")
+"""Entries that older galleries lack: what they do not say is no difference."""
 
 UNKNOWN = "other weights, image size, precision or whitening"
 
@@ -48,6 +52,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     before, after = dict(_entries(then)), dict(_entries(now))
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    keys = [key for key in keys if key in before or key not in RECORDED_SINCE]
     told = [key for key in keys if key not in UNTOLD] or [key for key in keys if key == UNTOLD[0]]
     parts = [
         f"{_named(key)} {_shown(before.get(key))} then, {_shown(after.get(key))} now"
@@ -109,7 +114,7 @@ def loading_call(record: Mapping[str, Any]) -> str:
 
 def index_options(record: Mapping[str, Any]) -> str:
     """Return the options of ``patchrerank index`` that load the encoder of a record."""
-    options = [f"--encoder {record.get('spec')}"]
+    options = [f"--encoder {shlex.quote(str(record.get('spec')))}"]
     size = _size(record)
     if size is not None and size[0] == size[1]:  # the command takes squares only
         options.append(f"--image-size {size[0]}")

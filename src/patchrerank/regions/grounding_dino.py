@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,6 +65,12 @@ class GroundingDINO(Proposals):
         self._model = model.eval().requires_grad_(False).to(self._device)
         self._one_at_a_time = threading.Lock()
 
+    def __reduce__(self) -> tuple[Callable[..., GroundingDINO], tuple[object, ...]]:
+        folder = Path(self.checkpoint)
+        checkpoint = str(folder.absolute()) if folder.is_dir() else self.checkpoint
+        made = checkpoint, self.prompt, self.top, self.threshold, self._device
+        return _loaded_again, (*made, self.checkpoint, self._digest)
+
     @property
     def spec(self) -> str:
         """``grounding_dino:top:prompt:checkpoint``, the threshold, and a digest of the weights."""
@@ -82,6 +89,30 @@ class GroundingDINO(Proposals):
         order = np.argsort(-scores, kind="stable")
         usable = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & (scores >= self.threshold)
         return suppress(boxes[order[usable[order]]], OVERLAP)[: self.top]
+
+
+def _loaded_again(
+    checkpoint: str,
+    prompt: str,
+    top: int,
+    threshold: float,
+    device: str,
+    recorded: str,
+    digest: str,
+) -> GroundingDINO:
+    """Load what was pickled; galleries go on recording the checkpoint as it was named first.
+
+    Raises:
+        RegionError: the weights there are others than when it was pickled.
+    """
+    made = GroundingDINO(checkpoint, prompt, top, threshold=threshold, device=device)
+    if made._digest != digest:
+        raise RegionError(
+            f"Grounding DINO: the weights in {checkpoint!r} are others than when it was pickled "
+            f"(then {digest[:12]}…, now {made._digest[:12]}…)"
+        )
+    made.checkpoint = recorded
+    return made
 
 
 def _as_prompt(prompt: str) -> str:
