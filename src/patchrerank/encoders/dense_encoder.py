@@ -14,9 +14,10 @@ import numpy as np
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.dense_network import DenseNetwork, Maps
+from patchrerank.encoders.dense_pickling import reduce_dense
 from patchrerank.encoders.detector import Selection, load_detector
 from patchrerank.encoders.picking import pick_descriptors
-from patchrerank.encoders.pickling import Remade, Unchanging, reduce_dense
+from patchrerank.encoders.pickling import Remade, Unchanging
 from patchrerank.encoders.preprocessing import Crops, check_image_size
 from patchrerank.errors import EncoderError
 from patchrerank.types import LocalDescriptors

@@ -7,7 +7,7 @@ in a file need not be. The digest says whether the other process found the same 
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from patchrerank.encoders.base import Encoder
     from patchrerank.encoders.dense_encoder import DenseEncoder
-    from patchrerank.encoders.detector import Selection
     from patchrerank.encoders.one_pass import OnePassEncoder
     from patchrerank.encoders.preprocessing import Preprocessing
     from patchrerank.encoders.views import OnePass
@@ -90,7 +89,9 @@ class EncoderRecipe:
             pretrained=self.pretrained,
             backend=self.backend,
         )
-        _check(self.spec, (self.fingerprint, encoder.fingerprint), (self.weights, encoder.weights))
+        check_same(
+            self.spec, (self.fingerprint, encoder.fingerprint), (self.weights, encoder.weights)
+        )
         return encoder
 
 
@@ -104,14 +105,14 @@ def reduce_encoder(encoder: Encoder) -> Remade:
 
     if type(encoder) is not Encoder:
         raise EncoderError(f"a {type(encoder).__name__} cannot be pickled; pickle what it wraps")
-    if not _from_module(encoder):
+    if not from_module(encoder):
         return EncoderRecipe.of(encoder).open, ()
     if encoder.backend.name != "eager":
         raise EncoderError(
             f"{encoder!r} was made from a torch module and runs in {encoder.backend.name}, which "
             "cannot be pickled; load it with backend='eager'"
         )
-    return _unpickled, (type(encoder), _pickled(vars(encoder), encoder.spec))
+    return _unpickled, (type(encoder), pickled(vars(encoder), encoder.spec))
 
 
 def reduce_one_pass(encoder: OnePassEncoder) -> Remade:
@@ -120,87 +121,12 @@ def reduce_one_pass(encoder: OnePassEncoder) -> Remade:
     Raises:
         EncoderError: its crop encoder was made from a torch module.
     """
-    if _from_module(encoder):
+    if from_module(encoder):
         raise EncoderError(
             f"{encoder!r} was made from torch modules and cannot be pickled; pickle the modules, "
             "and call load_one_pass where it is needed"
         )
     return _open_one_pass, (EncoderRecipe.of(encoder), encoder.settings)
-
-
-@dataclass(frozen=True)
-class DenseRecipe:
-    """A dense encoder as what it is loaded from; its files by absolute path.
-
-    Attributes:
-        source: spec, or :class:`~patchrerank.encoders.network.Network` of a torch module.
-        spec: as recorded.
-        preprocessing: of the network, at its own size.
-        settings: keywords of ``load_dense_encoder`` beside these.
-        selection: which descriptors are kept.
-        stride: of a module's map.
-        fingerprint: identity, sizes and selection.
-        weights: sha256 (hex) of its weights.
-    """
-
-    source: Any
-    spec: str
-    preprocessing: Preprocessing
-    settings: dict[str, Any]
-    selection: Selection
-    stride: int
-    fingerprint: str
-    weights: str
-
-    def open(self) -> DenseEncoder:
-        """Load the dense encoder.
-
-        Raises:
-            EncoderError: it cannot be loaded here, or is another one than that of the recipe.
-        """
-        encoder = self._load()
-        found = (encoder.fingerprint, encoder.weights)
-        _check(self.spec, (self.fingerprint, found[0]), (self.weights, found[1]))
-        return encoder
-
-    def _load(self) -> DenseEncoder:
-        from patchrerank.encoders.dense import load_dense_encoder
-        from patchrerank.encoders.dense_encoder import DenseEncoder
-        from patchrerank.encoders.dense_network import DenseNetwork
-
-        how = dict(self.settings)
-        if isinstance(self.source, str):
-            how |= {"preprocessing": self.preprocessing, "selection": self.selection}
-            return load_dense_encoder(self.source, **how)
-        placed = {name: how[name] for name in ("device", "precision")}
-        runs = DenseNetwork(self.source, **placed, stride=self.stride)
-        size, scales = how["image_size"], how["scales"]
-        return DenseEncoder(self.spec, runs, size, scales, self.selection, how["batch_size"])
-
-
-def reduce_dense(encoder: DenseEncoder) -> Remade:
-    """Return how a dense encoder is made again: loaded from its spec, or its module by value.
-
-    Raises:
-        EncoderError: it was made from a module that cannot be pickled.
-    """
-    runs, selection = encoder._runs, encoder.selection
-    names = ("image_size", "scales", "device", "precision", "batch_size", "pretrained")
-    detector = selection.detector and Path(selection.detector).absolute()
-    recipe = DenseRecipe(
-        source=absolute_spec(encoder.spec),
-        spec=encoder.spec,
-        preprocessing=runs.network.preprocessing,
-        settings={name: getattr(encoder, name) for name in names},
-        selection=replace(selection, detector=detector),
-        stride=runs.stride[0],
-        fingerprint=encoder.fingerprint,
-        weights=encoder.weights,
-    )
-    if _from_module(encoder):
-        recipe = replace(recipe, source=runs.network)
-        return _open_pickled, (_pickled(recipe, encoder.spec),)
-    return recipe.open, ()
 
 
 def absolute_spec(spec: str) -> str:
@@ -220,11 +146,17 @@ def _open_one_pass(recipe: EncoderRecipe, settings: OnePass) -> OnePassEncoder:
     return load_one_pass(recipe.open(), settings)
 
 
-def _from_module(encoder: Encoder | DenseEncoder) -> bool:
+def from_module(encoder: Encoder | DenseEncoder) -> bool:
+    """Return whether an encoder was made from a torch module, so that no spec names it."""
     return encoder.architecture.startswith("module:")
 
 
-def _pickled(content: object, spec: str) -> bytes:
+def pickled(content: object, spec: str) -> bytes:
+    """Return what an encoder made from a torch module is carried as.
+
+    Raises:
+        EncoderError: the module cannot be pickled; says what to do.
+    """
     try:
         return pickle.dumps(content)
     except Exception as error:
@@ -240,12 +172,7 @@ def _unpickled(kind: type[Encoder], content: bytes) -> Encoder:
     return encoder
 
 
-def _open_pickled(content: bytes) -> DenseEncoder:
-    recipe: DenseRecipe = pickle.loads(content)
-    return recipe.open()
-
-
-def _check(spec: str, identities: tuple[str, str], weights: tuple[str, str]) -> None:
+def check_same(spec: str, identities: tuple[str, str], weights: tuple[str, str]) -> None:
     """Compare what was pickled with what was loaded.
 
     Raises:
