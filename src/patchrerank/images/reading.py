@@ -1,8 +1,9 @@
 """One safe way to read an image, whatever the file holds.
 
 EXIF rotation is applied, every mode becomes RGB, transparency is composited on white, animated
-files use frame 0, and everything that cannot be read raises an :class:`ImageError` that names
-the file and the reason.
+files and files of several pictures (MPO) use frame 0, HEIC is read where pillow-heif is
+installed, and everything that cannot be read raises an :class:`ImageError` that names the file
+and the reason.
 """
 
 from __future__ import annotations
@@ -17,45 +18,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from patchrerank.errors import ImageError
+from patchrerank.errors import ImageError, MissingExtraError
+from patchrerank.images.heic import HEAD, is_heic, open_heic
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image
 
 MAX_PIXELS = 178_956_970
 """Default limit on the declared size of an image (where Pillow itself begins to raise)."""
 
-IMAGE_SUFFIXES = (
-    ".avif",
-    ".bmp",
-    ".gif",
-    ".jfif",
-    ".jpeg",
-    ".jpg",
-    ".jp2",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
-
 EXIF_ORIENTATION = 0x0112
-
-
-def list_images(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return all files below ``folder`` with an image suffix, sorted by their relative path.
-
-    Raises:
-        ImageError: ``folder`` is not a directory.
-    """
-    root = Path(folder)
-    if not root.is_dir():
-        raise ImageError(f"{root}: not a folder; pass a folder of pictures")
-    found = (path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(
-        (path for path in found if path.is_file()), key=lambda path: path.relative_to(root).parts
-    )
 
 
 def read_image(
@@ -107,6 +78,20 @@ def upright_size(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) ->
             return _upright(image)
 
 
+def stored_orientation(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> int:
+    """Return the EXIF orientation, 1 to 8, that an image is stored with (1: upright).
+
+    HEIC is always upright: its decoder turns it, whatever its EXIF says.
+    """
+    name = describe_source(source)
+    with _image_errors(name):
+        if isinstance(source, Image.Image):
+            return _orientation(source)
+        with _open(source, name) as image:
+            _check_size(image, name, max_pixels)
+            return _orientation(image)
+
+
 def describe_source(source: ImageSource) -> str:
     """Return how errors name a source: its path, or what kind of object it is."""
     if isinstance(source, Image.Image):
@@ -120,13 +105,19 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
     if isinstance(source, bytes):
         if not source:
             raise ImageError(f"{name}: no bytes to read")
-        return Image.open(io.BytesIO(source))
+        return _identified(io.BytesIO(source), source[:HEAD], name)
     path = Path(source)
     if not path.is_file():
         raise ImageError(f"{name}: no such file")
     if path.stat().st_size == 0:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy it again")
-    return Image.open(path)
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    return _identified(path, head, name)
+
+
+def _identified(file: Path | io.BytesIO, head: bytes, name: str) -> Image.Image:
+    return open_heic(file, name) if is_heic(head) else Image.open(file)
 
 
 @contextmanager
@@ -136,6 +127,8 @@ def _image_errors(name: str) -> Iterator[None]:
         yield
     except ImageError:
         raise
+    except MissingExtraError as error:
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image, or of a format that is not supported") from error
     except Image.DecompressionBombError as error:
@@ -161,6 +154,11 @@ def _check_size(image: Image.Image, name: str, max_pixels: int | None) -> None:
 
 def _is_sideways(image: Image.Image) -> bool:
     return image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(EXIF_ORIENTATION, 1)
+    return int(found) if found in range(1, 9) else 1
 
 
 def _upright(image: Image.Image) -> tuple[int, int]:

@@ -1,0 +1,24 @@
+"""Pictures: safe reading of one, and finding all in a folder."""
+
+from patchrerank.images.listing import IMAGE_SUFFIXES, FoundImages, find_images, list_images
+from patchrerank.images.reading import (
+    MAX_PIXELS,
+    ImageSource,
+    describe_source,
+    read_image,
+    stored_orientation,
+    upright_size,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "FoundImages",
+    "ImageSource",
+    "describe_source",
+    "find_images",
+    "list_images",
+    "read_image",
+    "stored_orientation",
+    "upright_size",
+]
