@@ -26,7 +26,7 @@ def check_boxes(boxes: npt.ArrayLike, where: str) -> Floats:
     """
     try:
         array = np.asarray(boxes, dtype=np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise RegionError(f"{where}: boxes must be lists of four numbers ({error})") from error
     if array.size == 0:
         return np.zeros((0, 4), dtype=np.float32)
@@ -61,6 +61,33 @@ def to_pixels(box: npt.ArrayLike, width: int, height: int) -> tuple[int, int, in
     x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
     left, top = min(round(x0 * width), width - 1), min(round(y0 * height), height - 1)
     return left, top, max(round(x1 * width), left + 1), max(round(y1 * height), top + 1)
+
+
+TURNS: dict[int, tuple[str, str]] = {
+    1: ("x", "y"),
+    2: ("-x", "y"),
+    3: ("-x", "-y"),
+    4: ("x", "-y"),
+    5: ("y", "x"),
+    6: ("-y", "x"),
+    7: ("-y", "-x"),
+    8: ("y", "-x"),
+}
+"""EXIF orientation → which coordinate of the stored picture (``-``: from its other end) becomes x
+and y of the upright one."""
+
+
+def turned(boxes: Floats, orientation: int) -> Floats:
+    """Return relative boxes ``(P, 4)`` of stored pixels as those of the upright picture.
+
+    Args:
+        boxes: ``x0, y0, x1, y1`` in [0, 1] of the picture as it is stored.
+        orientation: EXIF orientation, 1 to 8; 1 changes nothing.
+    """
+    ends = {"x": boxes[:, [0, 2]], "y": boxes[:, [1, 3]]}
+    ends |= {f"-{name}": 1 - pair[:, ::-1] for name, pair in ends.items()}
+    across, down = (ends[name] for name in TURNS[orientation])
+    return np.stack([across[:, 0], down[:, 0], across[:, 1], down[:, 1]], axis=1)
 
 
 def area(boxes: Floats) -> Floats:

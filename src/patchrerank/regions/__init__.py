@@ -1,7 +1,7 @@
 """Where to look: strategies that cut an image into regions."""
 
-from patchrerank.regions.base import Regions
-from patchrerank.regions.fixed_boxes import FixedBoxes
+from patchrerank.regions.base import MOST_REGIONS, Regions
+from patchrerank.regions.fixed_boxes import UPRIGHT, FixedBoxes
 from patchrerank.regions.grid_pyramid import GridPyramid
 from patchrerank.regions.grounding_dino import GroundingDINO
 from patchrerank.regions.parsing import parse_regions
@@ -10,6 +10,8 @@ from patchrerank.regions.selective_search import SelectiveSearch
 from patchrerank.regions.sliding_windows import SlidingWindows
 
 __all__ = [
+    "MOST_REGIONS",
+    "UPRIGHT",
     "FixedBoxes",
     "GridPyramid",
     "GroundingDINO",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 
 from patchrerank.boxes import Floats
+from patchrerank.errors import RegionError
 
 ROUNDING = 1e-9
 """Pixels that a product of floats may fall short of the whole pixel it stands for."""
+
+
+MOST_REGIONS = 5000
+"""Default limit on the regions of one image: more is a slip of the pen, and takes days."""
+
+LONGEST_SPEC = 60
 
 
 class Regions(Protocol):
@@ -44,6 +52,32 @@ class Regions(Protocol):
             RegionError: the strategy has nothing to say about this image.
         """
         ...
+
+
+def check_count(what: str, counts: Iterable[float], most: int | None) -> None:
+    """Refuse more regions an image than ``most``; None: no limit.
+
+    Args:
+        what: the strategy, for the message.
+        counts: their numbers in parts, taken one by one until they are too many.
+        most: at least 1.
+
+    Raises:
+        RegionError: too many, or ``most`` is below 1.
+    """
+    if most is None:
+        return
+    if most < 1:
+        raise RegionError(f"the most regions of an image must be at least 1, got {most}")
+    total = 0.0
+    for count in counts:
+        total += count
+        if total > most:
+            short = what if len(what) <= LONGEST_SPEC else f"{what[:LONGEST_SPEC]}…"
+            raise RegionError(
+                f"{short}: more than {most:,} regions an image; ask for fewer, or allow more with "
+                "most= (--max-regions on the command line)"
+            )
 
 
 def window(offset: float, cells: int, side: int) -> tuple[int, int]:

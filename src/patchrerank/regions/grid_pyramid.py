@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import RegionError
-from patchrerank.regions.base import pixel_boxes
+from patchrerank.regions.base import MOST_REGIONS, check_count, pixel_boxes
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,17 @@ class GridPyramid:
 
     Attributes:
         level: L ≥ 0.
+        most: the most regions allowed; None: no limit.
     """
 
     level: int
+    most: int | None = field(default=MOST_REGIONS, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.level < 0:
             raise RegionError(f"grid level must be at least 0, got {self.level}")
+        counts = (cells * cells for cells in range(1, self.level + 2))
+        check_count(self.spec, counts, self.most)
 
     @property
     def spec(self) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.errors import MissingExtraError, RegionError
 from patchrerank.hub_access import bounded_hub
+from patchrerank.regions.base import MOST_REGIONS, check_count
 from patchrerank.regions.proposals import Proposals, suppress
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class GroundingDINO(Proposals):
         top: the most boxes beside the whole image, at least 1.
         threshold: the least confidence, in [0, 1].
         device: ``auto`` (CUDA, else the CPU), ``cpu``, ``cuda`` or ``cuda:<number>``.
+        most: the most boxes allowed; None: no limit.
 
     Raises:
         RegionError: impossible settings, or a checkpoint that is absent or of another kind.
@@ -52,9 +54,11 @@ class GroundingDINO(Proposals):
         *,
         threshold: float = 0.1,
         device: str = "auto",
+        most: int | None = MOST_REGIONS,
     ) -> None:
         if top < 1:
             raise RegionError(f"Grounding DINO needs a top of at least 1, got {top}")
+        check_count(f"Grounding DINO with a top of {top}", [top], most)
         if not 0.0 <= threshold <= 1.0:
             raise RegionError(f"Grounding DINO's threshold must lie in [0, 1], got {threshold}")
         self.prompt = _as_prompt(prompt)

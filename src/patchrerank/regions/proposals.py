@@ -10,6 +10,7 @@ import numpy as np
 from patchrerank.boxes import WHOLE_IMAGE, Floats
 from patchrerank.errors import RegionError
 from patchrerank.regions.base import Regions
+from patchrerank.regions.fixed_boxes import UPRIGHT, FixedBoxes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -51,7 +52,11 @@ class Proposals(ABC):
 
 
 def boxes_in(
-    regions: Regions, image_id: str, picture: Image.Image, size: tuple[int, int]
+    regions: Regions,
+    image_id: str,
+    picture: Image.Image,
+    size: tuple[int, int],
+    orientation: int = UPRIGHT,
 ) -> Floats:
     """Return the regions of a picture, by any strategy.
 
@@ -60,6 +65,8 @@ def boxes_in(
         image_id: the gallery id of the image.
         picture: upright; may be smaller than the image where ``regions.finest`` allows it.
         size: width and height of the upright image, in pixels.
+        orientation: EXIF orientation of the stored picture, 1 to 8; boxes that were given in its
+            stored pixels are turned with it.
 
     Returns:
         float32 ``(P, 4)`` relative boxes; the whole image, if among them, comes first. Proposals
@@ -68,6 +75,8 @@ def boxes_in(
     Raises:
         RegionError: the strategy has nothing to say about this image.
     """
+    if isinstance(regions, FixedBoxes):
+        return regions.boxes_of(image_id, size, orientation)
     if not isinstance(regions, Proposals):
         return regions.boxes(image_id, *size)
     found = _on_pixels(regions.propose(picture.convert("RGB")), size)

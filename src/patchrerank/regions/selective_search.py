@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from patchrerank.boxes import Floats, area, iou
 from patchrerank.errors import MissingExtraError, RegionError
+from patchrerank.regions.base import MOST_REGIONS, check_count
 from patchrerank.regions.proposals import Proposals, suppress
 
 if TYPE_CHECKING:
@@ -38,14 +39,17 @@ class SelectiveSearch(Proposals):
     Attributes:
         top: the most boxes beside the whole image, at least 1.
         side: the longer side, in pixels, to which a larger picture is shrunk before.
+        most: the most boxes allowed; None: no limit.
     """
 
     top: int = 20
     side: int = 160
+    most: int | None = field(default=MOST_REGIONS, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.top < 1:
             raise RegionError(f"selective search needs a top of at least 1, got {self.top}")
+        check_count(self.spec, [self.top], self.most)
         if self.side < 32:
             raise RegionError(f"selective search needs a side of 32 pixels or more: {self.side}")
         _segmentation()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import RegionError
-from patchrerank.regions.base import pixel_boxes
+from patchrerank.regions.base import MOST_REGIONS, check_count, pixel_boxes
+
+MOST_STEPS = 1e9
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,20 @@ class SlidingWindows:
     Attributes:
         level: L ≥ 0; window sides are 1, 1/2, … 1/(L+1) of the image's.
         stride: in (0, 1], as a share of the window.
+        most: the most regions allowed; None: no limit.
     """
 
     level: int
     stride: float = 0.5
+    most: int | None = field(default=MOST_REGIONS, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.level < 0:
             raise RegionError(f"sliding-window level must be at least 0, got {self.level}")
         if not 0.0 < self.stride <= 1.0:
             raise RegionError(f"sliding-window stride must lie in (0, 1], got {self.stride}")
+        counts = ((self._steps(cells) + 1) ** 2 for cells in range(1, self.level + 2))
+        check_count(self.spec, counts, self.most)
 
     @property
     def spec(self) -> str:
@@ -47,5 +53,9 @@ class SlidingWindows:
         return pixel_boxes(sizes, width, height)
 
     def _offsets(self, cells: int) -> list[float]:
-        steps = math.ceil((cells - 1) / self.stride - 1e-9)
-        return [min(step * self.stride, float(cells - 1)) for step in range(steps + 1)]
+        last = float(cells - 1)
+        return [min(step * self.stride, last) for step in range(self._steps(cells) + 1)]
+
+    def _steps(self, cells: int) -> int:
+        """Return how many times a window of that size is moved, at most so often as matters."""
+        return math.ceil(min((cells - 1) / self.stride, MOST_STEPS) - 1e-9)
