@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.gallery.builder import prepare_image
+from patchrerank.gallery.preparing import prepare_image
 from patchrerank.images import ImageSource
 from patchrerank.regions import Regions
 

@@ -25,7 +25,8 @@ def command(
         str,
         typer.Option(
             help="grid:L, sliding:L:stride, selective:TOP, grounding_dino:TOP:PROMPT:CHECKPOINT, "
-            "boxes:FILE.json or coco:FILE.json[:RESULTS.json]."
+            "boxes:FILE.json, coco:FILE.json[:RESULTS.json], or coco_stored:… for boxes of pixels "
+            "as they are stored, before EXIF rotation."
         ),
     ] = "grid:3",
     one_pass: Annotated[
@@ -51,9 +52,15 @@ def command(
     backend: opt.Backend = "auto",
     random_weights: opt.RandomWeights = False,
     on_error: Annotated[
-        str, typer.Option(help="raise: stop at a broken picture; skip: record it and go on.")
+        str,
+        typer.Option(
+            help="raise: stop at a picture that is broken or lacks boxes, or at a malformed box; "
+            "skip: record it and go on."
+        ),
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,
+    root: opt.Root = None,
+    max_regions: opt.MaxRegions = None,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
     local: Annotated[
         bool,
@@ -87,7 +94,7 @@ def command(
         compress,
     )
     from patchrerank.gallery.manifest import MANIFEST
-    from patchrerank.regions import parse_regions
+    from patchrerank.regions import MOST_REGIONS, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
@@ -97,6 +104,7 @@ def command(
         append=append,
         workers=workers,
         progress=not quiet,
+        root=root,
     )
     model = load_encoder(
         encoder,
@@ -113,9 +121,14 @@ def command(
     if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
         how = replace(how, append=True)
     if finished:
-        built = Gallery(target)
+        built = Gallery(target, root=root)
     else:
-        built = build_gallery(target, _source(images), maker, parse_regions(regions), how)
+        strategy = parse_regions(
+            regions,
+            most=MOST_REGIONS if max_regions is None else max_regions,
+            on_error=how.on_error,
+        )
+        built = build_gallery(target, _source(images), maker, strategy, how)
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)

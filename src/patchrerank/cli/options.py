@@ -32,6 +32,18 @@ Backend = Annotated[
 RandomWeights = Annotated[
     bool, typer.Option("--random-weights", help="Do not load pretrained weights (for trials).")
 ]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", help="Folder that the gallery's pictures are in now, where they have moved."
+    ),
+]
+MaxRegions = Annotated[
+    int | None,
+    typer.Option(
+        "--max-regions", help="The most regions of an image that are allowed. [default: 5000]"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 LAM, GAMMA = 0.3, 4.0  # as in pipeline.DEFAULT_STAGES

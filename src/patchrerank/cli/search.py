@@ -29,6 +29,7 @@ def command(
     tuned: TunedFile = None,
     query_size: opt.QuerySize = 224,
     query_part: opt.QueryPartOption = "box",
+    root: opt.Root = None,
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:

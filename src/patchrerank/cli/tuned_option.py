@@ -56,19 +56,21 @@ def open_reranker(
     """Make the reranker that the options of ``search`` and ``rerank`` name.
 
     Args:
-        context: of the command, with the options in ``DECIDED``.
+        context: of the command, with the options in ``DECIDED`` and ``root``.
         gallery: its folder.
         stages: what the options ask for where no ``--tuned`` decides it.
         tuned: the content of ``--tuned``.
         device: of the encoder.
     """
+    from patchrerank.gallery import Gallery
     from patchrerank.pipeline import load_reranker
 
-    if tuned is not None:
-        return load_reranker(gallery, tuned, device=device)
     given = context.params
+    opened = Gallery(gallery, root=given["root"])
+    if tuned is not None:
+        return load_reranker(opened, tuned, device=device)
     return load_reranker(
-        gallery,
+        opened,
         given["stages"] or stages,
         device=device,
         query_crop=given["query_crop"],

@@ -6,7 +6,8 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,19 +148,31 @@ class ArrayWriter:
         if rows.shape[1:] != record.shape[1:]:
             raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
         data = np.ascontiguousarray(rows, dtype=record.dtype).tobytes()
-        self._file.write(data)
+        with self._named():
+            self._file.write(data)
         shape = (record.shape[0] + len(rows), *record.shape[1:])
         self.record = ArrayRecord(record.dtype, shape, zlib.crc32(data, record.crc32))
 
     def flush(self, *, durable: bool) -> None:
         """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""
-        self._file.flush()
-        if durable:
-            os.fsync(self._file.fileno())
+        with self._named():
+            self._file.flush()
+            if durable:
+                os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; rows that were never flushed count for nothing, and may be lost."""
+        with suppress(OSError):  # a full disk, which flush has told of
+            self._file.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which file it is that cannot be written."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
 
 
 class ArrayFiles:

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never
 
-import numpy as np
 from tqdm import tqdm
 
-from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
-from patchrerank.errors import GalleryError, ImageError, SettingError, described
+from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
 from patchrerank.gallery.sources import Images, check_id, open_source
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
-from patchrerank.images import MAX_PIXELS, ImageSource, read_image, upright_size
-from patchrerank.regions import GridPyramid, Regions, boxes_in, parse_regions
+from patchrerank.images import MAX_PIXELS, ImageSource
+from patchrerank.regions import GridPyramid, Regions, parse_regions
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -42,12 +42,15 @@ class BuildOptions:
         store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
             a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
             what a gallery that is appended to has.
-        on_error: ``raise`` stops at the first image that cannot be read, keeping all finished
-            work; ``skip`` records it with its reason and goes on.
+        on_error: ``raise`` stops at the first image that cannot be read, or that regions are
+            missing for, keeping all finished work; ``skip`` records it with its reason and goes
+            on.
         append: allow adding images to a gallery that is already complete.
         workers: threads that decode and cut images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.
         progress: show a progress bar.
+        root: the folder that the images already in the gallery are in now, where they have moved
+            since; it is recorded, and images of that folder can be added.
     """
 
     store: str | None = None
@@ -56,6 +59,7 @@ class BuildOptions:
     workers: int = 2
     max_pixels: int | None = MAX_PIXELS
     progress: bool = True
+    root: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.store is not None:
@@ -64,25 +68,6 @@ class BuildOptions:
             raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
         if self.workers < 1:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
-
-
-@dataclass(frozen=True)
-class PreparedImage:
-    """One decoded image whose cuts wait for the network.
-
-    Attributes:
-        image_id: its gallery id.
-        size: width and height of the upright image, in pixels.
-        boxes: float32 ``(P, 4)``, its regions.
-        count: number of cuts: P, and one more where no region is the whole image.
-        cuts: what ``encoder.encode_regions`` takes: the whole image, then the other regions.
-    """
-
-    image_id: str
-    size: tuple[int, int]
-    boxes: Floats
-    count: int
-    cuts: Any
 
 
 def build_gallery(
@@ -98,6 +83,9 @@ def build_gallery(
     in flight, and running the same call again continues with the same bits that an uninterrupted
     run would have written.
 
+    A gallery that is complete and holds all images already is returned as it is. What a folder
+    holds besides images is counted and logged.
+
     Args:
         folder: the gallery directory; made if absent.
         images: a folder, a list of files, or an iterable of ``(id, image)`` with unique ids.
@@ -112,26 +100,32 @@ def build_gallery(
         SettingError: something of the wrong type.
         EncoderError, RegionError: a spec that names nothing.
         ImageError: an image cannot be read (unless ``on_error="skip"``).
-        GalleryError: duplicate ids; a folder made with other settings; a complete gallery
-            without ``append``; another process at work on it.
+        RegionError: there are no boxes for an image (likewise).
+        GalleryError: duplicate ids; a folder made with other settings; new images for a complete
+            gallery without ``append``; another process at work on it; no image could be read; it
+            cannot be written (a full disk).
     """
     options = options or BuildOptions()
-    regions, encoder = _strategy(regions), _loaded(encoder)
+    regions, encoder = _strategy(regions, options.on_error), _loaded(encoder)
     source = open_source(images)
+    if source.left_out:
+        logger.warning("%s: %s", source.root, source.left_out)
+    if is_complete(Path(folder)) and not options.append:
+        return finished(Path(folder), source, encoder, regions, options)
     writer = open_writer(Path(folder), encoder, regions, options, chunk_size(encoder, regions))
     with writer:
+        if options.root is not None:
+            writer.move_root(options.root)
         if writer.root_conflict(source.root):
-            raise GalleryError(
-                f"{folder}: holds images of {writer.manifest.root}; ids of {source.root} would be "
-                "mixed with them. Pass (id, image) pairs to index several folders together"
-            )
+            raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
         with (
             ThreadPoolExecutor(options.workers) as pool,
             tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
         ):
             items = _unfinished(source.items, writer, bar)
-            _encode_all(items, writer, encoder, _Preparer(encoder, regions, options), pool, bar)
+            _encode_all(items, writer, encoder, Preparer(encoder, regions, options), pool, bar)
+        _check_any(writer)
         writer.finish()
     return Gallery(folder)
 
@@ -149,16 +143,26 @@ def _loaded(encoder: Encoder | str) -> Encoder:
     return encoder
 
 
-def _strategy(regions: Regions | str | None) -> Regions:
+def _strategy(regions: Regions | str | None, on_error: OnError) -> Regions:
     if regions is None:
         return GridPyramid(3)
     if isinstance(regions, str):
-        return parse_regions(regions)
+        return parse_regions(regions, on_error=on_error)
     if not hasattr(regions, "spec"):
         raise SettingError(
             f"the regions are {described(regions)}; pass a spec such as 'grid:3', or a strategy"
         )
     return regions
+
+
+def _check_any(writer: GalleryWriter) -> None:
+    """Refuse to call a gallery complete in which nothing could be read."""
+    skipped = writer.manifest.skipped
+    if skipped and writer.manifest.images == 0:
+        raise GalleryError(
+            f"{writer.folder}: none of {len(skipped)} images could be indexed; the first, "
+            f"{skipped[0][0]!r}: {skipped[0][1]}"
+        )
 
 
 def chunk_size(encoder: Encoder, regions: Regions) -> int:
@@ -184,53 +188,11 @@ def _unfinished(
             yield image_id, image
 
 
-def prepare_image(
-    encoder: Encoder,
-    regions: Regions,
-    image_id: str,
-    image: ImageSource,
-    max_pixels: int | None = MAX_PIXELS,
-) -> PreparedImage:
-    """Decode one image and cut what the encoder takes; for worker threads.
-
-    Raises:
-        ImageError: it cannot be read.
-        RegionError: the strategy has no boxes for it, or malformed ones.
-    """
-    finest = regions.finest
-    min_size = None if finest is None else encoder.least_size(finest)
-    size = upright_size(image, max_pixels=max_pixels)
-    picture = read_image(image, max_pixels=max_pixels, min_size=min_size)
-    found = boxes_in(regions, image_id, picture, size)
-    boxes = check_boxes(found, f"regions of {image_id!r}")
-    whole = len(boxes) > 0 and bool((boxes[0] == WHOLE_IMAGE).all())
-    cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
-    return PreparedImage(image_id, size, boxes, len(cuts), encoder.prepare_regions(picture, cuts))
-
-
-class _Preparer:
-    """Prepares one image, or returns why it cannot be read; called by worker threads."""
-
-    def __init__(self, encoder: Encoder, regions: Regions, options: BuildOptions) -> None:
-        self._encoder = encoder
-        self._regions = regions
-        self._max_pixels = options.max_pixels
-        self._keep = options.on_error == "skip"
-
-    def __call__(self, image_id: str, image: ImageSource) -> PreparedImage | ImageError:
-        try:
-            return prepare_image(self._encoder, self._regions, image_id, image, self._max_pixels)
-        except ImageError as error:
-            if self._keep:
-                return error
-            raise
-
-
 def _encode_all(
     items: Iterator[tuple[str, ImageSource]],
     writer: GalleryWriter,
     encoder: Encoder,
-    prepare: _Preparer,
+    prepare: Preparer,
     pool: ThreadPoolExecutor,
     bar: tqdm[Never],
 ) -> None:
@@ -243,7 +205,7 @@ def _encode_all(
 
 
 def _commit(
-    ready: list[tuple[str, Future[PreparedImage | ImageError]]],
+    ready: list[tuple[str, Future[PreparedImage | Unusable]]],
     writer: GalleryWriter,
     encoder: Encoder,
 ) -> None:
@@ -253,7 +215,7 @@ def _commit(
     def cuts() -> Iterator[Any]:
         for name, future in ready:
             result = future.result()
-            if isinstance(result, ImageError):
+            if isinstance(result, ImageError | RegionError):
                 logger.warning("skipped %s: %s", name, result)
                 skipped.append((name, str(result)))
             else:

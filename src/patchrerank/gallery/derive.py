@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, RegionError
 from patchrerank.gallery.builder import BuildOptions, chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
@@ -84,12 +84,20 @@ def misfit(source: Gallery, encoder: Encoder, regions: Regions) -> str | None:
     plain = made.regions.partition(" ")[0]
     if encoder.recorded_regions(plain) != made.regions:
         return f"its regions ({made.regions}) were encoded another way"
-    finest = parse_regions(plain).finest
+    finest = _finest_of(plain)
     if finest is None:
         return f"its regions ({made.regions}) do not follow from the images' sizes"
     if not _same_pixels(source, encoder.least_size(finest), encoder.least_size(regions.finest)):
         return f"for {regions.spec} its largest images may be decoded at a smaller size"
     return None
+
+
+def _finest_of(spec: str) -> float | None:
+    """Return the finest region of a recorded spec; None where it names boxes, not a rule."""
+    try:
+        return parse_regions(spec, most=None).finest
+    except RegionError:
+        return None
 
 
 def _same_pixels(source: Gallery, first: Size, second: Size) -> bool:

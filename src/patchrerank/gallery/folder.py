@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -10,8 +13,39 @@ from patchrerank.gallery.identity import differences
 
 LOCK = "build.lock"
 OURS = (".bin", ".tmp", ".npz")
+REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room within your quota",
+    errno.EFBIG: "allow larger files",
+    errno.EROFS: "make the disk writable",
+    errno.EACCES: "make the folder writable for you",
+    errno.EPERM: "make the folder writable for you",
+}
 DIGESTS = ("identity", "fingerprint")
 """Settings that are digests of an encoder's record: the record says what is behind them."""
+
+
+@contextmanager
+def writing(folder: Path, kept: int | None = None) -> Iterator[None]:
+    """Turn a full disk or a folder that is read-only into a sentence.
+
+    Args:
+        folder: that is written to.
+        kept: images committed before, which stay.
+
+    Raises:
+        GalleryError: names the file, what is kept and what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        kept_too = f"the {kept} images written before are kept; " if kept is not None else ""
+        remedy = REMEDIES.get(error.errno or 0, "mend that")
+        raise GalleryError(
+            f"{where}: cannot be written ({error.strerror or error}); {kept_too}{remedy} and run "
+            "it again"
+        ) from error
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
@@ -23,14 +57,17 @@ def lock_folder(folder: Path) -> IO[bytes]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise GalleryError(f"{folder}: cannot be made ({error.strerror})") from error
+        raise GalleryError(
+            f"{folder}: cannot be made ({error.strerror}); choose a folder that you can write to"
+        ) from error
     known = (folder / LOCK).exists() or (folder / "manifest.json").exists()
     foreign = [] if known else sorted(path.name for path in folder.iterdir())
     if foreign:
         raise GalleryError(
             f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"
         )
-    file = (folder / LOCK).open("ab")
+    with writing(folder):
+        file = (folder / LOCK).open("ab")
     try:
         import fcntl
 

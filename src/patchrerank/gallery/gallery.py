@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from patchrerank.errors import GalleryError, QueryError, ShortlistError, describ
 from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
+from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
 from patchrerank.types import Queries, Rows
 
@@ -34,12 +35,17 @@ class Gallery(MappedFolder):
 
     Args:
         folder: a directory written by :func:`patchrerank.gallery.build_gallery`.
+        root: the folder that its pictures are in now, where they have moved since (some of them
+            are looked at); None: where they were.
 
     Raises:
-        GalleryError: not a gallery, half-written, damaged, or of another format.
+        GalleryError: not a gallery, half-written, damaged, or of another format; or its pictures
+            are not in ``root``.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
+    ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise GalleryError(f"a gallery is opened by its folder, not by {described(folder)}")
         self.folder = Path(folder)
@@ -50,6 +56,12 @@ class Gallery(MappedFolder):
             )
         self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
         super().__init__(self.folder, self.manifest.arrays)
+        self._root = None if root is None else Path(root)
+        if self._root is not None:
+            check_root(self.folder, self.ids, self.sizes, self._root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), root=self._root), (self.folder,)  # maps its arrays again
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -146,8 +158,14 @@ class Gallery(MappedFolder):
         return open_local(self)
 
     def image_path(self, row: int) -> Path:
-        """Return where the image of ``row`` was read from; it may since have moved."""
+        """Return where the image of ``row`` was read from, or lies below ``root`` now."""
+        if self._root is not None:
+            return picture_below(self._root, self.ids[row], self._common)
         return Path(self.manifest.root or "") / self.ids[row]
+
+    @cached_property
+    def _common(self) -> str:
+        return common_folder(self.ids)
 
     def nbytes(self) -> dict[str, int]:
         """Return the size in bytes of each array file."""

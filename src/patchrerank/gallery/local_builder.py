@@ -175,8 +175,9 @@ class _Preparer:
         path = self._gallery.image_path(row)
         if not path.is_file():
             raise ImageError(
-                f"{path}: no such file (row {row}); pass sources={{row: picture}} if the "
-                "gallery's pictures have moved or were never files"
+                f"{path}: no such file (row {row}); if the gallery's pictures have moved, open it "
+                "with Gallery(folder, root=FOLDER) (--root FOLDER); if they were never files, pass "
+                "sources={row: picture}"
             )
         return path
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, ArrayFiles
-from patchrerank.gallery.folder import check_empty, check_plan, lock_folder
+from patchrerank.gallery.folder import check_empty, check_plan, lock_folder, writing
 from patchrerank.gallery.local_manifest import (
     LocalManifest,
     empty_arrays,
@@ -55,7 +55,8 @@ class LocalWriter:
     def __init__(self, folder: Path, manifest: LocalManifest, lock: IO[bytes]) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._files = ArrayFiles(folder, manifest.arrays)
+        with writing(folder, manifest.images):
+            self._files = ArrayFiles(folder, manifest.arrays)
         self._lock = lock
 
     def __enter__(self) -> LocalWriter:
@@ -86,6 +87,15 @@ class LocalWriter:
         Raises:
             GalleryError: descriptors of another dimension, or not finite.
         """
+        with writing(self.folder, self.manifest.images):
+            self._commit(pictures, ids, skipped)
+
+    def _commit(
+        self,
+        pictures: Sequence[LocalDescriptors],
+        ids: Sequence[str] | None,
+        skipped: Sequence[tuple[str, str]],
+    ) -> None:
         self._files.append(self._columns(pictures))
         self._files.flush()
         crc = self.manifest.ids_crc32
@@ -98,9 +108,10 @@ class LocalWriter:
 
     def finish(self) -> None:
         """Declare the local store complete."""
-        self._files.flush(durable=True)
-        self.manifest.with_arrays(self._files.records).write(self.folder / MANIFEST)
-        (self.folder / BUILDING).unlink(missing_ok=True)
+        with writing(self.folder, self.manifest.images):
+            self._files.flush(durable=True)
+            self.manifest.with_arrays(self._files.records).write(self.folder / MANIFEST)
+            (self.folder / BUILDING).unlink(missing_ok=True)
 
     def _columns(self, pictures: Sequence[LocalDescriptors]) -> dict[str, Array]:
         made = self.manifest

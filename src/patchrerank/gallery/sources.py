@@ -8,18 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from patchrerank.errors import GalleryError
-from patchrerank.images import ImageSource, list_images
+from patchrerank.images import ImageSource, find_images
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | tuple[str, ImageSource]]
 
 
 @dataclass(frozen=True)
 class SourceItems:
-    """A stream of ``(id, image)``, its length where known, and the folder ids are relative to."""
+    """Where images come from.
+
+    Attributes:
+        items: a stream of ``(id, image)``.
+        count: its length, where known.
+        root: the folder that ids are relative to, or None.
+        left_out: in words, which files of the folder are no images; empty if all are.
+    """
 
     items: Iterator[tuple[str, ImageSource]]
     count: int | None
     root: str | None
+    left_out: str = ""
 
 
 def open_source(images: Images) -> SourceItems:
@@ -34,11 +42,13 @@ def open_source(images: Images) -> SourceItems:
     """
     if isinstance(images, str | os.PathLike):
         root = Path(images)
-        files = list_images(root)
-        if not files:
-            raise GalleryError(f"{root}: no images found in this folder")
-        pairs = ((path.relative_to(root).as_posix(), path) for path in files)
-        return SourceItems(pairs, len(files), str(root.resolve()))
+        found = find_images(root)
+        left_out = str(found) if found.left_out else ""
+        if not found.files:
+            why = f"; {left_out}" if left_out else ""
+            raise GalleryError(f"{root}: no images found in this folder{why}")
+        pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
+        return SourceItems(pairs, len(found.files), str(root.resolve()), left_out)
     count = len(images) if isinstance(images, Sized) else None
     return SourceItems(_pairs(images), count, None)
 

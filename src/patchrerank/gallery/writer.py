@@ -15,23 +15,20 @@ from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import (
     Array,
     ArrayFiles,
-    decode_ids,
     is_intact,
     open_array,
 )
-from patchrerank.gallery.folder import check_empty, check_plan, lock_folder
-from patchrerank.gallery.gallery import WHITENING
-from patchrerank.gallery.identity import identity_of, index_options, loading_call
+from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.manifest import (
     BUILDING,
     MANIFEST,
     SYNCED,
-    ArrayRecord,
     Manifest,
     read_manifest,
 )
-from patchrerank.gallery.stores import UNTRAINED, store_columns, store_records
-from patchrerank.version import __version__
+from patchrerank.gallery.moved import check_root
+from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
+from patchrerank.gallery.stores import UNTRAINED, store_columns
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -80,16 +77,14 @@ def _take_up(
         check_empty(folder)
         if options.store == "pq":
             raise SettingError(UNTRAINED)
-        return GalleryWriter(folder, _new_manifest(encoder, regions, options, chunk), None, lock)
+        return GalleryWriter(folder, new_manifest(encoder, regions, options, chunk), None, lock)
     if not begun.exists() and not options.append:
         raise GalleryError(
             f"{folder}: this gallery is complete; pass append=True (--append) to add images"
         )
     manifest = _begun(folder) if begun.exists() else read_manifest(complete)
-    whitening = _whitening(folder, manifest)
-    wanted = replace(options, store=options.store or manifest.store)
-    _check_plan(folder, manifest, _new_manifest(encoder, regions, wanted, chunk, whitening))
-    return GalleryWriter(folder, manifest, whitening, lock)
+    manifest = check_settings(folder, manifest, encoder, regions, options)
+    return GalleryWriter(folder, manifest, whitening_of(folder, manifest), lock)
 
 
 class GalleryWriter:
@@ -106,10 +101,11 @@ class GalleryWriter:
         self._whitening = whitening
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
-        self._files = ArrayFiles(folder, manifest.arrays)
-        self.done = _ids_of(folder, manifest)
-        if (folder / BUILDING).exists():  # an append tries again what could not be read before
-            self.done.update(name for name, _ in manifest.skipped)
+        with writing(folder, manifest.images):
+            self._files = ArrayFiles(folder, manifest.arrays)
+        self.done = set(ids_of(folder, manifest))
+        if (folder / BUILDING).exists() and manifest.images:
+            self.done.update(name for name, _ in manifest.skipped)  # an append tries them again
 
     def __enter__(self) -> GalleryWriter:
         return self
@@ -125,7 +121,24 @@ class GalleryWriter:
 
     def root_conflict(self, root: str | None) -> bool:
         """Return whether images of another folder are already in the gallery."""
-        return self.manifest.images > 0 and self.manifest.root != root
+        return roots_differ(self.manifest, root)
+
+    def move_root(self, root: str | Path) -> None:
+        """Take up that the images have moved to another folder.
+
+        Raises:
+            GalleryError: they are not there, or their ids are not relative to a folder.
+        """
+        if self.manifest.images == 0:
+            return
+        if self.manifest.root is None:
+            raise GalleryError(
+                f"{self.folder}: its ids are not relative to a folder, so no root goes with an "
+                "append; pass the images under the ids that they have"
+            )
+        sizes = open_array(self.folder, "sizes", self.manifest.arrays["sizes"])
+        check_root(self.folder, ids_of(self.folder, self.manifest), sizes, root)
+        self.set_root(str(Path(root).resolve()))
 
     def set_root(self, root: str | None) -> None:
         """Record the folder that ids are relative to."""
@@ -133,6 +146,10 @@ class GalleryWriter:
 
     def commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Add images, and images that were skipped with their reasons."""
+        with writing(self.folder, self.manifest.images):
+            self._commit(rows, skipped)
+
+    def _commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]]) -> None:
         self._files.append(self._columns(rows))
         durable = self._files.flush()
         committed = {item.image_id for item in rows} | {name for name, _ in skipped}
@@ -147,11 +164,12 @@ class GalleryWriter:
 
     def finish(self) -> None:
         """Declare the gallery complete."""
-        self._files.flush(durable=True)
-        self.manifest = self.manifest.with_arrays(self._files.records)
-        self.manifest.write(self.folder / MANIFEST)
-        for name in (BUILDING, SYNCED):
-            (self.folder / name).unlink(missing_ok=True)
+        with writing(self.folder, self.manifest.images):
+            self._files.flush(durable=True)
+            self.manifest = self.manifest.with_arrays(self._files.records)
+            self.manifest.write(self.folder / MANIFEST)
+            for name in (BUILDING, SYNCED):
+                (self.folder / name).unlink(missing_ok=True)
 
     def _columns(self, rows: Sequence[ImageRows]) -> dict[str, Array]:
         encoded = [item.image_id.encode("utf-8") for item in rows]
@@ -182,37 +200,6 @@ def _width(rows: Sequence[ImageRows], dim: int) -> int:
     return rows[0].patches.shape[1] if rows else dim
 
 
-def _new_manifest(
-    encoder: Encoder,
-    regions: Regions,
-    options: BuildOptions,
-    chunk: int,
-    whitening: Whitening | None = None,
-) -> Manifest:
-    store = options.store or "float32"
-    dim = encoder.dim if whitening is None else whitening.matrix.shape[1]
-    arrays = {
-        "ids": ArrayRecord("|u1", (0,)),
-        "id_ends": ArrayRecord("<i8", (0,)),
-        "sizes": ArrayRecord("<i4", (0, 2)),
-        "globals": ArrayRecord("<f4", (0, dim)),
-        **store_records(store, dim),
-        "patch_ends": ArrayRecord("<i8", (0,)),
-        "boxes": ArrayRecord("<f4", (0, 4)),
-    }
-    return Manifest(
-        dim=dim,
-        store=store,
-        regions=encoder.recorded_regions(regions.spec),
-        encoder=dict(encoder.describe()),
-        identity=identity_of(encoder, whitening),
-        chunk=chunk,
-        whitened=whitening is not None,
-        arrays=arrays,
-        version=__version__,
-    )
-
-
 def _begun(folder: Path) -> Manifest:
     """Return the newest state of a build that is whole on the disk (a power cut may lose some)."""
     for name in (BUILDING, SYNCED):
@@ -227,23 +214,9 @@ def _begun(folder: Path) -> Manifest:
     )
 
 
-def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
-    call, options = loading_call(old.encoder), index_options(old.encoder)
-    remedy = f"use the same settings ({call}; on the command line {options}), or another folder"
-    check_plan(folder, old, new, remedy)
-
-
-def _ids_of(folder: Path, manifest: Manifest) -> set[str]:
-    blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
-    return set(decode_ids(blob, ends))
-
-
-def _whitening(folder: Path, manifest: Manifest) -> Whitening | None:
-    if not manifest.whitened:
-        return None
-    from patchrerank.encoders import Whitening
-
-    return Whitening.load(folder / WHITENING)
+def roots_differ(manifest: Manifest, root: str | None) -> bool:
+    """Return whether a gallery holds images of another folder."""
+    return manifest.images > 0 and manifest.root != root
 
 
 def _centroids(folder: Path, manifest: Manifest) -> Floats | None:

@@ -112,8 +112,9 @@ class GalleryFeatures:
         path = self._gallery.image_path(row)
         if not path.is_file():
             raise ImageError(
-                f"{path}: the picture of gallery image {name!r} is not there; pass "
-                "images={id: path} to say where the pictures are"
+                f"{path}: the picture of gallery image {name!r} is not there; if the pictures have "
+                "moved, open it with Gallery(folder, root=FOLDER) (--root FOLDER), or pass "
+                "images={id: path} to say where they are"
             )
         return path
 

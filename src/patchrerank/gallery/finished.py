@@ -1,0 +1,77 @@
+"""A gallery that is complete: whether what is asked for is what is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.folder import lock_folder, writing
+from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.gallery.moved import check_root
+from patchrerank.gallery.settings import check_settings
+from patchrerank.gallery.sources import SourceItems
+from patchrerank.gallery.writer import roots_differ
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.regions import Regions
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether a gallery stands there that nothing is being added to."""
+    return (folder / MANIFEST).exists() and not (folder / BUILDING).exists()
+
+
+def finished(
+    folder: Path, source: SourceItems, encoder: Encoder, regions: Regions, options: BuildOptions
+) -> Gallery:
+    """Return a complete gallery that holds all that is asked for; nothing is encoded.
+
+    A run that is killed after its last image leaves such a gallery, and the same command again
+    then has nothing to do.
+
+    Raises:
+        GalleryError: it was made with other settings, of another folder, or lacks an image.
+    """
+    made = Gallery(folder)
+    check_settings(folder, made.manifest, encoder, regions, options)
+    if options.root is not None:
+        made = re_rooted(made, options.root)
+    if roots_differ(made.manifest, source.root):
+        raise GalleryError(other_folder(folder, made.manifest.root, source.root))
+    known = {*made.ids, *(name for name, _ in made.manifest.skipped)}
+    missing = next((image_id for image_id, _ in source.items if image_id not in known), None)
+    if missing is not None:
+        raise GalleryError(
+            f"{folder}: this gallery is complete, and {missing!r} is not in it; pass append=True "
+            "(--append) to add images"
+        )
+    return made
+
+
+def re_rooted(gallery: Gallery, root: str | Path) -> Gallery:
+    """Record where a gallery's pictures are now.
+
+    Raises:
+        GalleryError: they are not there, or another process is at work on the gallery.
+    """
+    check_root(gallery.folder, gallery.ids, gallery.sizes, root)
+    there = str(Path(root).resolve())
+    if gallery.manifest.root in (None, there):
+        return gallery
+    with lock_folder(gallery.folder), writing(gallery.folder, len(gallery)):
+        replace(gallery.manifest, root=there).write(gallery.folder / MANIFEST)
+    return Gallery(gallery.folder)
+
+
+def other_folder(folder: Path, root: str | None, asked: str | None) -> str:
+    """Say that images of another folder are in a gallery, and what to do."""
+    return (
+        f"{folder}: holds images of {root}; ids of {asked} would be mixed with them. If these are "
+        f"the same pictures, moved, say so with root= (--root {asked}); to index several folders "
+        "together pass (id, image) pairs"
+    )

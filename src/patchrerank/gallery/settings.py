@@ -1,0 +1,116 @@
+"""What a gallery is made with, and whether one that is there can be continued so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.arrays import decode_ids, open_array
+from patchrerank.gallery.folder import check_plan
+from patchrerank.gallery.gallery import WHITENING
+from patchrerank.gallery.identity import identity_of, index_options, loading_call
+from patchrerank.gallery.manifest import ArrayRecord, Manifest
+from patchrerank.gallery.stores import store_records
+from patchrerank.regions import FixedBoxes
+from patchrerank.version import __version__
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder, Whitening
+    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.regions import Regions
+
+
+def check_settings(
+    folder: Path, manifest: Manifest, encoder: Encoder, regions: Regions, options: BuildOptions
+) -> Manifest:
+    """Return a gallery's manifest if it can be continued with these settings.
+
+    Boxes that were given per image may have changed for images that it does not hold yet; the
+    manifest returned then names the boxes as they are now.
+
+    Raises:
+        GalleryError: other settings, or other boxes of an image that is there.
+    """
+    wanted = replace(options, store=options.store or manifest.store)
+    whitening = whitening_of(folder, manifest)
+    asked = new_manifest(encoder, regions, wanted, manifest.chunk, whitening)
+    if asked.regions != manifest.regions and isinstance(regions, FixedBoxes):
+        manifest = _with_boxes(folder, manifest, asked.regions, regions)
+    _check_plan(folder, manifest, asked)
+    return manifest
+
+
+def _with_boxes(folder: Path, manifest: Manifest, asked: str, regions: FixedBoxes) -> Manifest:
+    """Return a manifest that names other boxes, if they are the same for the images there."""
+    held, _, how = manifest.regions.partition(" ")
+    if not held.startswith("boxes:") or how != asked.partition(" ")[2]:
+        return manifest
+    boxes, ends, sizes = (
+        open_array(folder, key, manifest.arrays[key]) for key in ("boxes", "patch_ends", "sizes")
+    )
+    start = 0
+    for image_id, end, (width, height) in zip(
+        ids_of(folder, manifest), ends.tolist(), sizes.tolist(), strict=True
+    ):
+        if not regions.agree(image_id, (width, height), boxes[start:end]):  # type: ignore[arg-type]
+            raise GalleryError(
+                f"{folder}: the boxes of {image_id!r} are others than those it was indexed with; "
+                "give the boxes of before for images that are there, or use another folder"
+            )
+        start = end
+    return replace(manifest, regions=asked)
+
+
+def new_manifest(
+    encoder: Encoder,
+    regions: Regions,
+    options: BuildOptions,
+    chunk: int,
+    whitening: Whitening | None = None,
+) -> Manifest:
+    """Return the manifest of a gallery without images that is made with these settings."""
+    store = options.store or "float32"
+    dim = encoder.dim if whitening is None else whitening.matrix.shape[1]
+    arrays = {
+        "ids": ArrayRecord("|u1", (0,)),
+        "id_ends": ArrayRecord("<i8", (0,)),
+        "sizes": ArrayRecord("<i4", (0, 2)),
+        "globals": ArrayRecord("<f4", (0, dim)),
+        **store_records(store, dim),
+        "patch_ends": ArrayRecord("<i8", (0,)),
+        "boxes": ArrayRecord("<f4", (0, 4)),
+    }
+    return Manifest(
+        dim=dim,
+        store=store,
+        regions=encoder.recorded_regions(regions.spec),
+        encoder=dict(encoder.describe()),
+        identity=identity_of(encoder, whitening),
+        chunk=chunk,
+        whitened=whitening is not None,
+        arrays=arrays,
+        version=__version__,
+    )
+
+
+def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
+    call, options = loading_call(old.encoder), index_options(old.encoder)
+    remedy = f"use the same settings ({call}; on the command line {options}), or another folder"
+    check_plan(folder, old, new, remedy)
+
+
+def ids_of(folder: Path, manifest: Manifest) -> list[str]:
+    """Return the ids of a gallery's images, in row order."""
+    blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
+    return decode_ids(blob, ends)
+
+
+def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:
+    """Return what is applied to vectors behind the encoder, if anything."""
+    if not manifest.whitened:
+        return None
+    from patchrerank.encoders import Whitening
+
+    return Whitening.load(folder / WHITENING)
