@@ -167,7 +167,7 @@ def test_boxes_that_cover_nothing_can_be_left_out(tmp_path, caplog):
     assert len(regions.boxes("a.jpg", 1, 1)) == 3
     assert len(regions.left_out) == 4
     assert "annotations[2]" in regions.left_out[0]
-    assert "4 boxes are left out; the first" in caplog.text
+    assert "boxes left out: 4; the first" in caplog.text
     kept = write(tmp_path / "b.json", {"a": [[0, 0, 1, 0], [0, 0, 0.5, 1]], "b": "x", "c": []})
     relative = parse_regions(f"boxes:{kept}", on_error="skip")
     assert [len(relative.boxes(name, 1, 1)) for name in "abc"] == [2, 1, 1]

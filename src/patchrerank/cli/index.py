@@ -94,7 +94,7 @@ def command(
         compress,
     )
     from patchrerank.gallery.manifest import MANIFEST
-    from patchrerank.regions import MOST_REGIONS, parse_regions
+    from patchrerank.regions import MOST_REGIONS, FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
@@ -120,6 +120,7 @@ def command(
     finished = dense is not None and not append and (gallery / MANIFEST).exists()
     if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
         how = replace(how, append=True)
+    strategy = None
     if finished:
         built = Gallery(target, root=root)
     else:
@@ -139,6 +140,8 @@ def command(
         record = {"images": len(built), "patches": built.manifest.patches, "seconds": seconds}
         how_run = {"device": model.device, "backend": model.backend.name}
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
+        if isinstance(strategy, FixedBoxes):
+            record["left_out_boxes"] = len(strategy.left_out)
         opt.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
     opt.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")

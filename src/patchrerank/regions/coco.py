@@ -83,7 +83,7 @@ def load_coco(
         raise RegionError(f"{where}: expected a list of objects with 'image_id' and 'bbox'")
     left_out = tuple(_fill(images, source, where, on_error))
     if left_out:
-        logger.warning("%d boxes are left out; the first: %s", len(left_out), left_out[0])
+        logger.warning("boxes left out: %d; the first: %s", len(left_out), left_out[0])
     return CocoBoxes(
         {image.name: _best(image, top) for image in images},
         {image.name: (image.width, image.height) for image in images},

@@ -78,7 +78,7 @@ class FixedBoxes:
         self._told = False
         if self.left_out:
             kept = self.left_out
-            logger.warning("%d boxes are left out; the first: %s", len(kept), kept[0])
+            logger.warning("boxes left out: %d; the first: %s", len(kept), kept[0])
 
     @classmethod
     def from_json(
