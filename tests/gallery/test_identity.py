@@ -6,14 +6,24 @@ from dataclasses import replace
 
 import pytest
 
-from patchrerank.encoders import load_encoder
+from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.errors import GalleryError, QueryError
-from patchrerank.gallery import BuildOptions, build_gallery, encode_queries
+from patchrerank.gallery import (
+    BuildOptions,
+    CompressOptions,
+    Gallery,
+    LocalOptions,
+    build_gallery,
+    build_local,
+    compress,
+    encode_queries,
+)
 from patchrerank.gallery.identity import (
     check_encoder,
     differences,
     index_options,
     loading_call,
+    settings_of,
 )
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
@@ -102,7 +112,7 @@ def test_queries_say_which_setting_differs(tiny_gallery, larger_encoder, photo_f
             tiny_gallery.check_queries(given)
         said = str(caught.value)
         assert "image size 16 × 16 then, 24 × 24 now" in said
-        assert "image_size=16" in said
+        assert "of 16 × 16 pixels), with the torch module of 'module:tiny'" in said
         assert len(said) < 400
     with pytest.raises(QueryError, match="other weights, image size, precision or whitening"):
         tiny_gallery.check_queries(Queries(queries.vectors, encoder=queries.encoder))
@@ -112,3 +122,34 @@ def test_queries_say_which_setting_differs(tiny_gallery, larger_encoder, photo_f
 
 def test_the_own_encoder_passes(tiny_gallery, tiny_encoder):
     check_encoder(tiny_gallery, tiny_encoder)
+
+
+def test_a_whitened_gallery_says_so(tmp_path, tiny_gallery, tiny_encoder, photo_folder):
+    compress(tiny_gallery, tmp_path / "w", CompressOptions("float32", whiten=16, progress=False))
+    white = Gallery(tmp_path / "w")
+    queries = encode_queries(tiny_encoder, [photo_folder / "01.png"])
+    with pytest.raises(QueryError, match=r"not whitened.*whitening=gallery\.whitening"):
+        white.check_queries(queries)
+    check_encoder(white, tiny_encoder)
+    assert settings_of(white) == "image size 16 × 16, fp32, whitened"
+
+
+def test_local_descriptors_name_the_call_that_makes_them(tmp_path, photo_folder):
+    pairs = [(path.name, path) for path in list_images(photo_folder)[:2]]
+    encoder = load_encoder(
+        "timm:test_resnet", image_size=32, pretrained=False, backend="eager", device="cpu"
+    )
+    quiet = BuildOptions(progress=False)
+    gallery = build_gallery(tmp_path / "g", pairs, encoder, GridPyramid(0), quiet)
+    dense = load_dense_encoder(encoder, image_size=64)
+    files = [path for _, path in pairs]
+    local = build_local(gallery, dense, LocalOptions(progress=False), sources=files)
+    call = loading_call(local.manifest.encoder)
+    assert call == "load_dense_encoder('timm:test_resnet', pretrained=False)"
+    again = eval(call, {"load_dense_encoder": load_dense_encoder})
+    assert again.identity == dense.identity
+    with pytest.raises(GalleryError) as caught:
+        build_local(gallery, load_dense_encoder(encoder, image_size=96))
+    said = str(caught.value)
+    assert "sizes" in said and "64 × 64" in said and "96 × 96" in said
+    assert len(said) < 350

@@ -61,7 +61,14 @@ class Gallery(MappedFolder):
             check_root(self.folder, self.ids, self.sizes, self._root)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), root=self._root), (self.folder,)  # maps its arrays again
+        make, given = super().__reduce__()
+        if self._root is None:
+            return make, given
+        here = partial(type(self), root=self._root.absolute())  # opened again where pictures are
+        return (
+            here if make is type(self) else make,
+            tuple(here if item is type(self) else item for item in given),
+        )
 
     def __len__(self) -> int:
         return self.manifest.images

@@ -21,6 +21,9 @@ RECORDED_SINCE = ("pooling", "activation")
 
 UNKNOWN = "other weights, image size, precision or whitening"
 
+MODULE = "module:"
+"""Before the architecture of an encoder that was made from a torch module."""
+
 MOST_TOLD = 4
 DIGEST = 64
 SHOWN = 12
@@ -100,16 +103,39 @@ def other_queries(gallery: Gallery, made_by: Mapping[str, Any] | None) -> str:
 
 
 def loading_call(record: Mapping[str, Any]) -> str:
-    """Return the Python call that loads the encoder of a record, as text for a message."""
-    options = []
+    """Return the Python call that loads the encoder of a record, as text for a message.
+
+    A dense encoder's record gives the call that loads it for queries, whose size is free.
+    """
+    options = [repr(record.get("spec"))]
     size = _size(record)
-    if size is not None:
+    if is_module(record):
+        options = ["module", f"preprocessing=… of {_sides(size)} pixels"]
+    elif size is not None:
         options.append(f"image_size={size[0] if size[0] == size[1] else size}")
     if record.get("precision", "fp32") != "fp32":
         options.append(f"precision={record['precision']!r}")
-    if not record.get("pretrained", True):
+    if not record.get("pretrained", True) and not is_module(record):
         options.append("pretrained=False")
-    return f"load_encoder({', '.join([repr(record.get('spec')), *options])})"
+    name = "load_dense_encoder" if "sizes" in record else "load_encoder"
+    whose = f", with the torch module of {record.get('spec')!r}" if is_module(record) else ""
+    return f"{name}({', '.join(options)}){whose}"
+
+
+def settings_of(gallery: Gallery) -> str:
+    """Return in words what a gallery was encoded with, beside the encoder's spec."""
+    record, made = gallery.manifest.encoder, gallery.manifest
+    whitened = "whitened" if made.whitened else "not whitened"
+    return f"image size {_sides(_size(record))}, {record.get('precision', 'fp32')}, {whitened}"
+
+
+def is_module(record: Mapping[str, Any]) -> bool:
+    """Return whether an encoder was made from a torch module, which no name can load again."""
+    return str(record.get("architecture", "")).startswith(MODULE)
+
+
+def _sides(size: tuple[int, int] | None) -> str:
+    return "unknown" if size is None else f"{size[0]} × {size[1]}"
 
 
 def index_options(record: Mapping[str, Any]) -> str:

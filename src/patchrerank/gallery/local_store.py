@@ -14,6 +14,7 @@ import numpy.typing as npt
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.gallery import LOCAL
+from patchrerank.gallery.identity import loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
 from patchrerank.gallery.local_queries import LocalQueries
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
@@ -127,14 +128,14 @@ class LocalStore(MappedFolder):
                 raise QueryError(
                     f"local descriptors of query {number} have {query.vectors.shape[1]} "
                     f"dimensions, those of {self.folder} have {self.dim}; encode them with "
-                    f"{self.manifest.encoder.get('spec')!r}"
+                    f"{loading_call(self.manifest.encoder)}"
                 )
         theirs = queries.identity if isinstance(queries, LocalQueries) else ""
         if theirs and self.identity and theirs != self.identity:
             raise QueryError(
                 f"local descriptors of the queries were made by {theirs[:12]}…, those of "
                 f"{self.folder} by {self.identity[:12]}…; use the same weights, mean, std, "
-                f"interpolation and precision: {self.manifest.encoder}"
+                f"interpolation and precision: {loading_call(self.manifest.encoder)}"
             )
 
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from patchrerank.errors import EncoderError
-from patchrerank.gallery.identity import check_encoder
+from patchrerank.gallery.identity import check_encoder, is_module
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
     from patchrerank.gallery.gallery import Gallery
-
-MODULE = "module:"
-"""Before the architecture of an encoder that was made from a torch module."""
 
 
 def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
@@ -30,7 +27,7 @@ def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
     from patchrerank.encoders import load_encoder
 
     record: Mapping[str, Any] = gallery.manifest.encoder
-    if str(record["architecture"]).startswith(MODULE):
+    if is_module(record):
         raise EncoderError(
             f"{gallery.folder}: was encoded by a torch module ({record['spec']}), which no record "
             "can load again; pass encoder=load_encoder(module, preprocessing=…), or ready vectors"

@@ -10,7 +10,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import decode_ids, open_array
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
-from patchrerank.gallery.identity import identity_of, index_options, loading_call
+from patchrerank.gallery.identity import identity_of, index_options, is_module, loading_call
 from patchrerank.gallery.manifest import ArrayRecord, Manifest
 from patchrerank.gallery.stores import store_records
 from patchrerank.regions import FixedBoxes
@@ -96,8 +96,10 @@ def new_manifest(
 
 
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
-    call, options = loading_call(old.encoder), index_options(old.encoder)
-    remedy = f"use the same settings ({call}; on the command line {options}), or another folder"
+    how = loading_call(old.encoder)
+    if not is_module(old.encoder):
+        how += f"; on the command line {index_options(old.encoder)}"
+    remedy = f"use the same settings ({how}), or another folder"
     check_plan(folder, old, new, remedy)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from patchrerank.gallery.identity import settings_of
 from patchrerank.records import check_within
 from patchrerank.types import QueryCrop
 
@@ -105,7 +106,8 @@ class TunedOn:
         if made.identity != self.identity:
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
-                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…)"
+                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…), which "
+                f"has other weights or settings ({settings_of(gallery)})"
             )
         if self.local is None:
             return

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery import Gallery, LocalQueries, LocalStore
+from patchrerank.gallery.identity import loading_call
 from patchrerank.gallery.local_manifest import CODES
 from patchrerank.gallery.local_store import ids_crc
 from patchrerank.kernels.checks import check_spans
@@ -182,5 +183,5 @@ class NetworkSpace:
             raise QueryError(
                 f"local descriptors of the queries were made by {theirs[:12]}…, the codes in "
                 f"{self.local.folder} are of descriptors by {self.local.identity[:12]}…; use the "
-                f"same dense encoder: {self.local.manifest.encoder}"
+                f"same dense encoder: {loading_call(self.local.manifest.encoder)}"
             )

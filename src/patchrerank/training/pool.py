@@ -9,6 +9,7 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.gallery import LocalStore
+from patchrerank.gallery.identity import differences
 from patchrerank.training.descriptors import DatasetDescriptors, mean_descriptors
 from patchrerank.training.views import inside
 from patchrerank.types import Floats, Rows
@@ -51,7 +52,12 @@ class Pool:
             raise SettingError("training needs at least one data set")
         identities = {part.images.identity for part in parts}
         if len(identities) > 1:
-            raise SettingError("the data sets' descriptors come from different encoders")
+            first = parts[0].images
+            other = next(part.images for part in parts if part.images.identity != first.identity)
+            raise SettingError(
+                "the data sets' descriptors come from different encoders: "
+                f"{differences(first.manifest.encoder, other.manifest.encoder)}"
+            )
         self.parts = tuple(parts)
         self.dim = parts[0].images.dim
         self._stretches: list[_Stretch] = []
