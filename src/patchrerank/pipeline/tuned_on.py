@@ -106,8 +106,8 @@ class TunedOn:
         if made.identity != self.identity:
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
-                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…), which "
-                f"has other weights or settings ({settings_of(gallery)})"
+                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…), with "
+                f"other weights or settings ({settings_of(gallery)})"
             )
         if self.local is None:
             return
