@@ -281,7 +281,7 @@ def test_compress_and_storage(gallery, tmp_path):
     ("words", "message"),
     [
         (["index", "/nowhere", "{tmp}/g", *ENCODER], "/nowhere: not a folder"),
-        (["index", "{photos}", "{gallery}", *ENCODER, "--regions", "grid:1"], "--append"),
+        (["index", "{photos}", "{gallery}", *ENCODER, "--regions", "grid:2"], "--append"),
         (["index", "{photos}", "{tmp}/g", "--encoder", "timm:resnet5o"], "did you mean"),
         (["index", "{photos}", "{tmp}/g", "--regions", "gird:3"], "did you mean grid"),
         (["info", "{tmp}"], "is this a gallery folder"),

@@ -44,7 +44,7 @@ def test_a_finished_index_run_again_prints_what_is_there(tmp_path, photos):
     for _ in range(2):
         assert "3 images" in run("index", photos, tmp_path / "g", *EAGER).stdout
     said = run("index", photos, tmp_path / "g", *EAGER[:-1], "grid:1", code=2).stderr
-    assert "was begun with regions grid:0, now it is grid:1" in said
+    assert "was begun with regions grid:0, now it is grid:1" in said and "--append" in said
     Image.new("RGB", (50, 40)).save(photos / "new.png")
     assert "--append" in run("index", photos, tmp_path / "g", *EAGER, code=2).stderr
     for _ in range(2):

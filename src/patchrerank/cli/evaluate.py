@@ -25,6 +25,7 @@ def command(
             "--tuned]"
         ),
     ] = None,
+    max_regions: opt.MaxRegions = None,
     first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
     shortlist_size: opt.ShortlistSize = "all",
     lam: opt.Lam = 0.0,
@@ -64,11 +65,12 @@ def command(
     from patchrerank.fusion import Fusion
     from patchrerank.gallery import BuildOptions
     from patchrerank.metrics import parse_convention
-    from patchrerank.regions import parse_regions
+    from patchrerank.regions import MOST_REGIONS, parse_regions
 
     best = read_tuned(context, tuned)
     default = "grid:3" if best is None else best.tuned_on.regions
-    strategies = [parse_regions(spec) for spec in regions or [default]]
+    most = MOST_REGIONS if max_regions is None else max_regions
+    strategies = [parse_regions(spec, most=most) for spec in regions or [default]]
     fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
     chosen = parse_convention(convention) if convention else None
     data = Dataset.load(dataset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from patchrerank.boxes import check_boxes, from_pixels
 from patchrerank.datasets._sources import read_lines
 from patchrerank.errors import DatasetError, RegionError, SettingError, near_matches
+from patchrerank.images import stored_orientation, upright_size
+from patchrerank.regions import SIDEWAYS
 from patchrerank.types import Floats
 
 BoxFormat = Literal["xyxy", "xywh"]
@@ -41,11 +43,19 @@ class PixelBox:
         values: float64 ``(B, 4)``, in pixels.
         size: width and height of the upright picture.
         where: how errors name their origin.
+        sideways: whether it is stored lying on its side (EXIF orientation 5 to 8).
     """
 
     values: Doubles
     size: tuple[int, int]
     where: str
+    sideways: bool = False
+
+    @classmethod
+    def of(cls, values: Doubles, picture: Path, where: str) -> PixelBox:
+        """Return boxes of a picture file."""
+        sideways = stored_orientation(picture) in SIDEWAYS
+        return cls(values, upright_size(picture), where, sideways)
 
 
 def read_box_file(path: Path, picture: str) -> Doubles:
@@ -111,8 +121,11 @@ def relative_boxes(boxes: Sequence[PixelBox], format_: BoxFormat) -> list[Floats
     How many were cut off by more than a pixel is logged.
 
     Raises:
-        DatasetError: nothing of a box lies in its picture.
+        DatasetError: nothing of a box lies in its picture, or a box fits a photograph only as it
+            is stored, lying on its side.
     """
+    for box in boxes:
+        _check_upright(box, format_)
     found = [_relative(box, format_) for box in boxes]
     cut = [box for box in boxes if _impossible(box, format_)]
     if cut:
@@ -132,6 +145,18 @@ def _relative(box: PixelBox, format_: BoxFormat) -> Floats:
             f"{box.where}: one of the boxes {box.values.tolist()} ({format_}, pixels) has nothing "
             f"in the picture of {box.size[0]} × {box.size[1]} pixels"
         ) from error
+
+
+def _check_upright(box: PixelBox, format_: BoxFormat) -> None:
+    """Refuse boxes that leave the upright picture but not the pixels as they are stored."""
+    lying = replace(box, size=box.size[::-1])
+    if box.sideways and _impossible(box, format_) and not _impossible(lying, format_):
+        raise DatasetError(
+            f"{box.where}: the boxes {box.values.tolist()} ({format_}, pixels) fit this picture "
+            f"only as it is stored, {lying.size[0]} × {lying.size[1]} pixels; upright, by its EXIF "
+            f"orientation, it has {box.size[0]} × {box.size[1]}. Turn the boxes, or remove the "
+            "orientation from the pictures of this data set"
+        )
 
 
 def _impossible(box: PixelBox, format_: BoxFormat) -> int:

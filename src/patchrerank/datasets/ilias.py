@@ -31,7 +31,7 @@ from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.datasets.ilias_features import unescape_id
 from patchrerank.datasets.ilias_ids import POSITIVES, QUERIES, IliasIds, read_ilias_ids
 from patchrerank.errors import DatasetError, near_matches
-from patchrerank.images import IMAGE_SUFFIXES, list_images, upright_size
+from patchrerank.images import IMAGE_SUFFIXES, list_images
 from patchrerank.metrics.submissions import instance_of
 from patchrerank.types import Floats
 
@@ -106,9 +106,7 @@ def _core_file(core: Path, name: str) -> Path:
 
 def _boxes(files: dict[str, Path]) -> list[Floats]:
     found = [
-        PixelBox(
-            read_box_file(_box_file(file), file.name), upright_size(file), str(_box_file(file))
-        )
+        PixelBox.of(read_box_file(_box_file(file), file.name), file, str(_box_file(file)))
         for file in files.values()
     ]
     return relative_boxes(found, "xywh")

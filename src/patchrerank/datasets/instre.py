@@ -35,7 +35,6 @@ from patchrerank.datasets._pixel_boxes import (
 from patchrerank.datasets._sources import check_pictures, check_unique, contents_fingerprint
 from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError
-from patchrerank.images import upright_size
 from patchrerank.types import Floats
 
 TRUTH = "gnd_instre.mat"
@@ -93,7 +92,7 @@ def _query_boxes(
     truth: MatlabTruth, files: Sequence[Path], path: Path, asked: str
 ) -> tuple[list[Floats], str]:
     found = [
-        PixelBox(truth.boxes[i : i + 1], upright_size(file), f"{path}: gnd[{i + 1}]")
+        PixelBox.of(truth.boxes[i : i + 1], file, f"{path}: gnd[{i + 1}]")
         for i, file in enumerate(files)
     ]
     format_, why = settle_format(found, asked, "query_boxes", "query boxes")
@@ -109,7 +108,7 @@ def _image_boxes(
     for row in rows:
         file = files[row].with_suffix(".txt")
         values = read_box_file(file, files[row].name)
-        found.append(PixelBox(values, upright_size(files[row]), str(file)))
+        found.append(PixelBox.of(values, files[row], str(file)))
     format_, why = settle_format(found, asked, "image_boxes", "image boxes")
     boxes = relative_boxes(found, format_)
     return dict(zip(rows, boxes, strict=True)), f"{format_}: {why}"

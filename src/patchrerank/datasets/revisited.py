@@ -25,7 +25,6 @@ from patchrerank.datasets._plain_pickle import read_plain_pickle
 from patchrerank.datasets._sources import check_pictures, check_unique, contents_fingerprint
 from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError, SettingError, near_matches
-from patchrerank.images import upright_size
 from patchrerank.metrics.revisited import Truth, positives_and_junk
 from patchrerank.types import Floats
 
@@ -146,7 +145,7 @@ def _crops(
     for number, (file, box) in enumerate(zip(files, boxes, strict=True)):
         if box is not None:
             where = f"{path}: gnd[{number}] ({names[number]!r}): bbx"
-            pixels = PixelBox(_four(box, where), upright_size(file), where)
+            pixels = PixelBox.of(_four(box, where), file, where)
             found[number] = relative_boxes([pixels], "xyxy")[0][0]
     return files, found
 

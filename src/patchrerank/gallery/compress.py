@@ -14,7 +14,7 @@ from tqdm import tqdm
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import ArrayWriter
-from patchrerank.gallery.folder import check_empty, lock_folder
+from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
@@ -97,7 +97,8 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
         check_empty(target)
         for path in target.glob("*.bin"):  # of a run that was killed
             path.unlink()
-        _rewrite(gallery, target, options)
+        with writing(target):
+            _rewrite(gallery, target, options)
     return _compare(gallery, Gallery(target), options.seed)
 
 

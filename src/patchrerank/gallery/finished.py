@@ -38,7 +38,13 @@ def finished(
         GalleryError: it was made with other settings, of another folder, or lacks an image.
     """
     made = Gallery(folder)
-    check_settings(folder, made.manifest, encoder, regions, options)
+    try:
+        check_settings(folder, made.manifest, encoder, regions, options)
+    except GalleryError as error:
+        raise GalleryError(
+            f"{error}; this gallery is complete: append=True (--append) adds images to it, made "
+            "with its own settings"
+        ) from error
     if options.root is not None:
         made = re_rooted(made, options.root)
     if roots_differ(made.manifest, source.root):

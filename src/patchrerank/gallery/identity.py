@@ -97,7 +97,7 @@ def other_queries(gallery: Gallery, made_by: Mapping[str, Any] | None) -> str:
     other = UNKNOWN if made_by is None else differences(made.encoder, made_by)
     whitened = ", and pass whitening=gallery.whitening" if made.whitened else ""
     return (
-        f"the queries were encoded otherwise than the gallery {gallery.folder}: "
+        f"the queries were encoded by another encoder than the gallery {gallery.folder}: "
         f"{other or 'not whitened as the gallery is'}; use {loading_call(made.encoder)}{whitened}"
     )
 

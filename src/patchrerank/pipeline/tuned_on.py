@@ -104,10 +104,11 @@ class TunedOn:
         """Say what makes scores lie on another scale here than where the stages were tuned."""
         made = gallery.manifest
         if made.identity != self.identity:
+            spec = made.encoder.get("spec")
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
-                f"{gallery.folder} is of {made.encoder.get('spec')!r} ({made.identity[:12]}…), with "
-                f"other weights or settings ({settings_of(gallery)})"
+                f"{gallery.folder} is of {spec!r} ({made.identity[:12]}…), with other weights or "
+                f"settings ({settings_of(gallery)})"
             )
         if self.local is None:
             return

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.errors import DatasetError
-from patchrerank.images import list_images, upright_size
+from patchrerank.images import find_images, upright_size
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,10 @@ def _check_apart(out: Path, folder: Path) -> None:
 def _unique(folder: Path) -> dict[str, Path]:
     """Return the pictures below ``folder`` by the digest of their content, in sorted order."""
     found: dict[str, Path] = {}
-    for path in list_images(folder):
+    listed = find_images(folder)
+    if listed.left_out:
+        logger.warning("%s: %s", folder, listed)
+    for path in listed.files:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         first = found.setdefault(digest, path)
