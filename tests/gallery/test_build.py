@@ -276,3 +276,13 @@ def test_options_are_checked():
         BuildOptions(on_error="ignore")
     with pytest.raises(SettingError):
         BuildOptions(workers=0)
+
+
+def test_ids_that_are_no_unicode_can_be_skipped(tmp_path, tiny_encoder, quiet, caplog):
+    picture = Image.new("RGB", (20, 20))
+    pairs = [("a", picture), ("b\udcff", picture), ("c", picture)]
+    skip = replace(quiet, on_error="skip")
+    for _ in range(2):
+        gallery = build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), skip)
+        assert list(gallery.ids) == ["a", "c"]
+    assert "'b\\udcff' is not valid Unicode" in caplog.text

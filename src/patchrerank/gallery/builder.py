@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never
 
@@ -17,7 +17,7 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
-from patchrerank.gallery.sources import Images, check_id, open_source
+from patchrerank.gallery.sources import Images, check_id, open_source, with_sound_ids
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import MAX_PIXELS, ImageSource
@@ -108,6 +108,8 @@ def build_gallery(
     options = options or BuildOptions()
     regions, encoder = _strategy(regions, options.on_error), _loaded(encoder)
     source = open_source(images)
+    if options.on_error == "skip":
+        source = replace(source, items=with_sound_ids(source.items))
     if source.left_out:
         logger.warning("%s: %s", source.root, source.left_out)
     if is_complete(Path(folder)) and not options.append:

@@ -67,7 +67,7 @@ class Gallery(MappedFolder):
         here = partial(type(self), root=self._root.absolute())  # opened again where pictures are
         return (
             here if make is type(self) else make,
-            tuple(here if item is type(self) else item for item in given),
+            tuple(here if isinstance(item, type) else item for item in given),
         )
 
     def __len__(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from patchrerank.errors import GalleryError
 from patchrerank.images import ImageSource, find_images
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | tuple[str, ImageSource]]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,15 @@ def check_id(image_id: str) -> str:
             f"id {image_id!r} is not valid Unicode; rename the file, or pass (id, image) pairs"
         ) from error
     return image_id
+
+
+def with_sound_ids(items: Iterator[tuple[str, ImageSource]]) -> Iterator[tuple[str, ImageSource]]:
+    """Pass over images whose ids cannot be stored, with a warning for each."""
+    for image_id, image in items:
+        try:
+            yield check_id(image_id), image
+        except GalleryError as error:
+            logger.warning("skipped: %s", error)
 
 
 def _pairs(

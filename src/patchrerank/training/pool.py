@@ -52,11 +52,11 @@ class Pool:
             raise SettingError("training needs at least one data set")
         identities = {part.images.identity for part in parts}
         if len(identities) > 1:
-            first = parts[0].images
-            other = next(part.images for part in parts if part.images.identity != first.identity)
+            one = parts[0].images
+            other = next(part.images for part in parts if part.images.identity != one.identity)
             raise SettingError(
                 "the data sets' descriptors come from different encoders: "
-                f"{differences(first.manifest.encoder, other.manifest.encoder)}"
+                f"{differences(one.manifest.encoder, other.manifest.encoder)}"
             )
         self.parts = tuple(parts)
         self.dim = parts[0].images.dim
