@@ -65,6 +65,18 @@ def test_settings_that_conflict_are_named(tmp_path, photos):
     run("index", photos, tmp_path / "g", *how, "--append", "--backend", "eager")
 
 
+def test_the_command_that_is_named_makes_the_local_descriptors(tmp_path, photos):
+    folder = tmp_path / "g"
+    run("index", photos, folder, *EAGER, "--precision", "bf16")
+    stages = ["--stages", "chamfer:all:0.5:1"]
+    said = run("search", folder, photos / "0.png", *stages, code=2).stderr
+    named = said.partition("make them with patchrerank ")[2]
+    words = named.partition(" (or build_local)")[0].replace("PICTURES", str(photos)).split()
+    run(*words, "--local-image-size", "64", "--quiet")
+    assert len(Gallery(folder).local) == 3
+    run("search", folder, photos / "0.png", *stages, "--query-size", "64")
+
+
 def test_photographs_that_moved(tmp_path, photos):
     folder = tmp_path / "g"
     run("index", photos, folder, *EAGER)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.gallery import LOCAL
-from patchrerank.gallery.identity import loading_call
+from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
 from patchrerank.gallery.local_queries import LocalQueries
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
@@ -148,8 +148,8 @@ def open_local(gallery: Gallery) -> LocalStore:
     folder = gallery.folder / LOCAL
     if not folder.is_dir():
         raise GalleryError(
-            f"{gallery.folder}: has no local descriptors; make them with patchrerank index … "
-            "--local (or build_local)"
+            f"{gallery.folder}: has no local descriptors; make them with {_command(gallery)} (or "
+            "build_local)"
         )
     store = LocalStore(folder)
     known = store.manifest.ids_crc32
@@ -160,9 +160,17 @@ def open_local(gallery: Gallery) -> LocalStore:
         )
     if len(store) < len(gallery):
         raise GalleryError(
-            f"{folder}: covers {len(store)} of the gallery's {len(gallery)} images; {AGAIN}"
+            f"{folder}: covers {len(store)} of the gallery's {len(gallery)} images; run "
+            f"{_command(gallery)} again (or build_local), with the local settings of before"
         )
     return store
+
+
+def _command(gallery: Gallery) -> str:
+    """Return the command that makes local descriptors with the gallery's own encoder."""
+    record = gallery.manifest.encoder
+    own = "" if is_module(record) else f" {index_options(record)}"
+    return f"patchrerank index PICTURES {gallery.folder} --local{own}"
 
 
 def ids_crc(gallery: Gallery, rows: int) -> int:
