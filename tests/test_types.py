@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from patchrerank.errors import QueryError, ShortlistError
-from patchrerank.types import Queries, Shortlist, rank_scores
+from patchrerank.types import LocalDescriptors, LocalQueries, Queries, Shortlist, rank_scores
 
 
 class Letters:
@@ -93,3 +96,47 @@ def test_queries_are_checked():
         Queries(np.zeros(3))
     with pytest.raises(QueryError, match="1 boxes"):
         Queries(np.zeros((2, 3)), boxes=np.zeros((1, 4), np.float32))
+
+
+def descriptors(count=2):
+    return LocalDescriptors(
+        np.eye(count, 4, dtype=np.float32),
+        np.full((count, 2), 0.5, np.float32),
+        np.zeros(count, np.int16),
+        np.ones(count, np.float32),
+    )
+
+
+def made(identity="maker", count=3):
+    local = LocalQueries([descriptors() for _ in range(count)], identity, ((8, 8),))
+    return Queries(np.eye(count, 4), local=local)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        lambda queries: queries,
+        lambda queries: queries.take([2, 0]),
+        lambda queries: queries.take(range(2)).take([1]),
+        lambda queries: replace(queries, crop="box"),
+        lambda queries: replace(queries, local=[descriptors(1)] * 3),  # cut by the caller
+        lambda queries: Queries(queries.vectors[:2], local=queries.local[:2]),
+        lambda queries: Queries(queries.vectors[1:], local=queries.take([1, 2]).local[:]),
+        lambda queries: pickle.loads(pickle.dumps(queries)),
+    ],
+)
+def test_who_made_local_descriptors_is_never_lost(path):
+    found = path(made())
+    assert found.local_encoder == "maker"
+    assert found.local.identity == "maker" and found.local.sizes in (((8, 8),), ())
+    assert len(found.local) == len(found)
+
+
+def test_who_made_local_descriptors_can_be_said_beside_them():
+    plain = Queries(np.eye(2, 4), local=[descriptors(), descriptors()])
+    assert plain.local_encoder is None and plain.local.identity == ""
+    said = replace(plain, local_encoder="maker")
+    assert said.local.identity == "maker" and said.take([1]).local.identity == "maker"
+    other = replace(said, local=LocalQueries(plain.local, "another"))
+    assert other.local_encoder == "another", "what descriptors say of themselves counts"
+    assert replace(said, local=None).local_encoder is None

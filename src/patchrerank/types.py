@@ -7,8 +7,8 @@ All arrays are C-contiguous numpy arrays on the host. ``Q`` queries, ``K`` slots
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,46 @@ class LocalDescriptors:
         return len(self.vectors)
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalQueries(Sequence[LocalDescriptors]):
+    """The local descriptors of a batch of queries, and who made them; a part of it keeps both.
+
+    Attributes:
+        items: one entry a query.
+        identity: of the dense encoder, which must be that of a gallery's local store; empty for
+            descriptors whose origin only the caller knows.
+        sizes: (height, width) in pixels at which the pictures were seen, one entry a scale.
+    """
+
+    items: Sequence[LocalDescriptors]
+    identity: str = ""
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", tuple(self.items))
+
+    @overload
+    def __getitem__(self, place: int) -> LocalDescriptors: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> LocalQueries: ...
+
+    def __getitem__(self, place: int | slice) -> LocalDescriptors | LocalQueries:
+        if isinstance(place, slice):
+            return replace(self, items=self.items[place])
+        return self.items[place]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        made_by = f", made by {self.identity[:12]}…" if self.identity else ""
+        return f"LocalQueries({len(self)} queries{made_by})"
+
+
 @dataclass(frozen=True)
 class Queries:
     """A batch of encoded queries.
@@ -70,6 +110,9 @@ class Queries:
         local: the local descriptors of each query, for rerankers that compare them.
         made_by: what the encoder says of itself (its ``describe()``), so that a message can say
             how it differs from a gallery's; None if nobody knows.
+        local_encoder: identity of the dense encoder that made them, beside ``encoder``; None for
+            descriptors whose origin only the caller knows (then only their dimension can be
+            checked). ``encode_local_queries`` says it, and what it returns needs no such word.
     """
 
     vectors: Floats
@@ -79,6 +122,7 @@ class Queries:
     images: Sequence[Any] | None = None
     local: Sequence[LocalDescriptors] | None = None
     made_by: Mapping[str, Any] | None = None
+    local_encoder: str | None = None
 
     def __post_init__(self) -> None:
         vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
@@ -92,6 +136,9 @@ class Queries:
             value = getattr(self, name)
             if value is not None and len(value) != len(vectors):
                 raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")
+        local, maker = _with_maker(self.local, self.local_encoder)
+        object.__setattr__(self, "local", local)
+        object.__setattr__(self, "local_encoder", maker)
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -103,9 +150,10 @@ class Queries:
             None if values is None else [values[number] for number in kept]
             for values in (self.images, self.local)
         )
+        if local is not None and isinstance(self.local, LocalQueries):
+            local = replace(self.local, items=local)
         boxes = None if self.boxes is None else self.boxes[kept]
-        who = self.crop, self.encoder
-        return Queries(self.vectors[kept], boxes, *who, images, local, self.made_by)
+        return replace(self, vectors=self.vectors[kept], boxes=boxes, images=images, local=local)
 
 
 @dataclass(frozen=True)
@@ -174,6 +222,19 @@ class Shortlist:
             rows = np.take_along_axis(rows, order, axis=1)
             table = np.take_along_axis(table, order, axis=1)
         return cls(rows, table)
+
+
+def _with_maker(
+    local: Sequence[LocalDescriptors] | None, encoder: str | None
+) -> tuple[LocalQueries | None, str | None]:
+    """Return local descriptors together with who made them; what they say themselves counts."""
+    if local is None:
+        return None, None
+    if not isinstance(local, LocalQueries):
+        local = LocalQueries(local)
+    if not local.identity and encoder:
+        local = replace(local, identity=encoder)
+    return local, local.identity or None
 
 
 def rank_scores(count: int) -> Floats:

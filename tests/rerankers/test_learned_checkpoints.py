@@ -333,6 +333,13 @@ def test_codes_of_others_are_refused(tmp_path, local_gallery, asked, dense):
         AMES(local_gallery, network=network, local=codes).score(strange, asked[1])
     with pytest.raises(QueryError, match="were made by somebody"):
         AMES(local_gallery, network=network).score(strange, asked[1])
+    for one in (strange.take([0]), replace(strange, local=list(strange.local)).take([0])):
+        for scorer in (
+            AMES(local_gallery, network=network, local=codes),
+            AMES(local_gallery, network=network),
+        ):
+            with pytest.raises(QueryError, match="were made by somebody"):
+                scorer.score(one, Shortlist(asked[1].rows[:1], asked[1].scores[:1]))
     narrow = [replace(item, vectors=item.vectors[:, :4]) for item in asked[0].local]
     with pytest.raises(QueryError, match="4 dimensions"):
         AMES(local_gallery, network=network, local=codes).score(

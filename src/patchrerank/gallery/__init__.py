@@ -6,12 +6,13 @@ from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.local_builder import LocalOptions, build_local
 from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
-from patchrerank.gallery.local_queries import LocalQueries, encode_local_queries
+from patchrerank.gallery.local_queries import encode_local_queries
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries
 from patchrerank.gallery.verify import verify
+from patchrerank.types import LocalQueries
 
 __all__ = [
     "BuildOptions",

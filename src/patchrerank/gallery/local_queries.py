@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,29 +12,10 @@ import numpy.typing as npt
 from patchrerank.errors import QueryError
 from patchrerank.gallery.queries import query_boxes
 from patchrerank.images import ImageSource, read_image
-from patchrerank.types import LocalDescriptors
+from patchrerank.types import LocalDescriptors, LocalQueries
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, QueryPart
-
-
-class LocalQueries(list[LocalDescriptors]):
-    """The local descriptors of a batch of queries, and who made them.
-
-    Attributes:
-        identity: of the dense encoder; a gallery's local store must have the same.
-        sizes: (height, width) in pixels at which the pictures were seen, one entry a scale.
-    """
-
-    def __init__(
-        self,
-        items: Iterable[LocalDescriptors],
-        identity: str = "",
-        sizes: tuple[tuple[int, int], ...] = (),
-    ) -> None:
-        super().__init__(items)
-        self.identity = identity
-        self.sizes = sizes
 
 
 def encode_local_queries(

@@ -16,10 +16,9 @@ from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.gallery import LOCAL
 from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
-from patchrerank.gallery.local_queries import LocalQueries
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
-from patchrerank.types import Floats, LocalDescriptors, Rows
+from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.gallery.gallery import Gallery

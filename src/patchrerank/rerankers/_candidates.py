@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, QueryError
-from patchrerank.gallery import Gallery, LocalQueries, LocalStore
+from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.gallery.identity import loading_call
 from patchrerank.gallery.local_manifest import CODES
 from patchrerank.gallery.local_store import ids_crc
 from patchrerank.kernels.checks import check_spans
 from patchrerank.rerankers._local import flat_rows
-from patchrerank.types import LocalDescriptors, Rows
+from patchrerank.types import LocalDescriptors, LocalQueries, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
