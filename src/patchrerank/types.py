@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, ShortlistError
+from patchrerank.hit_scores import falling_scores
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -262,8 +263,9 @@ class Ranking:
 
     Attributes:
         rows: int64 gallery rows, ``-1`` = empty slot.
-        scores: float32 fused scores. Behind the fusion's cut they are the scores that came in,
-            so they need not be monotone across it.
+        scores: float32 fused scores, as stages need them. They do not carry the order: saturated
+            ones tie, and behind the fusion's cut they are the scores that came in, on another
+            scale. :meth:`hit_scores` carries it.
         global_scores: float32 scores of the first stage.
         local_scores: float32 scores of the last reranker that saw the candidate; NaN if none did.
         boxes: float32 ``(Q, K, 4)``, NaN rows where there is no box.
@@ -285,6 +287,14 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def hit_scores(self) -> Floats:
+        """Return the scores that hits and runs carry; ``-inf`` in empty slots.
+
+        float32 ``(Q, K)``, strictly falling: each is the fused score, lowered by as few steps of
+        float32 as it takes to be below the one before. Sorted by them, hits keep their order.
+        """
+        return falling_scores(self.scores, self.rows != EMPTY)
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -292,7 +302,9 @@ class Hit:
 
     Attributes:
         id: the gallery id.
-        score: the fused score the order follows.
+        score: the fused score, a float32 that falls strictly with the rank: where fused scores
+            tie, or behind a cut lie above those before it, it is lowered by as few steps as that
+            takes. Whoever sorts by it again, as trec_eval does, finds this order.
         rank: from 1.
         global_score: the first stage's score.
         local_score: the local score, or None if the candidate lay behind the cut.

@@ -104,6 +104,18 @@ def test_candidates_behind_the_cut(tiny_gallery, tiny_encoder, photo_folder):
     assert all(hit.local_score is None and hit.box is None for hit in hits[2:])
 
 
+@pytest.mark.parametrize("fusion", [Fusion(0.0, 60.0), Fusion(0.0, 1.0, 5), Fusion(0.5, 60.0, 5)])
+def test_scores_of_hits_fall_strictly(tiny_gallery, tiny_encoder, photo_folder, fusion):
+    reranker = Patchify(tiny_gallery, tiny_encoder, fusion)
+    ids, dots = list(tiny_gallery.ids[:30]), np.linspace(40, 20, 30)
+    hits = reranker.rank(photo_folder / tiny_gallery.ids[0], ids, dots)
+    scores = np.array([hit.score for hit in hits])
+    assert (np.diff(scores.astype(np.float32)) < 0).all()
+    assert np.array_equal(scores, scores.astype(np.float32)), "a float32, whoever reads it"
+    known = {hit.id: hit.global_score for hit in hits}
+    assert known == dict(zip(ids, dots.astype(np.float32).tolist(), strict=True))
+
+
 def test_errors(tiny_gallery, tiny_encoder, other_encoder, photo_folder):
     reranker = Patchify(tiny_gallery, tiny_encoder)
     file = photo_folder / tiny_gallery.ids[0]

@@ -136,7 +136,7 @@ def print_line(text: str) -> None:
 
 def number(value: float | None, digits: int = 1) -> str:
     """Format a figure for a table; unknown ones become a dash."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:z.{digits}f}"
 
 
 def _plain(value: object) -> object:

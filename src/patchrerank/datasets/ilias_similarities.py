@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from patchrerank.datasets._plain_pickle import read_plain_pickle
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.hit_scores import falling_scores
 from patchrerank.metrics.submissions import Similarities
 from patchrerank.types import EMPTY, Ranking, Shortlist
 
@@ -74,6 +75,9 @@ def similarities_of(
 ) -> Table:
     """Return the similarities of a shortlist or ranking, without empty slots.
 
+    They fall strictly (see :meth:`patchrerank.types.Ranking.hit_scores`), so that whoever sorts
+    by them finds the order of the result.
+
     Args:
         query_ids: one id a query.
         database: the id of each gallery row.
@@ -84,13 +88,14 @@ def similarities_of(
     """
     if len(query_ids) != len(result):
         raise DatasetError(f"{len(query_ids)} query ids but results of {len(result)} queries")
+    falling = falling_scores(result.scores, result.rows != EMPTY)
     return {
         query: {
             database[row]: float(score)
             for row, score in zip(rows.tolist(), scores, strict=True)
             if row != EMPTY
         }
-        for query, rows, scores in zip(query_ids, result.rows, result.scores, strict=True)
+        for query, rows, scores in zip(query_ids, result.rows, falling, strict=True)
     }
 
 

@@ -237,17 +237,20 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     """
     if top_k is not None and top_k < 0:
         raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
-    return [_hits(ranking, query, gallery, top_k) for query in range(len(ranking))]
+    scores = ranking.hit_scores()
+    return [_hits(ranking, scores[query], query, gallery, top_k) for query in range(len(ranking))]
 
 
-def _hits(ranking: Ranking, query: int, gallery: Gallery, top_k: int | None) -> list[Hit]:
+def _hits(
+    ranking: Ranking, scores: Floats, query: int, gallery: Gallery, top_k: int | None
+) -> list[Hit]:
     rows = ranking.rows[query]
     slots = np.flatnonzero(rows != EMPTY)[:top_k]
     calibrated = None if ranking.probabilities is None else ranking.probabilities[query]
     return [
         Hit(
             id=gallery.ids[rows[slot]],
-            score=float(ranking.scores[query, slot]),
+            score=float(scores[slot]),
             rank=rank,
             global_score=float(ranking.global_scores[query, slot]),
             local_score=_known(ranking.local_scores[query, slot]),
