@@ -6,17 +6,22 @@ A message says what was wrong, where (file, row, key), and what to do about it.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 from itertools import islice
 
+LONGEST_MESSAGE = 2000
+LONGEST_SHOWN = 100
 MAX_LENGTH_DIFFERENCE = 8
-MAX_SHOWN = 80
 MAX_COMPARED = 2000
 """Names compared for a suggestion at most: comparing 100,000 would take seconds."""
 
 
 class PatchRerankError(Exception):
-    """Root of all errors that a caller can cause and mend."""
+    """Root of all errors that a caller can cause and mend; no message is longer than a screen."""
+
+    def __str__(self) -> str:
+        return shortened(super().__str__(), LONGEST_MESSAGE)
 
 
 class ImageError(PatchRerankError):
@@ -61,6 +66,8 @@ class TableError(PatchRerankError):
 
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean …?"`` for the closest of the known names, or an empty string."""
+    if len(name) > LONGEST_SHOWN:
+        return ""
     similar = (item for item in known if abs(len(item) - len(name)) <= MAX_LENGTH_DIFFERENCE)
     candidates = list(islice(similar, MAX_COMPARED))
     close = difflib.get_close_matches(name, candidates, n=3, cutoff=0.5)
@@ -71,9 +78,27 @@ def described(value: object) -> str:
     """Return what something of the wrong type is, as in ``text ('abc')`` or ``a Fusion (…)``."""
     if value is None:
         return "None"
-    text = repr(value)
     kind = "text" if isinstance(value, str) else f"a {type(value).__name__}"
-    return f"{kind} ({text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + '…'})"
+    return f"{kind} ({shown(value)})"
+
+
+def shown(value: object) -> str:
+    """Return what a caller passed as errors show it: its ``repr``, cut in the middle if long."""
+    return shortened(_BRIEFLY.repr(value), LONGEST_SHOWN + 20)
+
+
+def shortened(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """Return a text, or its beginning and its end if it is longer than ``longest`` characters."""
+    if len(text) <= longest:
+        return text
+    tail = longest // 4
+    return f"{text[: longest - tail]} … ({len(text)} characters) … {text[-tail:]}"
+
+
+_BRIEFLY = reprlib.Repr()
+_BRIEFLY.maxstring = _BRIEFLY.maxother = _BRIEFLY.maxlong = LONGEST_SHOWN
+_BRIEFLY.maxlist = _BRIEFLY.maxtuple = _BRIEFLY.maxset = _BRIEFLY.maxdict = 4
+_BRIEFLY.maxlevel = 2
 
 
 def short_reason(error: Exception) -> str:

@@ -1,0 +1,170 @@
+"""Anybody's search result as plain lists: whatever holds the ids and scores, checked once.
+
+Lists, tuples, generators, numpy arrays, torch tensors, and the columns of pandas, polars and
+pyarrow are read by what they can do; none of these packages is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import ShortlistError, shown
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
+
+PLAIN_NUMBERS = frozenset({float, int, np.float16, np.float32, np.float64, np.int32, np.int64})
+"""Types that need no closer look; bool is not among them."""
+
+APART = "pass ids and scores as two lists: list(row), list(row.values())"
+
+
+def batch_of(values: object, what: str) -> list[Any]:
+    """Return a batch with one entry a query as a list.
+
+    Raises:
+        ShortlistError: one text, a run of several queries, or nothing that has entries.
+    """
+    if isinstance(values, Mapping) or hasattr(values, "to_dict"):
+        raise ShortlistError(
+            f"{what}: {_named(values)} has no order of queries; {APART}, for the row of each query"
+        )
+    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
+        raise ShortlistError(f"{what}: expected one sequence a query, got {shown(values)}")
+    return list(values)
+
+
+def ids_of(query: int, ids: object) -> list[str]:
+    """Return one query's candidates.
+
+    Raises:
+        ShortlistError: no sequence, an id that is no string, or one that stands twice.
+    """
+    refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
+    if refused or not hasattr(ids, "__iter__"):
+        _refuse_ids(query, ids)
+    listed = [str(item) if isinstance(item, np.str_) else item for item in plain_list(ids)]
+    if not set(map(type, listed)) <= {str}:
+        _check_types(query, listed)
+    if len(set(listed)) < len(listed):
+        _refuse_twice(query, listed)
+    return listed
+
+
+def scores_of(query: int, scores: object, count: int) -> Doubles:
+    """Return one query's scores, float64 ``(count,)``.
+
+    Raises:
+        ShortlistError: another number of scores, or an entry that is no finite number.
+    """
+    values = _numbers(query, scores)
+    if values.ndim != 1:
+        raise ShortlistError(
+            f"query {query}: scores have the shape {values.shape}; pass one score an id (of a "
+            "search for one query its only row)"
+        )
+    if len(values) != count:
+        raise ShortlistError(
+            f"query {query}: {count} ids but {len(values)} scores; pass one score an id"
+        )
+    with np.errstate(over="ignore"):
+        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+    if bad.size:
+        _refuse_score(query, int(bad[0]), float(values[bad[0]]))
+    return values
+
+
+def plain_list(values: object) -> list[Any]:
+    """Return the entries of a column or other iterable as Python objects."""
+    for name in ("to_pylist", "tolist", "to_list"):  # pyarrow; numpy, torch, pandas; polars
+        if hasattr(values, name):
+            listed = getattr(values, name)()
+            return listed if isinstance(listed, list) else [listed]
+    return list(values)  # type: ignore[call-overload, no-any-return]
+
+
+def _refuse_ids(query: int, ids: object) -> NoReturn:
+    hint = ""
+    if isinstance(ids, Mapping) or hasattr(ids, "to_dict"):
+        hint = f"; {APART}"
+    elif isinstance(ids, Set):
+        hint = "; a set has no order, pass a list, best first"
+    raise ShortlistError(f"query {query}: expected a sequence of ids, got {_named(ids)}{hint}")
+
+
+def _named(value: object) -> str:
+    """Return a plain value's text, and of any other object its kind."""
+    if value is None or isinstance(value, str | bytes | int | float):
+        return shown(value)
+    return f"a {type(value).__module__.partition('.')[0]} {type(value).__name__}".replace(
+        "a builtins ", "a "
+    )
+
+
+def _check_types(query: int, ids: Sequence[object]) -> None:
+    for position, item in enumerate(ids):
+        if not isinstance(item, str):
+            raise ShortlistError(
+                f"query {query}: id {shown(item)} is a {type(item).__name__} (position "
+                f"{position}); ids are strings, the ones that the gallery was built with"
+            )
+
+
+def _refuse_twice(query: int, ids: Sequence[str]) -> NoReturn:
+    first = {item: place for place, item in reversed(list(enumerate(ids)))}
+    position = next(place for place, item in enumerate(ids) if first[item] < place)
+    raise ShortlistError(
+        f"query {query}: id {shown(ids[position])} stands twice in the shortlist (again at "
+        f"position {position}); keep its best score and drop the other"
+    )
+
+
+def _refuse_score(query: int, position: int, value: object) -> NoReturn:
+    raise ShortlistError(
+        f"query {query}: the score at position {position} is {shown(value)}; scores must be "
+        "finite numbers (drop such candidates, or pass scores=None)"
+    )
+
+
+def _numbers(query: int, scores: Any) -> Doubles:
+    if hasattr(scores, "detach"):  # a torch tensor, of any device and precision
+        scores = scores.detach().cpu().double().numpy()
+    if isinstance(scores, np.ma.MaskedArray):
+        scores = scores.astype(np.float64).filled(np.nan)
+    if isinstance(scores, np.ndarray) and scores.dtype.kind in "iuf":
+        return scores.astype(np.float64)
+    refused = isinstance(scores, str | bytes | Mapping | Set) or hasattr(scores, "columns")
+    if refused or not hasattr(scores, "__iter__"):
+        raise ShortlistError(
+            f"query {query}: expected a sequence of scores, got {_named(scores)}; pass one number "
+            "an id, in the order of the ids"
+        )
+    return _checked(query, plain_list(scores))
+
+
+def _checked(query: int, values: Sequence[Any]) -> Doubles:
+    if not set(map(type, values)) <= PLAIN_NUMBERS:
+        values = [_number(query, position, value) for position, value in enumerate(values)]
+    try:
+        return np.array(values, dtype=np.float64)
+    except OverflowError:
+        position = next(n for n, value in enumerate(values) if abs(value) > np.finfo(float).max)
+        _refuse_score(query, position, values[position])
+
+
+def _number(query: int, position: int, value: Any) -> float:
+    """Return a score of any numeric type; text, truth values and what holds several are none."""
+    if hasattr(value, "as_py"):  # a pyarrow scalar
+        value = value.as_py()
+    if value is None:
+        _refuse_score(query, position, value)
+    several = isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+    if isinstance(value, str | bool | np.bool_) or several or not hasattr(value, "__float__"):
+        raise ShortlistError(
+            f"query {query}: the score at position {position} is {shown(value)}, a "
+            f"{type(value).__name__}; scores are numbers, one an id"
+        )
+    return float(value)

@@ -1,0 +1,27 @@
+"""What flows through the house: queries, a shortlist, local scores, a ranking, hits.
+
+All arrays are C-contiguous numpy arrays on the host. ``Q`` queries, ``K`` slots a shortlist,
+``d`` dimensions. Scores: higher is better. Boxes: see :mod:`patchrerank.boxes`.
+"""
+
+from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.queries import LocalDescriptors, LocalQueries, Queries, QueryCrop
+from patchrerank.types.ranking import Hit, LocalScores, Ranking
+from patchrerank.types.shortlist import IdIndex, ScoreLists, Shortlist, rank_scores
+
+__all__ = [
+    "EMPTY",
+    "Floats",
+    "Hit",
+    "IdIndex",
+    "LocalDescriptors",
+    "LocalQueries",
+    "LocalScores",
+    "Queries",
+    "QueryCrop",
+    "Ranking",
+    "Rows",
+    "ScoreLists",
+    "Shortlist",
+    "rank_scores",
+]

@@ -1,0 +1,152 @@
+"""Queries, and their local descriptors with who made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import QueryError
+from patchrerank.types.arrays import Floats
+
+QueryCrop = Literal["none", "box"]
+
+
+@dataclass(frozen=True)
+class LocalDescriptors:
+    """Local descriptors of one picture, strongest first; n may be 0.
+
+    Attributes:
+        vectors: float32 ``(n, D)``, unit norm.
+        positions: float32 ``(n, 2)``, x and y of each descriptor's centre, in [0, 1] of the
+            upright picture.
+        scales: int16 ``(n,)``, number of the scale at which it was found.
+        weights: float32 ``(n,)``, strength by which they were selected; non-increasing.
+    """
+
+    vectors: Floats
+    positions: Floats
+    scales: npt.NDArray[np.int16]
+    weights: Floats
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalQueries(Sequence[LocalDescriptors]):
+    """The local descriptors of a batch of queries, and who made them; a part of it keeps both.
+
+    Attributes:
+        items: one entry a query.
+        identity: of the dense encoder, which must be that of a gallery's local store; empty for
+            descriptors whose origin only the caller knows.
+        sizes: (height, width) in pixels at which the pictures were seen, one entry a scale.
+    """
+
+    items: Sequence[LocalDescriptors]
+    identity: str = ""
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", tuple(self.items))
+
+    @overload
+    def __getitem__(self, place: int) -> LocalDescriptors: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> LocalQueries: ...
+
+    def __getitem__(self, place: int | slice) -> LocalDescriptors | LocalQueries:
+        if isinstance(place, slice):
+            return replace(self, items=self.items[place])
+        return self.items[place]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        made_by = f", made by {self.identity[:12]}…" if self.identity else ""
+        return f"LocalQueries({len(self)} queries{made_by})"
+
+
+@dataclass(frozen=True)
+class Queries:
+    """A batch of encoded queries.
+
+    Attributes:
+        vectors: float32 ``(Q, d)``, the global descriptor of each query; unit norm is expected
+            (cosine similarity is an inner product everywhere), finite values are required.
+        boxes: float32 ``(Q, 4)`` or None: where the object is in each query picture; a NaN row
+            means unknown.
+        crop: what was done with the box before encoding: ``none`` (the whole picture was
+            encoded) or ``box`` (the picture was cut to it). Recorded with every result.
+        encoder: identity of the encoder that made the vectors; None for ready vectors whose
+            origin only the caller knows (then only their dimension can be checked).
+        images: the query pictures (path or picture object), for rerankers that look again.
+        local: the local descriptors of each query, for rerankers that compare them.
+        made_by: what the encoder says of itself (its ``describe()``), so that a message can say
+            how it differs from a gallery's; None if nobody knows.
+        local_encoder: identity of the dense encoder that made them, beside ``encoder``; None for
+            descriptors whose origin only the caller knows (then only their dimension can be
+            checked). ``encode_local_queries`` says it, and what it returns needs no such word.
+    """
+
+    vectors: Floats
+    boxes: Floats | None = None
+    crop: QueryCrop = "none"
+    encoder: str | None = None
+    images: Sequence[Any] | None = None
+    local: Sequence[LocalDescriptors] | None = None
+    made_by: Mapping[str, Any] | None = None
+    local_encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        if vectors.ndim != 2:
+            raise QueryError(f"query vectors need the shape (Q, d), got {vectors.shape}")
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if bad.size:
+            raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
+        object.__setattr__(self, "vectors", vectors)
+        for name in ("boxes", "images", "local"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(vectors):
+                raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")
+        local, maker = _with_maker(self.local, self.local_encoder)
+        object.__setattr__(self, "local", local)
+        object.__setattr__(self, "local_encoder", maker)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, numbers: Sequence[int]) -> Queries:
+        """Return the queries with these numbers, in this order."""
+        kept = list(numbers)
+        images, local = (
+            None if values is None else [values[number] for number in kept]
+            for values in (self.images, self.local)
+        )
+        if local is not None and isinstance(self.local, LocalQueries):
+            local = replace(self.local, items=local)
+        boxes = None if self.boxes is None else self.boxes[kept]
+        return replace(self, vectors=self.vectors[kept], boxes=boxes, images=images, local=local)
+
+
+def _with_maker(
+    local: Sequence[LocalDescriptors] | None, encoder: str | None
+) -> tuple[LocalQueries | None, str | None]:
+    """Return local descriptors together with who made them; what they say themselves counts."""
+    if local is None:
+        return None, None
+    if not isinstance(local, LocalQueries):
+        local = LocalQueries(local)
+    if not local.identity and encoder:
+        local = replace(local, identity=encoder)
+    return local, local.identity or None

@@ -1,0 +1,91 @@
+"""What comes out: local scores, a ranking, hits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from patchrerank.hit_scores import falling_scores
+from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.queries import QueryCrop
+
+
+@dataclass(frozen=True)
+class LocalScores:
+    """What a reranker found for each slot of a shortlist.
+
+    Attributes:
+        scores: float32 ``(Q, K)``; ``-inf`` in empty slots and where there was no evidence.
+        boxes: float32 ``(Q, K, 4)`` where it was found, NaN where nowhere; None if the method
+            does not localise.
+    """
+
+    scores: Floats
+    boxes: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A reordered shortlist with everything that led to the order; all ``(Q, K)``, best first.
+
+    Attributes:
+        rows: int64 gallery rows, ``-1`` = empty slot.
+        scores: float32 fused scores, as stages need them. They do not carry the order: saturated
+            ones tie, and behind the fusion's cut they are the scores that came in, on another
+            scale. :meth:`hit_scores` carries it.
+        global_scores: float32 scores of the first stage.
+        local_scores: float32 scores of the last reranker that saw the candidate; NaN if none did.
+        boxes: float32 ``(Q, K, 4)``, NaN rows where there is no box.
+        crop: what was done with the query box (see :class:`Queries`).
+        settings: what produced the ranking, for the record (reranker and fusion of each stage).
+        probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
+            the last stage did not rescore it. None without a calibration.
+    """
+
+    rows: Rows
+    scores: Floats
+    global_scores: Floats
+    local_scores: Floats
+    boxes: Floats
+    crop: QueryCrop = "none"
+    settings: tuple[str, ...] = field(default=())
+    probabilities: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def hit_scores(self) -> Floats:
+        """Return the scores that hits and runs carry; ``-inf`` in empty slots.
+
+        float32 ``(Q, K)``, strictly falling: each is the fused score, lowered by as few steps of
+        float32 as it takes to be below the one before. Sorted by them, hits keep their order.
+        """
+        return falling_scores(self.scores, self.rows != EMPTY)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One entry of a result list.
+
+    Attributes:
+        id: the gallery id.
+        score: the fused score, a float32 that falls strictly with the rank: where fused scores
+            tie, or behind a cut lie above those before it, it is lowered by as few steps as that
+            takes. Whoever sorts by it again, as trec_eval does, finds this order.
+        rank: from 1.
+        global_score: the first stage's score.
+        local_score: the local score, or None if the candidate lay behind the cut.
+        box: ``(x0, y0, x1, y1)`` in [0, 1] of the image, or None.
+        query_crop: what was done with the query's box before it was encoded.
+        probability: that the image shows the query's object, in [0, 1], from a calibration
+            (:class:`patchrerank.calibration.Calibration`); None without one, and for candidates
+            that the last stage did not rescore.
+    """
+
+    id: str
+    score: float
+    rank: int
+    global_score: float
+    local_score: float | None
+    box: tuple[float, float, float, float] | None
+    query_crop: QueryCrop = "none"
+    probability: float | None = None

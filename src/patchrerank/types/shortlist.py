@@ -1,0 +1,156 @@
+"""Shortlists: candidates of each query, best first, from anybody's search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.score_reading import Metric, ScoreReading
+from patchrerank.search_results import batch_of, ids_of, scores_of
+from patchrerank.types.arrays import EMPTY, Floats, Rows
+
+ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
+
+
+class IdIndex(Protocol):
+    """Anything that maps ids to row numbers, a gallery for one."""
+
+    def rows_of(self, ids: Sequence[str]) -> Rows:
+        """Return the row of each id; raises for ids that it does not hold."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """Candidates of each query, best first.
+
+    Attributes:
+        rows: int64 ``(Q, K)`` gallery row numbers; ``-1`` marks an empty slot (only at the end).
+        scores: float32 ``(Q, K)``, non-increasing along each row, ``-inf`` in empty slots.
+    """
+
+    rows: Rows
+    scores: Floats
+
+    def __post_init__(self) -> None:
+        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
+        scores = np.ascontiguousarray(self.scores, dtype=np.float32)
+        if rows.ndim != 2 or rows.shape != scores.shape:
+            raise ShortlistError(
+                f"rows and scores need one shape (Q, K), got {rows.shape} and {scores.shape}"
+            )
+        scores = np.where(rows == EMPTY, np.float32(-np.inf), scores)
+        _check_scores(rows, scores)
+        object.__setattr__(self, "rows", rows)
+        object.__setattr__(self, "scores", scores)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def from_ids(
+        cls,
+        index: IdIndex,
+        ids: Sequence[Sequence[str]],
+        scores: ScoreLists | None = None,
+        *,
+        sort: bool = False,
+        higher_is_better: bool | None = None,
+        metric: Metric | None = None,
+        n_query_vectors: int | Sequence[int] | None = None,
+    ) -> Shortlist:
+        """Build a shortlist from anybody's search result.
+
+        Args:
+            index: the gallery that knows the ids.
+            ids: one sequence of candidate ids a query, best first; lengths may differ. Any
+                iterable will do, columns of pandas or pyarrow too.
+            scores: the first stage's scores in the same layout (higher is better unless
+                ``metric`` or ``higher_is_better`` says otherwise), or None
+                where only the order is known. Then the score of the candidate at rank r
+                (from 1) of K is set to ``1 - (r - 1) / K``, so that λ weighs *position*.
+            sort: accept scores that are out of order and sort them (stable: equal scores keep
+                the order given). Without it they are an error, since a shuffled list usually
+                means that ids and scores belong to different queries, or that lower is better.
+                A list of five or more that only rises is refused all the same, for distances
+                look like that, until ``higher_is_better`` or ``metric`` is said.
+            higher_is_better: which way is better; False takes negatives, whose scale is unknown.
+            metric: what the scores are, to make cosines of them: ``cosine-distance``, ``l2``,
+                ``l2-squared``, ``inner-product`` (all of unit vectors) or ``maxsim-sum``; see
+                :class:`patchrerank.score_reading.ScoreReading`.
+            n_query_vectors: for ``maxsim-sum``, how many vectors each query had.
+
+        Raises:
+            ShortlistError: unknown or duplicate ids, scores that are no finite numbers, wrong
+                lengths, wrong order.
+            SettingError: settings that contradict each other, or a metric without scores.
+        """
+        reading = ScoreReading(metric, higher_is_better, sort, n_query_vectors)
+        lists = [ids_of(number, row) for number, row in enumerate(batch_of(ids, "candidates"))]
+        given = None if scores is None else _score_lists(scores, lists)
+        if given is None and (metric is not None or higher_is_better is not None):
+            raise SettingError("metric and higher_is_better say what scores are; pass scores too")
+        width = max((len(query_ids) for query_ids in lists), default=0)
+        rows = np.full((len(lists), width), EMPTY, dtype=np.int64)
+        table = np.full((len(lists), width), -np.inf, dtype=np.float64)
+        for number, query_ids in enumerate(lists):
+            count = len(query_ids)
+            rows[number, :count] = index.rows_of(query_ids)
+            table[number, :count] = rank_scores(count) if given is None else given[number]
+        if given is not None:
+            table = reading.similarities(table, rows != EMPTY)
+        if sort and given is not None:
+            order = np.argsort(-table, axis=1, kind="stable")
+            rows = np.take_along_axis(rows, order, axis=1)
+            table = np.take_along_axis(table, order, axis=1)
+        return cls(rows, table.astype(np.float32))
+
+
+def rank_scores(count: int) -> Floats:
+    """Return ``1 - (r - 1) / count`` for ranks r = 1…count: scores for an order without scores."""
+    return (1.0 - np.arange(count) / max(count, 1)).astype(np.float32)
+
+
+def _score_lists(scores: ScoreLists, lists: list[list[str]]) -> list[npt.NDArray[np.float64]]:
+    listed = batch_of(scores, "scores")
+    if len(listed) != len(lists):
+        raise ShortlistError(f"{len(lists)} lists of ids but {len(listed)} lists of scores")
+    return [
+        scores_of(number, row, len(query_ids))
+        for number, (row, query_ids) in enumerate(zip(listed, lists, strict=True))
+    ]
+
+
+def _check_nan(rows: Rows, scores: Floats) -> None:
+    bad = np.argwhere((rows != EMPTY) & ~np.isfinite(scores))
+    if bad.size:
+        query, slot = (int(value) for value in bad[0])
+        raise ShortlistError(
+            f"query {query}: the score at position {slot} is {scores[query, slot]}; "
+            "scores must be finite (drop such candidates, or pass scores=None)"
+        )
+
+
+def _check_scores(rows: Rows, scores: Floats) -> None:
+    if rows.size == 0:
+        return
+    if int(rows.min()) < EMPTY:
+        raise ShortlistError(f"row {int(rows.min())} is negative; use -1 for an empty slot")
+    gaps = np.argwhere((rows[:, :-1] == EMPTY) & (rows[:, 1:] != EMPTY))
+    if gaps.size:
+        raise ShortlistError(f"query {gaps[0][0]}: empty slots (-1) must stand at the end")
+    _check_nan(rows, scores)
+    rising = np.argwhere(scores[:, 1:] > scores[:, :-1])
+    if rising.size:
+        query, slot = (int(value) for value in rising[0])
+        raise ShortlistError(
+            f"query {query}: score {scores[query, slot + 1]} at position {slot + 1} is higher than "
+            f"{scores[query, slot]} before it; a shortlist is best first and higher is better. If "
+            "these are distances, pass their negatives; if they are merely unsorted, use "
+            "Shortlist.from_ids(…, sort=True)"
+        )
