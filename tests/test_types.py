@@ -84,7 +84,7 @@ def test_direct_construction_is_checked():
 @given(st.lists(st.floats(-1, 1, width=32), max_size=20))
 def test_sorted_scores_come_back_sorted(scores):
     ids = [chr(ord("a") + number) for number in range(len(scores))]
-    shortlist = from_ids([ids], [scores], sort=True)
+    shortlist = from_ids([ids], [scores], sort=True, higher_is_better=True)
     assert shortlist.scores[0].tolist() == sorted(scores, reverse=True)
     assert sorted(shortlist.rows[0].tolist()) == list(range(len(scores)))
 

@@ -151,7 +151,7 @@ def _checked(query: int, values: Sequence[Any]) -> Doubles:
     try:
         return np.array(values, dtype=np.float64)
     except OverflowError:
-        position = next(n for n, value in enumerate(values) if abs(value) > np.finfo(float).max)
+        position = next(n for n, value in enumerate(values) if abs(value) >= 2**1024)
         _refuse_score(query, position, values[position])
 
 
