@@ -13,7 +13,7 @@ import numpy.typing as npt
 SMALLEST = 0x0080_0000
 """Bits of the smallest normal float32; smaller ones count as 0, as processors may be told to."""
 
-LARGEST = np.finfo(np.float32).max
+LARGEST = float(np.finfo(np.float32).max)
 LOWEST_STEP = SMALLEST - 1 - 0x7F7F_FFFF
 
 

@@ -133,7 +133,7 @@ def _numbers(query: int, scores: Any) -> Doubles:
     if hasattr(scores, "detach"):  # a torch tensor, of any device and precision
         scores = scores.detach().cpu().double().numpy()
     if isinstance(scores, np.ma.MaskedArray):
-        scores = scores.astype(np.float64).filled(np.nan)
+        scores = np.ma.filled(scores.astype(np.float64), np.nan)
     if isinstance(scores, np.ndarray) and scores.dtype.kind in "iuf":
         return scores.astype(np.float64)
     refused = isinstance(scores, str | bytes | Mapping | Set) or hasattr(scores, "columns")

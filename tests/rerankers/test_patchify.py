@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import array
+import io
 import itertools
 
 import numpy as np
 import pytest
+import torch
 
-from patchrerank.errors import QueryError, SettingError, ShortlistError
+from patchrerank.errors import ImageError, QueryError, SettingError, ShortlistError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import encode_queries
 from patchrerank.images import read_image
+from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify
 from patchrerank.types import Queries, Shortlist
 
@@ -139,8 +143,6 @@ def test_errors(tiny_gallery, tiny_encoder, other_encoder, photo_folder):
 
 
 def test_vectors_of_any_kind(tiny_gallery):
-    import torch
-
     ids = [np.str_(name) for name in tiny_gallery.ids[:3]]
     vector = np.array(tiny_gallery.global_vectors[1])
     reranker = Patchify(tiny_gallery)
@@ -174,3 +176,143 @@ def test_query_box(tiny_gallery, tiny_encoder, photo_folder):
     assert [hit.query_crop for hit in hits] == ["box", "box"]
     with pytest.raises(SettingError, match="crop"):
         encode_queries(tiny_encoder, [file], crop="mask")
+
+
+class Vector:
+    """As pgvector's: no length, no iteration, no ``__array__``."""
+
+    def __init__(self, values):
+        self._values = values
+
+    def to_numpy(self):
+        return self._values
+
+
+def test_open_files_as_queries(tiny_gallery, tiny_encoder, photo_folder):
+    reranker = Patchify(tiny_gallery, tiny_encoder, Fusion(0.3, 4.0))
+    ids = list(tiny_gallery.ids[:6])
+    path = photo_folder / ids[3]
+    expected = reranker.rank(path, ids)
+    with path.open("rb") as file:
+        file.seek(5)
+        for source in (file, io.BytesIO(path.read_bytes()), bytearray(path.read_bytes())):
+            assert reranker.rank(source, ids) == expected
+            assert isinstance(reranker.encode([source]).images[0], bytes), "it can be read again"
+        assert file.tell() == 5 and not file.closed
+        twice = reranker.rank_batch([file, path], [ids, ids])
+        assert twice[0] == twice[1] and [h.id for h in twice[0]] == [h.id for h in expected]
+    with path.open() as text, pytest.raises(ImageError, match="open as text"):
+        reranker.rank(text, ids)
+
+
+def test_vectors_of_other_libraries(tiny_gallery):
+    ids = list(tiny_gallery.ids[:3])
+    vector = np.array(tiny_gallery.global_vectors[1])
+    reranker = Patchify(tiny_gallery)
+    expected = reranker.rank(vector, ids)
+    for query in (Vector(vector), array.array("f", vector), memoryview(vector)):
+        assert reranker.rank(query, ids) == expected
+    half = torch.tensor(vector, dtype=torch.bfloat16)
+    assert [hit.id for hit in reranker.rank(half / half.norm(), ids)] == [h.id for h in expected]
+    arrow = pytest.importorskip("pyarrow")
+    assert reranker.rank(arrow.array(vector), arrow.chunked_array([ids])) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (None, "query 0 is None, a NoneType; a query is the path of a picture"),
+        (3.5, "query 0 is 3.5, a float"),
+        ({"image": "a.png"}, "a dict; a query is"),
+        (["a.png", "b.png"], "must hold numbers .*rank_batch"),
+        ([0.5, None], "must hold numbers"),
+        (np.ones(16, complex), "must hold numbers"),
+        (np.array(object()), "must hold numbers"),
+        (iter([0.5]), "a list_iterator; a query is"),
+    ],
+)
+def test_queries_of_no_kind(tiny_gallery, query, message):
+    with pytest.raises(QueryError, match=message) as caught:
+        Patchify(tiny_gallery).rank(query, list(tiny_gallery.ids[:2]))
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("http://example.org/a.jpg", "addresses are not fetched"),
+        ("a red mug", "not words"),
+        ("data:image/png;base64," + "iVBO" * 5000, "data URI"),
+    ],
+)
+def test_words_and_addresses_as_queries(tiny_gallery, tiny_encoder, query, message):
+    with pytest.raises(ImageError, match=message) as caught:
+        Patchify(tiny_gallery, tiny_encoder).rank(query, list(tiny_gallery.ids[:2]))
+    assert len(str(caught.value)) < 500
+
+
+def test_generators_and_wrong_batches(tiny_gallery):
+    ids, scores = list(tiny_gallery.ids[:3]), [0.9, 0.8, 0.7]
+    vector = np.array(tiny_gallery.global_vectors[1])
+    reranker = Patchify(tiny_gallery)
+    expected = reranker.rank(vector, ids, scores)
+    assert reranker.rank(vector, map(str, ids), map(float, scores)) == expected
+    lists = reranker.rank_batch(iter([vector] * 2), iter([ids] * 2), iter([scores] * 2))
+    assert lists == [expected] * 2
+    with pytest.raises(QueryError, match="expected a sequence of queries"):
+        reranker.rank_batch("a.png", [ids])
+    with pytest.raises(ShortlistError, match="candidates: expected one sequence a query"):
+        reranker.rank_batch([vector], 3)
+    with pytest.raises(ShortlistError, match=r"query 0: expected a sequence of scores, got 0\.9"):
+        reranker.rank_batch([vector], [ids], scores[:1])
+    with pytest.raises(ShortlistError, match="id None is a NoneType"):
+        reranker.rank(vector, [None])
+
+
+def test_distances(tiny_gallery, caplog):
+    ids = list(tiny_gallery.ids[:8])
+    vector = np.array(tiny_gallery.global_vectors[1])
+    reranker = Patchify(tiny_gallery, fusion=Fusion(0.5, 2.0))
+    cosines = -np.sort(-tiny_gallery.global_vectors[:8] @ vector)
+    known = reranker.rank(vector, ids, cosines)
+    found = reranker.rank(vector, ids, 1 - cosines, metric="cosine-distance")
+    assert [hit.id for hit in found] == [hit.id for hit in known]
+    assert np.allclose([h.score for h in found], [h.score for h in known], atol=1e-6)
+    sums = reranker.rank_batch(
+        [vector], [ids], [3 * cosines], metric="maxsim-sum", n_query_vectors=3
+    )
+    assert [hit.id for hit in sums[0]] == [hit.id for hit in known]
+    with pytest.raises(ShortlistError, match="upside down"):
+        reranker.rank(vector, ids, np.linspace(0.1, 0.9, 8), sort=True)
+    assert not caplog.records
+
+
+def test_scores_that_are_no_cosines_are_logged_where_they_weigh(tiny_gallery, caplog):
+    ids = list(tiny_gallery.ids[:3])
+    vector = np.array(tiny_gallery.global_vectors[1])
+    rounded = [1.0017, 0.5, 0.1]
+    for fusion, scores, said in [
+        (Fusion(0.0), [40, 30, 20], False),
+        (Fusion(0.3), [40, 30, 20], True),
+        (Fusion(0.3, shortlist_size=0), [40, 30, 20], False),
+        (Fusion(0.3), rounded, False),
+        (Fusion(0.3), [0.5, 0.1, -3], True),
+        (Fusion(0.3), None, False),
+    ]:
+        for ranker in (
+            Patchify(tiny_gallery, fusion=fusion),
+            Cascade([Stage(Patchify(tiny_gallery), fusion)]),
+        ):
+            caplog.clear()
+            ranker.rank(vector, ids, scores)
+            assert ("outside the [−1, 1] of cosines" in caplog.text) == said
+
+
+def test_unknown_ids_show_what_ids_look_like(tiny_gallery):
+    vector = np.array(tiny_gallery.global_vectors[1])
+    with pytest.raises(ShortlistError) as caught:
+        Patchify(tiny_gallery).rank(vector, ["42", "x" * 50_000])
+    message = str(caught.value)
+    assert "2 of 2 ids are not in the gallery" in message and "'42'" in message
+    assert f"its ids look like '{tiny_gallery.ids[0]}', '{tiny_gallery.ids[1]}'" in message
+    assert len(message) < 700

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, QueryError, ShortlistError, described, near_matches
+from patchrerank.errors import (
+    GalleryError,
+    QueryError,
+    ShortlistError,
+    described,
+    near_matches,
+    shown,
+)
 from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
 
 WHITENING = "whitening.npz"
 LOCAL = "local"
+LOOK_LIKE = 3
+"""Ids that an error shows."""
 
 
 class Gallery(MappedFolder):
@@ -128,14 +137,17 @@ class Gallery(MappedFolder):
         """Return the row of each id, int64 ``(len(ids),)``.
 
         Raises:
-            ShortlistError: ids that the gallery does not hold; near matches are listed.
+            ShortlistError: ids that the gallery does not hold; near matches and the first ids
+                that it does hold are listed.
         """
         known = self._row_by_id
         missing = [item for item in ids if item not in known]
         if missing:
+            like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
             raise ShortlistError(
                 f"{len(missing)} of {len(ids)} ids are not in the gallery {self.folder}, for "
-                f"example {missing[0]!r}{near_matches(str(missing[0]), known)}"
+                f"example {shown(missing[0])}{near_matches(str(missing[0]), known)}; its ids look "
+                f"like {like}"
             )
         return np.fromiter((known[item] for item in ids), dtype=np.int64, count=len(ids))
 

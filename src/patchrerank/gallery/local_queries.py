@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import QueryError
 from patchrerank.gallery.queries import query_boxes
-from patchrerank.images import ImageSource, read_image
+from patchrerank.images import HeldSource, ImageSource, held_source, read_image
 from patchrerank.types import LocalDescriptors, LocalQueries
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def encode_local_queries(
 
     Args:
         encoder: the dense encoder of the gallery's local store.
-        images: Q paths, file bytes or pictures.
+        images: Q paths, file bytes, open binary files or pictures.
         boxes: where the object is, ``x0, y0, x1, y1`` in [0, 1] each, or None.
         masks: bool ``(H, W)`` each over the upright picture, or None.
         image_size: side, or (height, width), in pixels; None: the encoder's own.
@@ -53,11 +53,12 @@ def encode_local_queries(
     """
     from patchrerank.encoders.picking import take
 
-    known = query_boxes(boxes, len(images))
-    covers = list(masks) if masks is not None else [None] * len(images)
-    if len(covers) != len(images):
+    sources = [held_source(image) for image in images]
+    known = query_boxes(boxes, len(sources))
+    covers = list(masks) if masks is not None else [None] * len(sources)
+    if len(covers) != len(sources):
         raise QueryError(
-            f"{len(images)} query pictures but {len(covers)} masks; give None where there is none"
+            f"{len(sources)} query pictures but {len(covers)} masks; give None where there is none"
         )
     most = encoder.selection.count if count is None else count
     everything = replace(encoder.selection, count=None)
@@ -65,13 +66,13 @@ def encode_local_queries(
     wanted = encoder.selection.query_part if part is None else part
     parts = [
         take(_part_of(*query, wanted), np.s_[:most])
-        for query in zip(images, sized.encode_images(images), known, covers, strict=True)
+        for query in zip(sources, sized.encode_images(sources), known, covers, strict=True)
     ]
     return LocalQueries(parts, sized.identity, sized.sizes)
 
 
 def _part_of(
-    image: ImageSource,
+    image: HeldSource,
     descriptors: LocalDescriptors,
     box: npt.ArrayLike | None,
     mask: npt.ArrayLike | None,

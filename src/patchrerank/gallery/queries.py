@@ -11,7 +11,7 @@ import numpy.typing as npt
 from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import QueryError, SettingError
 from patchrerank.gallery.identity import identity_of
-from patchrerank.images import ImageSource, read_image
+from patchrerank.images import HeldSource, ImageSource, held_source, read_image
 from patchrerank.types import Queries, QueryCrop
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def encode_queries(
 
     Args:
         encoder: the gallery's encoder.
-        images: paths, file bytes or pictures.
+        images: paths, file bytes, open binary files or pictures.
         boxes: where the object is in each picture, ``x0, y0, x1, y1`` in [0, 1], or None.
         crop: ``none`` encodes the whole picture; ``box`` cuts each picture to its box first
             (pictures without a box stay whole). The choice is recorded in the result.
@@ -45,11 +45,12 @@ def encode_queries(
     """
     if crop not in ("none", "box"):
         raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
-    known = query_boxes(boxes, len(images))
+    sources = [held_source(image) for image in images]
+    known = query_boxes(boxes, len(sources))
     cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
     parts = [
-        _encode_batch(encoder, images[start : start + batch], cuts[start : start + batch])
-        for start in range(0, len(images), batch)
+        _encode_batch(encoder, sources[start : start + batch], cuts[start : start + batch])
+        for start in range(0, len(sources), batch)
     ]
     vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dim), dtype=np.float32)
     return Queries(
@@ -57,7 +58,7 @@ def encode_queries(
         boxes=known if boxes is not None else None,
         crop=crop,
         encoder=identity_of(encoder, whitening),
-        images=list(images),
+        images=sources,
         made_by=encoder.describe(),
     )
 
@@ -82,7 +83,7 @@ def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Flo
     return np.array(rows, dtype=np.float32).reshape(count, 4)
 
 
-def _encode_batch(encoder: Encoder, images: Sequence[ImageSource], cuts: Floats) -> Floats:
+def _encode_batch(encoder: Encoder, images: Sequence[HeldSource], cuts: Floats) -> Floats:
     crops = []
     for image, cut in zip(images, cuts, strict=True):
         side = float(min(cut[2] - cut[0], cut[3] - cut[1]))

@@ -13,15 +13,20 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from patchrerank.errors import ImageError, MissingExtraError
+from patchrerank.errors import ImageError, MissingExtraError, shortened
 from patchrerank.images.heic import HEAD, is_heic, open_heic
+from patchrerank.streams import EXPECTED, held, why_missing
 
-ImageSource = str | os.PathLike[str] | bytes | Image.Image
+HeldSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image
+"""A picture's source that can be read more than once."""
+
+ImageSource: TypeAlias = HeldSource | bytearray | memoryview | BinaryIO
 
 MAX_PIXELS = 178_956_970
 """Default limit on the declared size of an image (where Pillow itself begins to raise)."""
@@ -42,7 +47,8 @@ def read_image(
     from their minimum and maximum.
 
     Args:
-        source: a path, the bytes of a file, or a picture (which is left untouched).
+        source: a path, the bytes of a file, an open binary file (read from its beginning, and
+            left where it stood), or a picture (which is left untouched).
         max_pixels: refuse images that declare more pixels (decompression bombs); None = no limit
             of ours. Pillow refuses twice ``PIL.Image.MAX_IMAGE_PIXELS`` in any case: for larger
             pictures raise that as well.
@@ -53,6 +59,7 @@ def read_image(
     Raises:
         ImageError: missing, empty, truncated, zero-sized, not an image, or over ``max_pixels``.
     """
+    source = held_source(source)
     name = describe_source(source)
     with _image_errors(name):
         if isinstance(source, Image.Image):
@@ -69,6 +76,7 @@ def read_image(
 
 def upright_size(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> tuple[int, int]:
     """Return ``(width, height)`` in pixels after EXIF rotation, from the header alone."""
+    source = held_source(source)
     name = describe_source(source)
     with _image_errors(name):
         if isinstance(source, Image.Image):
@@ -97,8 +105,18 @@ def describe_source(source: ImageSource) -> str:
     if isinstance(source, Image.Image):
         return getattr(source, "filename", "") or f"<{source.mode} picture in memory>"
     if not isinstance(source, str | bytes | os.PathLike):
-        raise ImageError(f"a picture is a path, bytes or a PIL image, not {type(source).__name__}")
-    return f"<{len(source)} bytes>" if isinstance(source, bytes) else os.fspath(source)
+        raise ImageError(f"a picture is {EXPECTED}, not {type(source).__name__}")
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else shortened(os.fspath(source))
+
+
+def held_source(source: ImageSource) -> HeldSource:
+    """Return a source that can be read more than once: of an open file its bytes.
+
+    Raises:
+        ImageError: an open file cannot be read, or is open as text.
+    """
+    found: HeldSource = held(source)
+    return found
 
 
 def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
@@ -107,8 +125,12 @@ def _open(source: str | os.PathLike[str] | bytes, name: str) -> Image.Image:
             raise ImageError(f"{name}: no bytes to read")
         return _identified(io.BytesIO(source), source[:HEAD], name)
     path = Path(source)
-    if not path.is_file():
-        raise ImageError(f"{name}: no such file")
+    try:
+        there = path.is_file()
+    except OSError as error:
+        raise ImageError(why_missing(os.fspath(source))) from error
+    if not there:
+        raise ImageError(why_missing(os.fspath(source)))
     if path.stat().st_size == 0:
         raise ImageError(f"{name}: the file is empty (0 bytes); copy it again")
     with path.open("rb") as file:

@@ -125,6 +125,12 @@ class Cascade(Ranker):
         tuned = Tuned.load(path)
         return tuned.cascade(gallery, encoder, dense_encoder, images, strict=strict)
 
+    @property
+    def first_lam(self) -> float:
+        """λ of the first stage that does anything; see the base class."""
+        rescoring = (s.fusion.lam for s in self.stages if s.fusion.shortlist_size != 0)
+        return next(rescoring, 0.0)
+
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
     ) -> Queries:

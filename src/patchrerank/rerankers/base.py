@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,7 +16,16 @@ from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_queries
 from patchrerank.gallery.identity import check_encoder, loading_call
-from patchrerank.images import ImageSource
+from patchrerank.rerankers._given_queries import (
+    Query as Query,
+)
+from patchrerank.rerankers._given_queries import (
+    pictures_and_vectors,
+    query_list,
+    ready_queries,
+)
+from patchrerank.score_reading import Metric
+from patchrerank.search_results import batch_of
 from patchrerank.types import (
     EMPTY,
     Floats,
@@ -31,7 +41,10 @@ from patchrerank.types import (
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
 
-Query = ImageSource | npt.NDArray[np.floating] | Sequence[float]
+logger = logging.getLogger(__name__)
+
+COSINES = 1.01
+"""Beyond ± this, scores are no cosines, even rounded ones."""
 
 
 class Ranker(ABC):
@@ -47,6 +60,11 @@ class Ranker(ABC):
     encoder: Encoder | None
     query_crop: QueryCrop
 
+    @property
+    def first_lam(self) -> float:
+        """λ that weighs the scores of a shortlist; 0 where only its order counts."""
+        return 0.0
+
     @abstractmethod
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Rescore and reorder a batch of shortlists; pure: same input, same output."""
@@ -60,31 +78,53 @@ class Ranker(ABC):
         *,
         box: npt.ArrayLike | None = None,
         sort: bool = False,
+        higher_is_better: bool | None = None,
+        metric: Metric | None = None,
+        n_query_vectors: int | None = None,
     ) -> list[Hit]:
         """Rerank one query's candidates.
 
         Args:
-            query: a path, file bytes, a picture, or a ready global vector ``(d,)`` (numpy array,
-                torch tensor or list of numbers).
+            query: a path, file bytes, an open binary file (left where it stands), a picture, or a
+                ready global vector ``(d,)`` (numpy array, torch tensor, list of numbers, or
+                anything with ``to_numpy``).
             candidates: gallery ids, best first, as the first stage returned them.
-            scores: its scores, one an id, higher is better. None means that only the order is
-                known: then the global score of rank r of K is ``1 - (r - 1) / K``, and λ weighs
-                the position in the list instead of a similarity.
+            scores: its scores, one an id, higher is better unless said otherwise. None means that
+                only the order is known: then the global score of rank r of K is
+                ``1 - (r - 1) / K``, and λ weighs the position instead of a similarity.
             top_k: return only the first hits (all candidates are rescored all the same).
             box: where the object is in the query picture, in [0, 1].
-            sort: accept scores that are out of order.
+            sort: accept scores that are out of order, except lists that only rise, which look
+                like distances.
+            higher_is_better: which way is better, where neither the order nor a metric says it.
+            metric: what the scores are, to make cosines of them: ``cosine-distance``, ``l2``,
+                ``l2-squared``, ``inner-product`` or ``maxsim-sum``; see
+                :class:`patchrerank.score_reading.ScoreReading`.
+            n_query_vectors: how many vectors the query had, for ``maxsim-sum``.
 
         Returns:
-            Hits, best first, with the component scores beside the fused one. No candidates, no
-            hits. Nothing that is passed in is changed.
+            Hits, best first, with the component scores beside the fused one; their scores fall
+            strictly. No candidates, no hits. Nothing that is passed in is changed.
 
         Raises:
-            ShortlistError: unknown or duplicate ids, NaN scores, wrong length or order.
+            ShortlistError: unknown or duplicate ids, scores that are no finite numbers, wrong
+                length or order.
+            SettingError: settings that contradict each other.
             QueryError: the query does not live in the gallery's space.
             ImageError: the query picture cannot be read.
         """
         given = None if scores is None else [scores]
-        lists = self.rank_batch([query], [candidates], given, top_k, boxes=[box], sort=sort)
+        lists = self.rank_batch(
+            [query],
+            [candidates],
+            given,
+            top_k,
+            boxes=[box],
+            sort=sort,
+            higher_is_better=higher_is_better,
+            metric=metric,
+            n_query_vectors=n_query_vectors,
+        )
         return lists[0]
 
     def rank_batch(
@@ -96,11 +136,25 @@ class Ranker(ABC):
         *,
         boxes: Sequence[npt.ArrayLike | None] | None = None,
         sort: bool = False,
+        higher_is_better: bool | None = None,
+        metric: Metric | None = None,
+        n_query_vectors: int | Sequence[int] | None = None,
     ) -> list[list[Hit]]:
         """Rerank many queries at once; see :meth:`rank`. Candidate lists may differ in length."""
+        queries, candidates = query_list(queries), batch_of(candidates, "candidates")
         if len(queries) != len(candidates):
             raise QueryError(f"{len(queries)} queries but {len(candidates)} lists of candidates")
-        shortlist = Shortlist.from_ids(self.gallery, candidates, scores, sort=sort)
+        shortlist = Shortlist.from_ids(
+            self.gallery,
+            candidates,
+            scores,
+            sort=sort,
+            higher_is_better=higher_is_better,
+            metric=metric,
+            n_query_vectors=n_query_vectors,
+        )
+        if self.first_lam > 0:
+            warn_of_scale(shortlist, self.first_lam)
         encoded = self.encode(queries, boxes)
         return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
 
@@ -112,13 +166,9 @@ class Ranker(ABC):
         Raises:
             QueryError: pictures without an encoder; pictures and vectors in one batch.
         """
-        given = [_as_array(query) for query in queries]
-        ready = [isinstance(query, np.ndarray) for query in given]
-        if all(ready):
-            vectors = [query for query in given if isinstance(query, np.ndarray)]
-            return _ready(vectors, self.gallery.dim)
-        if any(ready):
-            raise QueryError("a batch holds pictures and ready vectors; pass them separately")
+        pictures, vectors = pictures_and_vectors(queries)
+        if not pictures:
+            return ready_queries(vectors, self.gallery.dim)
         encoder = self.query_encoder()
         if encoder is None:
             raise QueryError(
@@ -129,7 +179,7 @@ class Ranker(ABC):
             )
         return encode_queries(
             encoder,
-            [query for query in given if not isinstance(query, np.ndarray)],
+            pictures,
             boxes=boxes,
             crop=self.query_crop,
             whitening=self.gallery.whitening,
@@ -174,6 +224,11 @@ class Reranker(Ranker):
         size = "all" if fusion.shortlist_size is None else fusion.shortlist_size
         how = f"{self.name}:{size}:{fusion.lam:g}:{fusion.gamma:g}"
         return f"{type(self).__name__}({how} on {str(self.gallery.folder)!r})"
+
+    @property
+    def first_lam(self) -> float:
+        """λ that weighs the scores of a shortlist; 0 where only its order counts."""
+        return 0.0 if self.fusion.shortlist_size == 0 else self.fusion.lam
 
     @abstractmethod
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
@@ -229,6 +284,19 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Sho
     return replace(ranking, crop=queries.crop, settings=(f"{reranker.name}: {fusion}",))
 
 
+def warn_of_scale(shortlist: Shortlist, lam: float) -> None:
+    """Log it where λ weighs scores that are no cosines against local scores in [0, 1]."""
+    known = shortlist.scores[shortlist.rows != EMPTY]
+    if known.size and max(known.max(), -known.min()) > COSINES:
+        logger.warning(
+            "scores of the shortlist lie between %g and %g, outside the [−1, 1] of cosines, and "
+            "λ = %g weighs them against local scores in [0, 1]; say what they are (metric)",
+            known.min(),
+            known.max(),
+            lam,
+        )
+
+
 def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> list[list[Hit]]:
     """Turn a ranking into lists of hits, leaving out empty slots.
 
@@ -271,32 +339,3 @@ def _box(box: Floats) -> tuple[float, float, float, float] | None:
         return None
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1
-
-
-def _as_array(query: Query) -> ImageSource | Floats:
-    """Return vectors of any kind as float32 arrays, pictures as they are."""
-    if hasattr(query, "detach"):  # a torch tensor, without importing torch
-        query = query.detach().cpu().numpy()
-    if isinstance(query, list | tuple | np.ndarray):
-        try:
-            return np.asarray(query, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise QueryError(f"a query vector must hold numbers: {error}") from error
-    return query  # type: ignore[return-value]
-
-
-def _ready(vectors: list[Floats], dim: int) -> Queries:
-    for number, vector in enumerate(vectors):
-        if vector.shape != (dim,):
-            size = "×".join(map(str, vector.shape))
-            raise QueryError(
-                f"query {number} is an array of {size} numbers, expected a vector of {dim} "
-                "dimensions (pass pictures as paths, bytes or PIL images)"
-            )
-        norm = float(np.linalg.norm(vector))
-        if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
-            raise QueryError(
-                f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
-                "(vector / numpy.linalg.norm(vector)), since scores are cosines"
-            )
-    return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))

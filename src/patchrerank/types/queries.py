@@ -129,12 +129,10 @@ class Queries:
     def take(self, numbers: Sequence[int]) -> Queries:
         """Return the queries with these numbers, in this order."""
         kept = list(numbers)
-        images, local = (
-            None if values is None else [values[number] for number in kept]
-            for values in (self.images, self.local)
-        )
-        if local is not None and isinstance(self.local, LocalQueries):
-            local = replace(self.local, items=local)
+        images = None if self.images is None else [self.images[number] for number in kept]
+        local = None
+        if isinstance(self.local, LocalQueries):
+            local = replace(self.local, items=[self.local[number] for number in kept])
         boxes = None if self.boxes is None else self.boxes[kept]
         return replace(self, vectors=self.vectors[kept], boxes=boxes, images=images, local=local)
 
