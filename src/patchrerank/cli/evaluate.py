@@ -12,6 +12,7 @@ from patchrerank.cli.tuned_option import TunedFile, read_tuned, was_given
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
+    from patchrerank.datasets import Dataset
 
 
 def command(
@@ -55,17 +56,20 @@ def command(
     cache: Annotated[
         Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
     ] = None,
+    run: opt.RunFile = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
     """Index, search, rerank and measure; all metrics in percent."""
     from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate
     from patchrerank.datasets import Dataset
+    from patchrerank.datasets.ilias_similarities import similarities_of
     from patchrerank.encoders import load_dense_encoder, load_encoder
     from patchrerank.fusion import Fusion
     from patchrerank.gallery import BuildOptions
     from patchrerank.metrics import parse_convention
     from patchrerank.regions import MOST_REGIONS, parse_regions
+    from patchrerank.runs import write_run
 
     best = read_tuned(context, tuned)
     default = "grid:3" if best is None else best.tuned_on.regions
@@ -74,6 +78,8 @@ def command(
     fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
     chosen = parse_convention(convention) if convention else None
     data = Dataset.load(dataset)
+    if run is not None:
+        check_run(run, data, len(strategies))
     spec = encoder if best is None or was_given(context, "encoder") else best.tuned_on.encoder
     model = load_encoder(
         spec,
@@ -104,12 +110,34 @@ def command(
             best,
             dense,
         )
-        results.append(evaluate(data, model, settings, cache).measured)
+        found = evaluate(data, model, settings, cache)
+        results.append(found.measured)
+        if run is not None:
+            names = [query.id for query in data.queries]
+            write_run(run, similarities_of(names, found.gallery.ids, found.ranking))
     if json:
         records = [result.as_dict() for result in results]
         opt.print_json(records[0] if len(records) == 1 else records)
     else:
         show_measured(results)
+
+
+def check_run(path: Path, data: Dataset, strategies: int) -> None:
+    """Refuse, before any work, a run that could not be written.
+
+    Raises:
+        SettingError: several strategies, whose runs would be one file, or no place for a file.
+        ShortlistError: ids that a TREC line cannot hold.
+    """
+    from patchrerank.errors import SettingError
+    from patchrerank.runs.writing import check_ids, check_run_path
+
+    if strategies > 1:
+        raise SettingError(f"--run {path} is one run, but there are {strategies} --regions")
+    check_run_path(path)
+    if path.suffix != ".json":
+        check_ids([query.id for query in data.queries], "query")
+        check_ids([image.id for image in data.images], "document")
 
 
 def show_measured(results: list[Measured]) -> None:

@@ -33,6 +33,7 @@ from patchrerank.cli import (
     train,
     tune,
 )
+from patchrerank.cli.wording import as_options
 from patchrerank.errors import PatchRerankError
 
 app = typer.Typer(
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         app()
     except PatchRerankError as error:
-        sys.stderr.write(f"patchrerank: {error}\n")
+        sys.stderr.write(f"patchrerank: {as_options(str(error))}\n")
         sys.exit(2)
     except BrokenPipeError:
         sys.exit(0)

@@ -72,6 +72,22 @@ Stages = Annotated[
         "name[:K[:lam[:gamma]]], joined by commas, such as patchify+refine:400,chamfer:100:0.7:2."
     ),
 ]
+RunFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        help="Write the hits as a run for trec_eval, ranx or ir-measures: TREC lines, or JSON "
+        "{query: {id: score}} where the name ends in .json.",
+    ),
+]
+QueryId = Annotated[
+    str | None,
+    typer.Option(
+        help="The query's id in the run, and in a shortlist with several queries. [default: the "
+        "shortlist's, else the picture's file name]",
+        show_default=False,
+    ),
+]
 QuerySize = Annotated[
     int, typer.Option(help="Side of the query picture for local descriptors, in pixels.")
 ]
@@ -91,6 +107,23 @@ def shortlist_size(text: str) -> int | None:
     if not text.isdigit():
         raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'")
     return int(text)
+
+
+def run_query(run: Path | None, query_id: str | None, query: Path) -> str:
+    """Return the query's id in a run, after checking, before any work, that it can be written.
+
+    Raises:
+        SettingError: no run can be written there.
+        ShortlistError: the id does not fit into a TREC line.
+    """
+    from patchrerank.runs.writing import check_ids, check_run_path
+
+    name = query.name if query_id is None else query_id
+    if run is not None:
+        check_run_path(run)
+        if run.suffix != ".json":
+            check_ids([name], "query")
+    return name
 
 
 def parse_box(text: str | None) -> list[float] | None:

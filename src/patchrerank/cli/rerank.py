@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json as json_module
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,6 +13,13 @@ from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
 from patchrerank.cli.tuned_option import TunedFile, open_reranker, read_tuned
 from patchrerank.errors import ShortlistError
+from patchrerank.runs import (
+    ShortlistFile,
+    parse_shortlist,
+    read_shortlist,
+    run_of_hits,
+    write_run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +32,8 @@ def command(
         Path,
         typer.Argument(
             help="Shortlist, best first: JSON [[id, score], …], [{'id', 'score'}, …], [id, …] or "
-            "{id: score}, or text with 'id<TAB>score' or 'id' lines; - reads standard input."
+            "{id: score}, JSON lines, text with 'id<TAB>score', 'id,score' or 'id' lines, or a "
+            "TREC run; - reads standard input."
         ),
     ],
     box: Annotated[
@@ -34,6 +41,24 @@ def command(
     ] = None,
     query_crop: opt.QueryCropOption = "none",
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What the scores are, to make cosines of them: cosine-distance, l2, l2-squared, "
+            "inner-product (of unit vectors) or maxsim-sum."
+        ),
+    ] = None,
+    query_vectors: Annotated[
+        int | None, typer.Option(help="Vectors that the query had, for --metric maxsim-sum.")
+    ] = None,
+    higher_is_better: Annotated[
+        bool | None,
+        typer.Option(
+            "--higher-is-better/--lower-is-better", help="Which way is better, if no metric says."
+        ),
+    ] = None,
+    query_id: opt.QueryId = None,
+    run: opt.RunFile = None,
     shortlist_size: opt.ShortlistSize = "all",
     lam: opt.Lam = opt.LAM,
     gamma: opt.Gamma = opt.GAMMA,
@@ -48,59 +73,38 @@ def command(
 ) -> None:
     """Rerank candidates that your own search returned."""
     best = read_tuned(context, tuned)
-    ids, scores = read_candidates(candidates)
+    given = read_candidates(
+        candidates, query_id, said=metric is not None or higher_is_better is not None
+    )
+    name = opt.run_query(run, given.query_id, query)
     opt.shortlist_size(shortlist_size)
-    if best is not None and scores is None and best.stages[0].lam > 0:
+    if best is not None and given.scores is None and best.stages[0].lam > 0:
         logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
     default = f"patchify:{shortlist_size}:{lam}:{gamma}"
     reranker = open_reranker(context, gallery, default, best, device)
-    hits = reranker.rank(query, ids, scores, top_k, box=opt.parse_box(box), sort=sort)
+    hits = reranker.rank(
+        query,
+        given.ids,
+        given.scores,
+        top_k,
+        box=opt.parse_box(box),
+        sort=sort,
+        higher_is_better=higher_is_better,
+        metric=metric,  # type: ignore[arg-type]
+        n_query_vectors=query_vectors,
+    )
+    if run is not None:
+        write_run(run, run_of_hits([name], [hits]))
     settings = {"query": str(query), "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)
 
 
-def read_candidates(path: Path) -> tuple[list[str], list[float] | None]:
-    """Read a shortlist; scores are None where none are given.
-
-    Raises:
-        ShortlistError: the file cannot be read, or its entries have different forms.
-    """
+def read_candidates(path: Path, query_id: str | None, *, said: bool) -> ShortlistFile:
+    """Read a shortlist from a file, or from standard input for ``-``."""
+    if str(path) != "-":
+        return read_shortlist(path, query_id=query_id, said=said)
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ShortlistError(f"{path}: cannot be read ({error})") from error
-    entries = _json_entries(path, text) if text.lstrip()[:1] in ("[", "{") else _lines(text)
-    scored = [len(entry) == 2 for entry in entries]
-    if any(scored) and not all(scored):
-        raise ShortlistError(
-            f"{path}: entry {scored.index(False)} has no score, others have; give all or none"
-        )
-    try:
-        scores = [float(entry[1]) for entry in entries] if any(scored) else None
-    except (TypeError, ValueError) as error:
-        raise ShortlistError(f"{path}: a score is not a number ({error})") from error
-    return [str(entry[0]) for entry in entries], scores
-
-
-def _json_entries(path: Path, text: str) -> list[list[Any]]:
-    try:
-        content = json_module.loads(text)
-    except ValueError as error:
-        raise ShortlistError(f"{path}: not valid JSON ({error})") from error
-    if isinstance(content, dict):
-        return [[name, score] for name, score in content.items()]
-    entries = [_json_entry(entry) for entry in content]
-    wrong = next((number for number, entry in enumerate(entries) if len(entry) not in (1, 2)), None)
-    if wrong is not None:
-        raise ShortlistError(f"{path}: entry {wrong} is {entries[wrong]!r}; use [id, score] or id")
-    return entries
-
-
-def _json_entry(entry: Any) -> list[Any]:
-    if isinstance(entry, dict) and "id" in entry:
-        return [entry["id"], entry["score"]] if "score" in entry else [entry["id"]]
-    return entry if isinstance(entry, list) else [entry]
-
-
-def _lines(text: str) -> list[list[str]]:
-    return [line.rsplit("\t", 1) for line in text.splitlines() if line.strip()]
+        text = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise ShortlistError(f"-: cannot be read ({error})") from error
+    return parse_shortlist(text, "-", query_id=query_id, said=said)

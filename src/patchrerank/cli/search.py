@@ -25,6 +25,8 @@ def command(
     lam: opt.Lam = opt.LAM,
     gamma: opt.Gamma = opt.GAMMA,
     top_k: Annotated[int, typer.Option(help="Hits to print.")] = 10,
+    query_id: opt.QueryId = None,
+    run: opt.RunFile = None,
     stages: opt.Stages = None,
     tuned: TunedFile = None,
     query_size: opt.QuerySize = 224,
@@ -36,12 +38,16 @@ def command(
     """Search a gallery with a picture: global first stage, then the best patch of each hit."""
     from patchrerank.first_stage import GlobalSearch
     from patchrerank.rerankers.base import hits_of
+    from patchrerank.runs import run_of_hits, write_run
 
+    name = opt.run_query(run, query_id, query)
     best = read_tuned(context, tuned)
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
     queries = reranker.encode([query], [opt.parse_box(box)])
     shortlist = GlobalSearch(reranker.gallery, first_stage).search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
+    if run is not None:
+        write_run(run, run_of_hits([name], [hits]))
     settings = {"query": str(query), "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)
