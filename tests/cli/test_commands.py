@@ -314,7 +314,7 @@ def test_errors_are_one_sentence_with_exit_code_two(words, message, photos, gall
         ('["07.jgp"]', "did you mean 07.jpg"),
         ('["07.jpg", "07.jpg"]', "stands twice"),
         ('[["07.jpg", NaN]]', "is nan"),
-        ('[["07.jpg", 0.1], ["01.jpg", 0.2]]', "sort=True"),
+        ('[["07.jpg", 0.1], ["01.jpg", 0.2]]', "say --sort"),
         ('[["07.jpg", 0.1], ["01.jpg"]]', "entry 1 has no score"),
         ('[["07.jpg", "x"]]', "not a number"),
         ("[1, 2", "not valid JSON"),

@@ -24,11 +24,11 @@ from patchrerank.rerankers._given_queries import (
     query_list,
     ready_queries,
 )
+from patchrerank.rerankers._hits import hits_of as hits_of
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import batch_of
 from patchrerank.types import (
     EMPTY,
-    Floats,
     Hit,
     LocalScores,
     Queries,
@@ -295,47 +295,3 @@ def warn_of_scale(shortlist: Shortlist, lam: float) -> None:
             known.max(),
             lam,
         )
-
-
-def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> list[list[Hit]]:
-    """Turn a ranking into lists of hits, leaving out empty slots.
-
-    Raises:
-        SettingError: ``top_k`` is negative.
-    """
-    if top_k is not None and top_k < 0:
-        raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
-    scores = ranking.hit_scores()
-    return [_hits(ranking, scores[query], query, gallery, top_k) for query in range(len(ranking))]
-
-
-def _hits(
-    ranking: Ranking, scores: Floats, query: int, gallery: Gallery, top_k: int | None
-) -> list[Hit]:
-    rows = ranking.rows[query]
-    slots = np.flatnonzero(rows != EMPTY)[:top_k]
-    calibrated = None if ranking.probabilities is None else ranking.probabilities[query]
-    return [
-        Hit(
-            id=gallery.ids[rows[slot]],
-            score=float(scores[slot]),
-            rank=rank,
-            global_score=float(ranking.global_scores[query, slot]),
-            local_score=_known(ranking.local_scores[query, slot]),
-            box=_box(ranking.boxes[query, slot]),
-            query_crop=ranking.crop,
-            probability=None if calibrated is None else _known(calibrated[slot]),
-        )
-        for rank, slot in enumerate(slots, start=1)
-    ]
-
-
-def _known(score: np.float32) -> float | None:
-    return None if np.isnan(score) else float(score)
-
-
-def _box(box: Floats) -> tuple[float, float, float, float] | None:
-    if np.isnan(box).any():
-        return None
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return x0, y0, x1, y1

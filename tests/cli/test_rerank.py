@@ -1,0 +1,164 @@
+"""``rerank``, ``search`` and ``evaluate``: shortlists of every form in, runs out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import pytrec_eval
+from PIL import Image
+
+from command_line import run
+from patchrerank.cli.wording import as_options
+from patchrerank.datasets import Dataset
+from patchrerank.tuning.tables.run_files import read_run
+
+ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
+IDS = ["03.png", "07.png", "01.png"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rerank") / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        pixels = rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((120, 90)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gallery(photos):
+    folder = photos.parent / "gallery"
+    run("index", photos, folder, *ENCODER, "--regions", "grid:1", "--backend", "eager", "--quiet")
+    return folder
+
+
+def hits(*words, stdin):
+    return json.loads(run("rerank", *words, "--json", stdin=stdin).stdout)["hits"]
+
+
+@pytest.mark.parametrize(
+    "shortlist",
+    [
+        "q1 Q0 03.png 1 0.9 tag\nq1 Q0 07.png 2 0.8 tag\nq1 Q0 01.png 3 0.1 tag\n",
+        "03.png,0.9\n07.png,0.8\n01.png,0.1\n",
+        "id,score\n03.png,0.9\n07.png,0.8\n01.png,0.1\n",
+        "".join(
+            f'{{"id": "{n}", "score": {s}}}\n' for n, s in zip(IDS, (0.9, 0.8, 0.1), strict=True)
+        ),
+        '\ufeff[["03.png", 0.9], ["07.png", 0.8], ["01.png", 0.1]]',
+    ],
+)
+def test_shortlists_of_every_form(gallery, photos, shortlist):
+    found = hits(gallery, photos / "07.png", "-", stdin=shortlist)
+    assert found[0]["id"] == "07.png"
+    assert {hit["id"]: hit["global_score"] for hit in found} == pytest.approx(
+        dict(zip(IDS, (0.9, 0.8, 0.1), strict=True))
+    )
+
+
+def test_distances(gallery, photos, tmp_path):
+    (tmp_path / "s.json").write_text(
+        '[{"id": "03.png", "distance": 0.53}, {"id": "07.png", "distance": 0.58}]'
+    )
+    words = [gallery, photos / "07.png", tmp_path / "s.json", "--lam", 0.3, "--gamma", 4]
+    refused = run("rerank", *words, code=2).stderr
+    assert "has the keys 'id', 'distance', but no 'score'" in refused
+    assert "--metric 'cosine-distance'" in refused and "metric=" not in refused
+    found = hits(*words, "--metric", "cosine-distance", stdin="")
+    assert {hit["id"]: hit["global_score"] for hit in found} == pytest.approx(
+        {"03.png": 0.47, "07.png": 0.42}
+    )
+    found = hits(*words[:3], "--lower-is-better", stdin="")
+    assert found[0]["id"] == "07.png"
+    sums = '[["03.png", 2.4], ["07.png", 1.5]]'
+    found = hits(
+        gallery, photos / "07.png", "-", "--metric", "maxsim-sum", "--query-vectors", 3, stdin=sums
+    )
+    assert {hit["id"]: hit["global_score"] for hit in found} == pytest.approx(
+        {"03.png": 0.8, "07.png": 0.5}
+    )
+
+
+def test_errors_speak_of_options(gallery, photos):
+    words = ["rerank", gallery, photos / "07.png", "-"]
+    rising = json.dumps([[f"{n:02d}.png", n / 10] for n in range(1, 10)])
+    said = run(*words, "--sort", stdin=rising, code=2).stderr
+    assert "--sort would turn the list upside down" in said
+    assert "say --higher-is-better" in said and "--metric 'cosine-distance'" in said
+    assert hits(*words[1:], "--sort", "--higher-is-better", stdin=rising)[0]["id"] == "07.png"
+    several = "q1 Q0 03.png 1 0.9 tag\nq2 Q0 07.png 1 0.8 tag\n"
+    assert "say which with --query-id 'q1'" in run(*words, stdin=several, code=2).stderr
+    assert [h["id"] for h in hits(*words[1:], "--query-id", "q2", stdin=several)] == ["07.png"]
+    said = run(*words, "--metric", "maxsim-sum", stdin=rising, code=2).stderr
+    assert "--query-vectors" in said
+    unknown = run(*words, stdin='["3.png"]', code=2).stderr
+    assert "did you mean" in unknown and "its ids look like '00.png', '01.png'" in unknown
+    assert as_options("sort=True, resort=True, x.metric=") == "--sort, resort=True, x.metric="
+
+
+def test_scores_that_are_no_cosines_are_warned_of(gallery, photos, caplog):
+    dots = json.dumps([[name, score] for name, score in zip(IDS, (40, 30, 20), strict=True)])
+    run("rerank", gallery, photos / "07.png", "-", "--lam", 0.3, stdin=dots)
+    assert "outside the [−1, 1] of cosines" in caplog.text
+
+
+def test_runs_of_one_query(gallery, photos, tmp_path):
+    dots = json.dumps([[f"{n:02d}.png", 40 - n] for n in range(12)])
+    words = [gallery, photos / "07.png", "-", "--shortlist-size", 3, "--gamma", 60]
+    found = hits(*words, "--run", tmp_path / "run.txt", "--query-id", "q1", stdin=dots)
+    ids = [hit["id"] for hit in found]
+    assert list(read_run(tmp_path / "run.txt")) == ["q1"]
+    assert list(read_run(tmp_path / "run.txt")["q1"]) == ids
+    run_ = {"q1": read_run(tmp_path / "run.txt")["q1"]}
+    judge = pytrec_eval.RelevanceEvaluator({"q1": {ids[4]: 1}}, {"recip_rank"})
+    assert judge.evaluate(run_)["q1"]["recip_rank"] == pytest.approx(1 / 5)
+    record = json.loads(
+        run("search", gallery, photos / "07.png", "--run", tmp_path / "run.json", "--json").stdout
+    )
+    assert read_run(tmp_path / "run.json") == {
+        "07.png": {hit["id"]: hit["score"] for hit in record["hits"]}
+    }
+    (tmp_path / "notes.txt").write_text("mine")
+    assert (
+        "no run"
+        in run("search", gallery, photos / "07.png", "--run", tmp_path / "notes.txt", code=2).stderr
+    )
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    said = run(
+        "search", gallery, photos / "07.png", "--run", tmp_path / "r", "--query-id", "q 1", code=2
+    )
+    assert "TREC line" in said.stderr
+
+
+def test_a_run_of_a_data_set(photos, tmp_path):
+    run(
+        "composite", photos, tmp_path / "data", "--cut-from", photos, "--distractors", 4,
+        "--positives", 2, "--max-instances", 3, "--long-side", 96, "--quiet",
+    )  # fmt: skip
+    words = [
+        "evaluate",
+        tmp_path / "data",
+        *ENCODER,
+        "--regions",
+        "grid:1",
+        "--backend",
+        "eager",
+        "--quiet",
+    ]
+    words += ["--gamma", 60]
+    done = run(*words, "--json", "--run", tmp_path / "run.txt", "--convention", "full")
+    data = Dataset.load(tmp_path / "data")
+    judged = {
+        query.id: {image.id: int(image.instance == query.instance) for image in data.images}
+        for query in data.queries
+    }
+    found = pytrec_eval.RelevanceEvaluator(judged, {"map"}).evaluate(read_run(tmp_path / "run.txt"))
+    theirs = [found[query.id]["map"] for query in data.queries]
+    ours = json.loads(done.stdout)["per_query"]
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    said = run(*words, "--regions", "grid:2", "--run", tmp_path / "run.txt", code=2).stderr
+    assert "2 --regions" in said
