@@ -140,3 +140,35 @@ def test_who_made_local_descriptors_can_be_said_beside_them():
     other = replace(said, local=LocalQueries(plain.local, "another"))
     assert other.local_encoder == "another", "what descriptors say of themselves counts"
     assert replace(said, local=None).local_encoder is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "scores", "message"),
+    [
+        ("abc", [[1.0]], "rows: expected whole numbers of gallery rows, got 'abc'"),
+        ([["a.png"]], [[1.0]], r"from_ids"),
+        ([[1.5]], [[1.0]], "whole numbers"),
+        ([[np.nan]], [[1.0]], "whole numbers"),
+        ([[True]], [[1.0]], "whole numbers"),
+        (None, [[1.0]], "got None"),
+        ([[1]], None, "scores: expected an array of numbers, got None"),
+        ([[1]], [["x"]], "scores: expected an array of numbers"),
+        ([[1, 2]], [[0.5, None]], "scores: expected an array of numbers"),
+        ([[1]], [[1.0], [1.0, 2.0]], "scores: expected an array of numbers"),
+        ([[1]], [[1e300]], "is inf"),
+        ([[1]], 0.5, r"one shape \(Q, K\), got \(1, 1\) and \(\)"),
+    ],
+)
+def test_shortlists_of_wrong_types(rows, scores, message):
+    with pytest.raises(ShortlistError, match=message):
+        Shortlist(rows, scores)
+
+
+def test_rows_that_are_whole_floats_are_read():
+    assert Shortlist(np.array([[2.0, -1.0]]), np.array([[0.5, 0.0]])).rows.tolist() == [[2, -1]]
+
+
+@pytest.mark.parametrize("vectors", [None, "abc", [["x"]], [[1.0], [1.0, 2.0]], [[None, 1.0]]])
+def test_queries_of_wrong_types(vectors):
+    with pytest.raises(QueryError, match="query vectors: expected an array of numbers"):
+        Queries(vectors)

@@ -97,6 +97,8 @@ def test_errors_speak_of_options(gallery, photos):
     assert "--query-vectors" in said
     unknown = run(*words, stdin='["3.png"]', code=2).stderr
     assert "did you mean" in unknown and "its ids look like '00.png', '01.png'" in unknown
+    said = run("search", gallery, "a red mug", code=2).stderr
+    assert "a red mug: no such file; pass the path of a picture, not words" in said
     assert as_options("sort=True, resort=True, x.metric=") == "--sort, resort=True, x.metric="
 
 

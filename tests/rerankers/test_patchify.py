@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from patchrerank.errors import ImageError, QueryError, SettingError, ShortlistError
+from patchrerank.errors import (
+    ImageError,
+    QueryError,
+    RegionError,
+    SettingError,
+    ShortlistError,
+)
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import encode_queries
@@ -316,3 +322,19 @@ def test_unknown_ids_show_what_ids_look_like(tiny_gallery):
     assert "2 of 2 ids are not in the gallery" in message and "'42'" in message
     assert f"its ids look like '{tiny_gallery.ids[0]}', '{tiny_gallery.ids[1]}'" in message
     assert len(message) < 700
+
+
+def test_settings_of_wrong_types(tiny_gallery, tiny_encoder, photo_folder):
+    ids = list(tiny_gallery.ids[:2])
+    file = photo_folder / ids[0]
+    reranker = Patchify(tiny_gallery, tiny_encoder)
+    for top_k in ("3", 2.5, -1):
+        with pytest.raises(SettingError, match="top_k must be a whole number"):
+            reranker.rank(file, ids, top_k=top_k)
+    assert len(reranker.rank(file, ids, top_k=np.int64(1))) == 1
+    for box in ("abc", [0, 0, 1], [["x"]], 5, [0.5, 0.5, 0.1, 0.1]):
+        with pytest.raises(RegionError, match="query 0"):
+            reranker.rank(file, ids, box=box)
+    for images in (str(file), file, file.read_bytes(), io.BytesIO(), 3):
+        with pytest.raises(QueryError, match="expected a sequence of query pictures"):
+            encode_queries(tiny_encoder, images)

@@ -134,6 +134,32 @@ def test_damaged_qrels(tmp_path):
         read_run(tmp_path / "none")
 
 
+class Held:
+    """As ranx's Run and Qrels: a length and rows, but no mapping."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __len__(self):
+        return len(self._table)
+
+    def to_dict(self):
+        return self._table
+
+
+def test_objects_of_ranx_are_read():
+    run, qrels = {"q": {"a": 0.5, "b": 0.25}}, {"q": {"a": 1}}
+    expected = table_from_runs(run, {"local": run}, qrels)
+    found = table_from_runs(Held(run), {"local": Held(run)}, Held(qrels))
+    assert np.array_equal(found.rows, expected.rows)
+    assert np.array_equal(found.relevant, expected.relevant)
+    for wrong in (3, [run], None):
+        with pytest.raises(TableError, match="expected"):
+            table_from_runs(wrong, {}, qrels)
+        with pytest.raises(TableError, match="expected"):
+            table_from_runs(run, {}, wrong)
+
+
 @pytest.mark.slow  # ranx compiles for 20 seconds
 def test_ranx_agrees():
     """ranx's average precision of the fused run, where nothing is tied."""

@@ -136,7 +136,7 @@ def _median_ms(search: PatchSearch, queries: Queries, size: int = 100) -> float:
     """Return the median milliseconds of single searches for 100 images."""
     times = []
     for number in range(len(queries)):
-        one = Queries(queries.vectors[number : number + 1])
+        one = queries.take([number])
         begun = time.perf_counter()
         search.search(one, size)
         times.append(time.perf_counter() - begun)

@@ -34,7 +34,7 @@ from patchrerank.cli import (
     tune,
 )
 from patchrerank.cli.wording import as_options
-from patchrerank.errors import PatchRerankError
+from patchrerank.errors import LONGEST_MESSAGE, PatchRerankError, shortened
 
 app = typer.Typer(
     name="patchrerank",
@@ -89,7 +89,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(0)
     except OSError as error:
-        sys.stderr.write(f"patchrerank: {error}\n")
+        sys.stderr.write(f"patchrerank: {shortened(str(error), LONGEST_MESSAGE)}\n")
         sys.exit(2)
     except _Interrupted:
         sys.stderr.write("patchrerank: interrupted; finished work is kept, run it again\n")

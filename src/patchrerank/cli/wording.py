@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from patchrerank.streams import EXPECTED
+
 OPTIONS = {
+    EXPECTED: "the path of a picture",
+    "pass scores=None": "leave all scores out",
     "sort=True": "--sort",
     "higher_is_better=True": "--higher-is-better",
     "higher_is_better=False": "--lower-is-better",

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError
-from patchrerank.gallery.queries import query_boxes
-from patchrerank.images import HeldSource, ImageSource, held_source, read_image
+from patchrerank.gallery.queries import held_sources, query_boxes
+from patchrerank.images import HeldSource, ImageSource, read_image
 from patchrerank.types import LocalDescriptors, LocalQueries
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def encode_local_queries(
     """
     from patchrerank.encoders.picking import take
 
-    sources = [held_source(image) for image in images]
+    sources = held_sources(images)
     known = query_boxes(boxes, len(sources))
     covers = list(masks) if masks is not None else [None] * len(sources)
     if len(covers) != len(sources):

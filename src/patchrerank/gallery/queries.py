@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import QueryError, RegionError, SettingError, shown
 from patchrerank.gallery.identity import identity_of
 from patchrerank.images import HeldSource, ImageSource, held_source, read_image
 from patchrerank.types import Queries, QueryCrop
@@ -45,7 +47,7 @@ def encode_queries(
     """
     if crop not in ("none", "box"):
         raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
-    sources = [held_source(image) for image in images]
+    sources = held_sources(images)
     known = query_boxes(boxes, len(sources))
     cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
     parts = [
@@ -63,6 +65,19 @@ def encode_queries(
     )
 
 
+def held_sources(images: Sequence[ImageSource]) -> list[HeldSource]:
+    """Return query pictures that can be read more than once: of open files their bytes.
+
+    Raises:
+        QueryError: one picture where a sequence is expected.
+        ImageError: an open file cannot be read.
+    """
+    single = isinstance(images, str | bytes | os.PathLike | Image.Image) or hasattr(images, "read")
+    if single or not hasattr(images, "__iter__"):
+        raise QueryError(f"expected a sequence of query pictures, got {shown(images)}")
+    return [held_source(image) for image in images]
+
+
 def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:
     """Return the boxes of ``count`` query pictures, float32 ``(count, 4)``, NaN where unknown.
 
@@ -74,13 +89,20 @@ def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Flo
         return np.tile(NO_BOX, (count, 1))
     if len(boxes) != count:
         raise QueryError(f"{count} query pictures but {len(boxes)} boxes; give None for unknown")
-    rows = [
-        NO_BOX
-        if box is None or np.isnan(np.asarray(box, dtype=np.float32)).any()
-        else check_boxes(np.asarray(box)[None], f"query {number}")[0]
-        for number, box in enumerate(boxes)
-    ]
+    rows = [NO_BOX if box is None else _query_box(number, box) for number, box in enumerate(boxes)]
     return np.array(rows, dtype=np.float32).reshape(count, 4)
+
+
+def _query_box(number: int, box: npt.ArrayLike) -> Floats:
+    """Return a box that is known; one with NaN is not."""
+    try:
+        sides = np.asarray(box, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise RegionError(
+            f"query {number}: a box is four numbers x0, y0, x1, y1, not {shown(box)}"
+        ) from error
+    unknown = sides.shape == (4,) and np.isnan(sides).any()
+    return NO_BOX if unknown else check_boxes(sides[None], f"query {number}")[0]
 
 
 def _encode_batch(encoder: Encoder, images: Sequence[HeldSource], cuts: Floats) -> Floats:

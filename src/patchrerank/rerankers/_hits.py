@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 
 from patchrerank.errors import SettingError
@@ -13,10 +15,10 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     """Turn a ranking into lists of hits, leaving out empty slots.
 
     Raises:
-        SettingError: ``top_k`` is negative.
+        SettingError: ``top_k`` is negative, or no whole number.
     """
-    if top_k is not None and top_k < 0:
-        raise SettingError(f"top_k must be at least 0 or None, got {top_k}")
+    if top_k is not None and (not isinstance(top_k, Integral) or top_k < 0):
+        raise SettingError(f"top_k must be a whole number of at least 0, or None; got {top_k!r}")
     scores = ranking.hit_scores()
     return [_hits(ranking, scores[query], query, gallery, top_k) for query in range(len(ranking))]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError
-from patchrerank.types.arrays import Floats
+from patchrerank.types.arrays import Floats, float_array
 
 QueryCrop = Literal["none", "box"]
 
@@ -108,7 +108,7 @@ class Queries:
     local_encoder: str | None = None
 
     def __post_init__(self) -> None:
-        vectors = np.ascontiguousarray(self.vectors, dtype=np.float32)
+        vectors = float_array(self.vectors, "query vectors", QueryError)
         if vectors.ndim != 2:
             raise QueryError(f"query vectors need the shape (Q, d), got {vectors.shape}")
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))

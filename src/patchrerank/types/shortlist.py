@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.score_reading import Metric, ScoreReading
 from patchrerank.search_results import batch_of, ids_of, scores_of
-from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
 
 ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
 
@@ -38,8 +38,8 @@ class Shortlist:
     scores: Floats
 
     def __post_init__(self) -> None:
-        rows = np.ascontiguousarray(self.rows, dtype=np.int64)
-        scores = np.ascontiguousarray(self.scores, dtype=np.float32)
+        rows = _row_numbers(self.rows)
+        scores = float_array(self.scores, "scores", ShortlistError)
         if rows.ndim != 2 or rows.shape != scores.shape:
             raise ShortlistError(
                 f"rows and scores need one shape (Q, K), got {rows.shape} and {scores.shape}"
@@ -114,6 +114,20 @@ class Shortlist:
 def rank_scores(count: int) -> Floats:
     """Return ``1 - (r - 1) / count`` for ranks r = 1…count: scores for an order without scores."""
     return (1.0 - np.arange(count) / max(count, 1)).astype(np.float32)
+
+
+def _row_numbers(values: Rows) -> Rows:
+    """Return row numbers as int64; floats that are whole numbers will do, as some files have."""
+    found = np.asarray(values)
+    whole = found.dtype.kind in "iu" or not found.size
+    if found.dtype.kind == "f":
+        whole = bool((np.isfinite(found) & (found == np.trunc(found))).all())
+    if not whole:
+        raise ShortlistError(
+            f"rows: expected whole numbers of gallery rows, got {shown(values)} (ids are turned "
+            "into rows by Shortlist.from_ids)"
+        )
+    return np.ascontiguousarray(found, dtype=np.int64).reshape(found.shape)
 
 
 def _score_lists(scores: ScoreLists, lists: list[list[str]]) -> list[npt.NDArray[np.float64]]:

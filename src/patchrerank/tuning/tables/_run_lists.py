@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import TableError, near_matches
+from patchrerank.errors import TableError, near_matches, shown
 from patchrerank.tuning.tables.run_files import PathLike, read_run
 from patchrerank.types import Floats, Rows
 
@@ -19,11 +20,24 @@ Judgements = Mapping[str, Mapping[str, int]]
 RunLike = Mapping[str, Mapping[str, float]]
 
 
+def as_mapping(table: Any) -> Any:
+    """Return a run or judgements in memory as a mapping, ranx's objects among them.
+
+    Raises:
+        TableError: they are none.
+    """
+    if not isinstance(table, Mapping) and hasattr(table, "to_dict"):
+        table = table.to_dict()
+    if isinstance(table, Mapping):
+        return table
+    raise TableError(f"expected {{query: {{document: …}}}} or a file, got {shown(table)}")
+
+
 def checked_run(
     name: str, run: RunLike | PathLike, judged: Judgements, how: ImportOptions
 ) -> RunLike:
     """Return a run, read if it is a file, after checking its queries and scores."""
-    table = run if isinstance(run, Mapping) else read_run(run)
+    table: RunLike = read_run(run) if isinstance(run, str | os.PathLike) else as_mapping(run)
     strangers = [query for query in table if query not in judged]
     if strangers and how.extra == "error":
         raise TableError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from patchrerank.tuning.tables._run_lists import (
     Judgements,
     RunLike,
     aligned_values,
+    as_mapping,
     checked_run,
     grades_of,
     group_numbers,
@@ -118,11 +120,12 @@ def table_from_runs(
     """Return a table of a first stage's run, local runs and judgements.
 
     Args:
-        first_stage: ``{query: {document: score}}``, or a file (see
+        first_stage: ``{query: {document: score}}``, ranx's ``Run``, or a file (see
             :func:`~patchrerank.tuning.tables.run_files.read_run`). Nothing is cut off: K is the
             longest list's length. Equal scores keep the order given.
         local: by reranker, a run or a file.
-        qrels: ``{query: {document: grade}}``, or a file. Its queries, in order, are the table's.
+        qrels: ``{query: {document: grade}}``, ranx's ``Qrels``, or a file. Its queries, in order,
+            are the table's.
         options: see :class:`ImportOptions`.
         groups: the instance of each query; None: each is a group of its own.
 
@@ -131,7 +134,9 @@ def table_from_runs(
             not finite, or a file is damaged.
     """
     how = options or ImportOptions()
-    judged = qrels if isinstance(qrels, Mapping) else read_qrels(qrels)
+    judged: Judgements = (
+        read_qrels(qrels) if isinstance(qrels, str | os.PathLike) else as_mapping(qrels)
+    )
     first = checked_run("first stage", first_stage, judged, how)
     runs = {name: checked_run(name, run, judged, how) for name, run in local.items()}
     lists = {query: ordered(first.get(query, {})) for query in judged}
