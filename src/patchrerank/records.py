@@ -64,7 +64,7 @@ def read_json(path: str | Path) -> object:
         SettingError: there is no such file, or it holds no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -348,6 +348,17 @@ def test_queries_are_restricted_and_then_cut_to_the_strongest(pictures, dense):
     assert found.identity == dense.identity and found.sizes == ((16, 16),)
 
 
+def test_open_files_are_local_queries(photo_folder, dense):
+    path = photo_folder / "01.png"
+    (expected,) = encode_local_queries(dense, [path], part="foreground")
+    with path.open("rb") as file:
+        (found,) = encode_local_queries(dense, [file], part="foreground")
+        assert file.tell() == 0 and not file.closed
+    np.testing.assert_array_equal(found.vectors, expected.vectors)
+    with pytest.raises(QueryError, match="expected a sequence of query pictures"):
+        encode_local_queries(dense, path)
+
+
 def test_queries_at_another_size_fit_the_store(gallery, pictures, dense):
     local = build_local(gallery, dense, QUIET)
     found = encode_local_queries(dense, pictures[:4], image_size=8)

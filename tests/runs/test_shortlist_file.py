@@ -122,6 +122,12 @@ def test_what_is_wrong_is_named(text, message):
     assert len(str(caught.value)) < 600
 
 
+def test_ids_that_begin_as_json_does():
+    found = parse_shortlist("[2020] trip.jpg\t0.9\n{x}.png\t0.5\n", "s")
+    assert (found.ids, found.scores) == (["[2020] trip.jpg", "{x}.png"], SCORES)
+    assert parse_shortlist("[2020] a.jpg\nb.png\n", "s").ids == ["[2020] a.jpg", "b.png"]
+
+
 def test_files(tmp_path):
     path = tmp_path / "s.json"
     path.write_text(SCORED["objects"], encoding="utf-8-sig")

@@ -73,14 +73,18 @@ def parse_shortlist(
     """
     text = text.removeprefix("\ufeff")
     try:
-        if text.lstrip()[:1] in ("[", "{"):
-            lists = _json_lists(text, said=said)
-        else:
-            lists = lists_of_lines(text, said=said)
-        query, entries = _chosen(lists, query_id)
+        read = _json_lists if _is_json(text) else lists_of_lines
+        query, entries = _chosen(read(text, said=said), query_id)
         return ShortlistFile([id_of(entry) for entry in entries], scores_of(entries), query)
     except ShortlistError as error:
         raise ShortlistError(f"{name}: {error}") from error
+
+
+def _is_json(text: str) -> bool:
+    """Tell JSON from lines whose first id begins like it, such as ``[2020] trip.jpg``."""
+    begins = text.lstrip()[:1] in ("[", "{")
+    lines = "\n" in text.strip() or "\t" in text
+    return begins and ('"' in text or not lines or text.rstrip()[-1:] in ("]", "}"))
 
 
 def _json_lists(text: str, *, said: bool) -> Lists:
