@@ -37,7 +37,9 @@ def gallery(photos):
 
 
 def hits(*words, stdin):
-    return json.loads(run("rerank", *words, "--json", stdin=stdin).stdout)["hits"]
+    """Rerank by the patches alone, unless told otherwise."""
+    how = [] if "--lam" in words else ["--lam", 0]
+    return json.loads(run("rerank", *words, *how, "--json", stdin=stdin).stdout)["hits"]
 
 
 @pytest.mark.parametrize(

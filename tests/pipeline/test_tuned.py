@@ -93,11 +93,11 @@ def test_a_file_reads_back_as_it_was(folder, tuned):
     assert [path.name for path in folder.iterdir()] == ["tuned.json"], "nothing is left beside it"
 
 
-def test_a_file_with_a_byte_order_mark_is_read(folder, tuned):
-    path = folder / "marked.json"
-    tuned.save(path)
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    path = tmp_path / "marked.json"
+    TUNED.save(path)
     path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert Tuned.load(path) == tuned
+    assert Tuned.load(path) == TUNED
 
 
 def test_the_file_is_plain(tmp_path):
