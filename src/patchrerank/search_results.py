@@ -28,12 +28,13 @@ def batch_of(values: object, what: str) -> list[Any]:
     Raises:
         ShortlistError: one text, a run of several queries, or nothing that has entries.
     """
-    if isinstance(values, Mapping) or hasattr(values, "to_dict"):
+    iterable = hasattr(values, "__iter__")
+    if isinstance(values, Mapping) or (hasattr(values, "to_dict") and not iterable):
         raise ShortlistError(
             f"{what}: {_named(values)} has no order of queries; {APART}, for the row of each query"
         )
-    if isinstance(values, str | bytes) or not hasattr(values, "__iter__"):
-        raise ShortlistError(f"{what}: expected one sequence a query, got {shown(values)}")
+    if isinstance(values, str | bytes) or hasattr(values, "columns") or not iterable:
+        raise ShortlistError(f"{what}: expected one sequence a query, got {_named(values)}")
     return list(values)
 
 
