@@ -83,7 +83,7 @@ def test_columns_of_pandas_and_pyarrow():
     assert ids_of(0, pandas.Series(IDS, index=[7, 8, 9])) == IDS
     assert scores_of(0, pandas.Series(SCORES, index=[7, 8, 9]), 3).tolist() == SCORES
     assert batch_of(pandas.Series([IDS, IDS]), "candidates") == [IDS, IDS]
-    with pytest.raises(ShortlistError, match="candidates: expected .* a pandas DataFrame"):
+    with pytest.raises(ShortlistError, match=r"candidates: expected .* a pandas DataFrame"):
         batch_of(pandas.DataFrame({"id": IDS}), "candidates")
     with pytest.raises(ShortlistError, match="a pandas DataFrame"):
         ids_of(0, pandas.DataFrame({"id": IDS}))

@@ -7,7 +7,7 @@ pyarrow are read by what they can do; none of these packages is imported.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ def batch_of(values: object, what: str) -> list[Any]:
         )
     if isinstance(values, str | bytes) or hasattr(values, "columns") or not iterable:
         raise ShortlistError(f"{what}: expected one sequence a query, got {_named(values)}")
-    return list(values)
+    return list(cast(Iterable[Any], values))
 
 
 def ids_of(query: int, ids: object) -> list[str]:

@@ -3,8 +3,10 @@
 from patchrerank.images.listing import IMAGE_SUFFIXES, FoundImages, find_images, list_images
 from patchrerank.images.reading import (
     MAX_PIXELS,
+    HeldSource,
     ImageSource,
     describe_source,
+    held_source,
     read_image,
     stored_orientation,
     upright_size,
@@ -14,9 +16,11 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "FoundImages",
+    "HeldSource",
     "ImageSource",
     "describe_source",
     "find_images",
+    "held_source",
     "list_images",
     "read_image",
     "stored_orientation",

@@ -91,6 +91,7 @@ def stored_orientation(source: ImageSource, *, max_pixels: int | None = MAX_PIXE
 
     HEIC is always upright: its decoder turns it, whatever its EXIF says.
     """
+    source = held_source(source)
     name = describe_source(source)
     with _image_errors(name):
         if isinstance(source, Image.Image):
