@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from patchrerank.analysis import relevance_of
-from patchrerank.analysis.costs import reads_of
 from patchrerank.analysis.relevance import positive_areas
 from patchrerank.datasets import Dataset
 from patchrerank.errors import SettingError, TableError
@@ -19,7 +18,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.rerankers import Patchify, QueryExpansion, RefineBoxes, SuperGlobal
 from patchrerank.rerankers.base import rescore
 from patchrerank.tuning.fused.cascades import evaluate_stages
-from patchrerank.tuning.tables._reranker_records import depth_of, describe, pace_of
+from patchrerank.tuning.tables._reranker_records import describe, pace_of
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
@@ -288,16 +287,16 @@ def test_nan_scores_are_refused(tmp_path, small_dataset, tiny_gallery, small_que
 
 
 def test_records_of_rerankers(tiny_gallery):
-    assert depth_of(Patchify(tiny_gallery)) == 0
-    assert depth_of(RefineBoxes(Patchify(tiny_gallery))) == 0
-    assert depth_of(RefineBoxes(Patchify(tiny_gallery), top=5)) > 10**6
-    assert depth_of(SuperGlobal(tiny_gallery)) == 400
+    assert Patchify(tiny_gallery).list_depth == 0
+    assert RefineBoxes(Patchify(tiny_gallery)).list_depth == 0
+    assert RefineBoxes(Patchify(tiny_gallery), top=5).list_depth > 10**6
+    assert SuperGlobal(tiny_gallery).list_depth == 400
     first, second = QueryExpansion(tiny_gallery), QueryExpansion(tiny_gallery, fusion=Fusion(0.5))
     assert describe(first) == describe(second), "the fusion changes no score"
     refined = RefineBoxes(Patchify(tiny_gallery), top=5)
     assert describe(refined) != describe(RefineBoxes(Patchify(tiny_gallery)))
     json.dumps(describe(refined))
-    assert set(reads_of(refined)) == {"patches"}
+    assert set(refined.bytes_read()) == {"patches"}
 
 
 def test_rerankers_of(tiny_gallery):

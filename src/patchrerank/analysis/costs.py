@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import nan
-from pathlib import Path
 
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.pipeline import Cascade, Stage
-from patchrerank.rerankers import (
-    Patchify,
-    QueryExpansion,
-    Ranker,
-    RefineBoxes,
-    Reranker,
-    SpatialVerification,
-    SuperGlobal,
-)
-from patchrerank.rerankers._local import LocalReranker
+from patchrerank.rerankers import Ranker, Reranker
 
 
 class Clock:
@@ -43,16 +32,6 @@ def bytes_per_image(gallery: Gallery) -> dict[str, float]:
     return {"patches": patches / images, "all": sum(sizes.values()) / images}
 
 
-def reads_of(reranker: Reranker) -> dict[str, float]:
-    """Return the bytes an image that a reranker reads of its gallery, by what is read.
-
-    Kinds are ``patches``, ``local``, ``globals`` and ``pictures`` (the files, looked at again;
-    NaN if they are not files). Nothing for rerankers that this library does not know.
-    """
-    images = max(len(reranker.gallery), 1)
-    return {kind: _bytes_of(kind, reranker) / images for kind in sorted(_kinds(reranker))}
-
-
 def bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
     """Return the bytes an image that are read; what several stages read counts once.
 
@@ -62,7 +41,7 @@ def bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
     """
     if cascade is None:
         return gallery.nbytes()["globals"] / max(len(gallery), 1)
-    kinds = {k: size for stage in cascade.stages for k, size in reads_of(stage.reranker).items()}
+    kinds = {k: size for stage in cascade.stages for k, size in stage.reranker.bytes_read().items()}
     return sum(kinds.values())
 
 
@@ -85,43 +64,7 @@ def bytes_per_query(stages: Sequence[Stage], gallery: Gallery, candidates: int) 
     for stage in stages:
         size = stage.fusion.shortlist_size
         rescored = candidates if size is None else min(size, candidates)
-        for kind, size_each in reads_of(stage.reranker).items():
+        for kind, size_each in stage.reranker.bytes_read().items():
             name = f"{kind}_read"
             read[name] = read.get(name, 0.0) + rescored * size_each
     return {"vector": 4.0 * gallery.dim, **read}
-
-
-def _kinds(reranker: Reranker) -> set[str]:
-    if isinstance(reranker, RefineBoxes):
-        patches = reranker.evidence == "patches" or not reranker.gallery.has_local
-        return _kinds(reranker.reranker) | {"patches" if patches else "local"}
-    if isinstance(reranker, Patchify):
-        return {"patches"}
-    if isinstance(reranker, LocalReranker):
-        return {"local"}
-    if isinstance(reranker, SpatialVerification):
-        return {"pictures"}
-    return {"globals"} if isinstance(reranker, QueryExpansion | SuperGlobal) else set()
-
-
-def _bytes_of(kind: str, reranker: Reranker) -> float:
-    gallery = reranker.gallery
-    sizes = gallery.nbytes()
-    if kind == "patches":
-        return sum(size for name, size in sizes.items() if name in PATCH_ARRAYS)
-    if kind == "local":
-        local = reranker.local if isinstance(reranker, LocalReranker) else gallery.local
-        return sum(local.nbytes().values())
-    if kind == "globals":
-        return sizes["globals"]
-    if isinstance(reranker, SpatialVerification):
-        given = reranker.images or {}
-        rows = enumerate(gallery.ids)
-        return sum(_file_size(given.get(name, gallery.image_path(row))) for row, name in rows)
-    return nan
-
-
-def _file_size(source: object) -> float:
-    if isinstance(source, str | Path) and Path(source).is_file():
-        return Path(source).stat().st_size
-    return nan

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 COLUMNS = ("mAP", "mAP <10%", "LocScore", "mLocScore")
 
-LOCAL = ("chamfer", "dense_correlation", "ames", "elvis", "+refine")
 DEFAULT = ("global", "patchify", "patchify+refine", "chamfer", "dense_correlation")
 
 
@@ -53,10 +52,11 @@ def command(
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
     from patchrerank.gallery import BuildOptions
+    from patchrerank.pipeline.stages import needs_local
     from patchrerank.regions import parse_regions
 
     wanted = list(stages or DEFAULT)
-    local = any(name in text for text in wanted for name in LOCAL)
+    local = any(text != "global" and needs_local(text) for text in wanted)
     data = Dataset.load(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli.compare import LOCAL
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
@@ -154,8 +153,9 @@ def _dense(
 ) -> tuple[DenseEncoder | None, DenseEncoder | None]:
     """Load what makes local descriptors of the gallery and of the queries, if any are compared."""
     from patchrerank.encoders import Selection, load_dense_encoder
+    from patchrerank.pipeline.stages import needs_local
 
-    if not any(name in method.stages for method in methods for name in LOCAL):
+    if not any(not method.is_global and needs_local(method.stages) for method in methods):
         return None, None
     dense = load_dense_encoder(model, image_size=side)
     part = Selection(query_part=query_part)  # type: ignore[arg-type]

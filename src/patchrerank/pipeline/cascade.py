@@ -13,8 +13,7 @@ import numpy.typing as npt
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError, described
 from patchrerank.fusion import Fusion, narrowed
-from patchrerank.rerankers._local import with_local
-from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore
+from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore, with_local
 from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:
@@ -139,17 +138,12 @@ class Cascade(Ranker):
 
     def complete(self, queries: Queries) -> Queries:
         """Add the local descriptors that a stage needs to queries that have pictures."""
-        if queries.images is None:
-            return queries
         for stage in self.stages:
-            queries = with_local(queries, self._dense_encoder(stage.reranker))
-        return queries
-
-    def _dense_encoder(self, reranker: Reranker) -> DenseEncoder | None:
-        if not hasattr(reranker, "dense_encoder"):
-            return None
-        own: DenseEncoder | None = reranker.dense_encoder
-        return self._encoders.dense_encoder if own is None and self._encoders is not None else own
+            queries = stage.reranker.complete(queries)
+        wanting = any("local" in stage.reranker.reads for stage in self.stages)
+        if not wanting or self._encoders is None or queries.images is None or queries.local:
+            return queries
+        return with_local(queries, self._encoders.dense_encoder)
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.

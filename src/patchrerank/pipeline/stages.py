@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from patchrerank.calibration import Calibration
-from patchrerank.errors import SettingError, near_matches
+from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.images import ImageSource
 from patchrerank.pipeline.cascade import Cascade, Stage
-from patchrerank.rerankers import RERANKERS, RefineBoxes, Reranker, SpatialVerification
-from patchrerank.rerankers._learned import LearnedReranker
+from patchrerank.rerankers import RefineBoxes, Reranker, StageParts, find_reranker
 from patchrerank.types import QueryCrop
 
 if TYPE_CHECKING:
@@ -74,18 +73,21 @@ def check_reranker(name: str) -> None:
         SettingError: near matches are listed; or a file of weights for one that has none.
     """
     plain, checkpoint = _parts(name)
-    if checkpoint and plain in RERANKERS and not issubclass(RERANKERS[plain], LearnedReranker):
+    if checkpoint and not find_reranker(plain).takes_checkpoint:
         raise SettingError(f"stage {name!r}: {plain} has no weights; leave out @{checkpoint}")
-    if plain not in RERANKERS:
-        raise SettingError(
-            f"reranker {plain!r} is unknown{near_matches(plain, RERANKERS)}; use one of "
-            f"{', '.join(RERANKERS)}, each with or without {REFINE}"
-        )
+    find_reranker(plain)
 
 
-def reranker_of(name: str) -> str:
-    """Return the reranker of a stage's name, without its weights' file and ``+refine``."""
-    return _parts(name)[0]
+def needs_local(stages: str) -> bool:
+    """Tell whether stages compare local descriptors, or refine boxes by them.
+
+    Raises:
+        SettingError: malformed stages, or an unknown reranker.
+    """
+    names = [spec.name for spec in parse_stages(stages)]
+    return any(
+        name.endswith(REFINE) or "local" in find_reranker(_parts(name)[0]).reads for name in names
+    )
 
 
 def make_cascade(
@@ -116,34 +118,26 @@ def make_cascade(
         SettingError: an unknown reranker (near matches are listed) or a malformed stage.
     """
     specs = parse_stages(stages) if isinstance(stages, str) else stages
-    made = []
-    for spec in specs:
-        check_reranker(spec.name)
-        name, checkpoint = _parts(spec.name)
-        kind: Any = RERANKERS[name]
-        more: dict[str, Any] = {}
-        if name == SpatialVerification.name:
-            more["images"] = images
-        elif issubclass(kind, LearnedReranker):
-            more["checkpoint"] = _named(checkpoint, spec.name)
-        reranker: Reranker = kind(gallery, encoder, query_crop=query_crop, **more)
-        if hasattr(reranker, "dense_encoder"):
-            reranker.dense_encoder = dense_encoder
-        if spec.name.endswith(REFINE):
-            reranker = RefineBoxes(reranker, dense_encoder=dense_encoder)
-        made.append(Stage(reranker, spec.fusion))
+    parts = StageParts(gallery, encoder, dense_encoder, query_crop, images)
+    made = [Stage(make_reranker(spec.name, parts), spec.fusion) for spec in specs]
     return Cascade(made, calibration, encoders)
+
+
+def make_reranker(name: str, parts: StageParts) -> Reranker:
+    """Make the reranker of a stage's name, such as ``chamfer+refine`` or ``ames@weights.pt``.
+
+    Raises:
+        SettingError: an unknown reranker, or a file of weights missing or too many.
+    """
+    check_reranker(name)
+    plain, checkpoint = _parts(name)
+    reranker = find_reranker(plain).from_stage(replace(parts, checkpoint=checkpoint))
+    if not name.endswith(REFINE):
+        return reranker
+    return RefineBoxes(reranker, dense_encoder=parts.dense_encoder)
 
 
 def _parts(name: str) -> tuple[str, str]:
     """Return a stage's reranker and its file of weights, empty if none is named."""
     plain, _, checkpoint = name.removesuffix(REFINE).partition(CHECKPOINT)
     return plain, checkpoint
-
-
-def _named(checkpoint: str, stage: str) -> str:
-    if not checkpoint:
-        raise SettingError(
-            f"stage {stage!r} needs its weights; name their file, as in {stage}@weights.pt:100"
-        )
-    return checkpoint

@@ -11,21 +11,11 @@ from patchrerank.rerankers.execution import Execution
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.patchify import Patchify
 from patchrerank.rerankers.query_expansion import QueryExpansion
+from patchrerank.rerankers.registry import RERANKERS, find_reranker
 from patchrerank.rerankers.spatial_verification import SpatialVerification
+from patchrerank.rerankers.stage_parts import StageParts
 from patchrerank.rerankers.superglobal import SuperGlobal
 from patchrerank.rerankers.votes import VoteMap, draw_votes
-
-RERANKERS: dict[str, type[Reranker]] = {
-    Patchify.name: Patchify,
-    Chamfer.name: Chamfer,
-    DenseCorrelation.name: DenseCorrelation,
-    QueryExpansion.name: QueryExpansion,
-    SuperGlobal.name: SuperGlobal,
-    SpatialVerification.name: SpatialVerification,
-    AMES.name: AMES,
-    ELViS.name: ELViS,
-}
-"""Every method by its name."""
 
 __all__ = [
     "AMES",
@@ -48,10 +38,12 @@ __all__ = [
     "RefineBoxes",
     "Reranker",
     "SpatialVerification",
+    "StageParts",
     "SuperGlobal",
     "VoteMap",
     "compact_local",
     "draw_votes",
+    "find_reranker",
     "load_ames",
     "load_elvis",
 ]

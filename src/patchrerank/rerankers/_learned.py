@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ from patchrerank.rerankers._candidates import (
 )
 from patchrerank.rerankers._local import LocalReranker, local_of
 from patchrerank.rerankers._weights import Remade, Weights, carried
+from patchrerank.rerankers.base import Reranker
 from patchrerank.rerankers.execution import Execution, run_batches, threads_of, tokens_of
+from patchrerank.rerankers.stage_parts import StageParts
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, QueryCrop, Shortlist
 
 if TYPE_CHECKING:
@@ -73,6 +76,8 @@ class LearnedReranker(LocalReranker):
     cpu_tokens = 2048
     """Descriptors in a batch on the CPU: enough work a call, and not too far from its cache."""
 
+    takes_checkpoint = True
+
     def __init__(
         self,
         gallery: Gallery,
@@ -120,6 +125,27 @@ class LearnedReranker(LocalReranker):
                 batches = self._batches(local, query, shortlist, number)
                 self._run(query, local, batches, scores[number], boxes[number])
         return LocalScores(scores, boxes if self.localises else None)
+
+    @classmethod
+    def from_stage(cls, parts: StageParts) -> Reranker:
+        """Make one of a stage's text, which names its weights; see the base class.
+
+        Raises:
+            SettingError: it names none.
+        """
+        if not parts.checkpoint:
+            raise SettingError(
+                f"stage {cls.name!r} needs its weights; name their file, as in "
+                f"{cls.name}@weights.pt:100"
+            )
+        make: Callable[..., Reranker] = cls  # each takes the file of its own network
+        return make(
+            parts.gallery,
+            parts.encoder,
+            query_crop=parts.query_crop,
+            dense_encoder=parts.dense_encoder,
+            checkpoint=parts.checkpoint,
+        )
 
     @abstractmethod
     def _state(self, vectors: Tensor) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import Gallery, LocalStore, encode_local_queries
+from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.kernels.chamfer import SetStore
 from patchrerank.kernels.checks import check_spans
 from patchrerank.kernels.rows import BLOCK_BYTES
 from patchrerank.kernels.stores import Float32Store
-from patchrerank.rerankers.base import Query, Reranker
+from patchrerank.rerankers.base import Read, Reranker
+from patchrerank.rerankers.stage_parts import StageParts
 from patchrerank.types import Floats, LocalDescriptors, Queries, QueryCrop, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class LocalReranker(Reranker):
         SettingError, QueryError: as the base class does.
     """
 
+    reads = frozenset({"local"})
+
     def __init__(
         self,
         gallery: Gallery,
@@ -73,19 +76,14 @@ class LocalReranker(Reranker):
         """
         return self.gallery.local
 
-    def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
-    ) -> Queries:
-        """Encode pictures with both encoders; see the base class."""
-        return with_local(super().encode(queries, boxes), self.dense_encoder)
+    @classmethod
+    def from_stage(cls, parts: StageParts) -> Reranker:
+        """Make one of a stage's text; see the base class."""
+        crop, dense = parts.query_crop, parts.dense_encoder
+        return cls(parts.gallery, parts.encoder, query_crop=crop, dense_encoder=dense)
 
-
-def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
-    """Add local descriptors, inside the boxes, to queries that have pictures and no ``local``."""
-    if encoder is None or queries.images is None or queries.local is not None:
-        return queries
-    boxes = None if queries.boxes is None else list(queries.boxes)
-    return replace(queries, local=encode_local_queries(encoder, queries.images, boxes))
+    def _bytes_of(self, kind: Read) -> float:
+        return sum(self.local.nbytes().values()) if kind == "local" else super()._bytes_of(kind)
 
 
 class QuerySpace(Protocol):

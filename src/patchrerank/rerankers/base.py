@@ -7,15 +7,16 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import Gallery, encode_queries
+from patchrerank.gallery import Gallery, encode_local_queries, encode_queries
 from patchrerank.gallery.identity import check_encoder, loading_call
+from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.rerankers._given_queries import (
     Query as Query,
 )
@@ -39,12 +40,16 @@ from patchrerank.types import (
 )
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Encoder
+    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.rerankers.stage_parts import StageParts
 
 logger = logging.getLogger(__name__)
 
 COSINES = 1.01
 """Beyond ± this, scores are no cosines, even rounded ones."""
+
+Read = Literal["patches", "local", "globals", "pictures"]
+"""What of a gallery a reranker looks at."""
 
 
 class Ranker(ABC):
@@ -193,6 +198,16 @@ class Ranker(ABC):
 class Reranker(Ranker):
     """One method; a new one is one file with one class that implements :meth:`score`.
 
+    It says all about itself, so that nobody asks for its class or name.
+
+    Attributes:
+        name: of the method, in a stage's text and in records.
+        reads: what of the gallery it looks at: ``patches``, ``local`` (local descriptors),
+            ``globals`` (global vectors), ``pictures`` (the files, again).
+        list_depth: how many first candidates of a list a score depends on; 0: on the pair alone.
+        takes_checkpoint: whether a stage's text names a file behind it, ``name@FILE``.
+        dense_encoder: makes the local descriptors of query pictures, where it reads ``local``.
+
     Args:
         gallery: where the candidates' local evidence lies.
         encoder: encodes query pictures; not needed for ready vectors.
@@ -205,6 +220,10 @@ class Reranker(Ranker):
     """
 
     name: str = ""
+    reads: frozenset[Read] = frozenset()
+    list_depth: int = 0
+    takes_checkpoint: bool = False
+    dense_encoder: DenseEncoder | None = None
 
     def __init__(
         self,
@@ -230,6 +249,38 @@ class Reranker(Ranker):
         """λ that weighs the scores of a shortlist; 0 where only its order counts."""
         return 0.0 if self.fusion.shortlist_size == 0 else self.fusion.lam
 
+    @classmethod
+    def from_stage(cls, parts: StageParts) -> Reranker:
+        """Make one of a stage's text; classes with other arguments of their own override it."""
+        return cls(parts.gallery, parts.encoder, query_crop=parts.query_crop)
+
+    def bytes_read(self) -> dict[str, float]:
+        """Return the bytes an image that it reads of its gallery, by what is read."""
+        images = max(len(self.gallery), 1)
+        return {kind: self._bytes_of(kind) / images for kind in sorted(self.reads)}
+
+    def _bytes_of(self, kind: Read) -> float:
+        """Return the bytes of all images; NaN where nobody knows."""
+        if kind == "pictures":
+            return float("nan")
+        if kind == "local":
+            return sum(self.gallery.local.nbytes().values())
+        sizes = self.gallery.nbytes()
+        names = PATCH_ARRAYS if kind == "patches" else ("globals",)
+        return sum(sizes[name] for name in names if name in sizes)
+
+    def complete(self, queries: Queries) -> Queries:
+        """Add what it compares beside global vectors to queries that have pictures."""
+        if "local" not in self.reads:
+            return queries
+        return with_local(queries, self.dense_encoder)
+
+    def encode(
+        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+    ) -> Queries:
+        """Encode pictures with every encoder that it needs; see the base class."""
+        return self.complete(super().encode(queries, boxes))
+
     @abstractmethod
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Score each candidate by local evidence.
@@ -249,6 +300,14 @@ class Reranker(Ranker):
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
         return rescore(self, self.fusion, queries, shortlist)
+
+
+def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
+    """Add local descriptors, inside the boxes, to queries that have pictures and no ``local``."""
+    if encoder is None or queries.images is None or queries.local is not None:
+        return queries
+    boxes = None if queries.boxes is None else list(queries.boxes)
+    return replace(queries, local=encode_local_queries(encoder, queries.images, boxes))
 
 
 def check_parts(gallery: object, encoder: object, fusion: object, query_crop: object) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from patchrerank.errors import SettingError, described
 from patchrerank.kernels.checks import check_spans
 from patchrerank.kernels.rows import row_products
 from patchrerank.rerankers._correlation import located
-from patchrerank.rerankers._local import flat_rows, local_of, with_local
-from patchrerank.rerankers.base import Query, Reranker
+from patchrerank.rerankers._local import flat_rows, local_of
+from patchrerank.rerankers.base import Reranker
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -77,12 +77,13 @@ class RefineBoxes(Reranker):
         self.top = top
         self.evidence = evidence
         self.dense_encoder = dense_encoder
+        self.list_depth = reranker.list_depth if top is None else sys.maxsize
+        patches = evidence == "patches" or not self.gallery.has_local
+        self.reads = reranker.reads | {"patches" if patches else "local"}
 
-    def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
-    ) -> Queries:
-        """Encode as the wrapped reranker does, and add local descriptors; see the base class."""
-        return with_local(self.reranker.encode(queries, boxes), self.dense_encoder)
+    def complete(self, queries: Queries) -> Queries:
+        """Add what the wrapped reranker needs, and local descriptors; see the base class."""
+        return super().complete(self.reranker.complete(queries))
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return the wrapped reranker's scores with refined boxes; see the base class.

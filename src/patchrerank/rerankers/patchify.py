@@ -31,6 +31,7 @@ class Patchify(Reranker):
     """
 
     name = "patchify"
+    reads = frozenset({"patches"})
 
     def __init__(
         self,

@@ -65,6 +65,7 @@ class QueryExpansion(Reranker):
     """
 
     name = "query-expansion"
+    reads = frozenset({"globals"})
 
     def __init__(
         self,
@@ -76,6 +77,7 @@ class QueryExpansion(Reranker):
     ) -> None:
         super().__init__(gallery, encoder, fusion, query_crop)
         self.settings = settings if settings is not None else ExpansionSettings()
+        self.list_depth = self.settings.neighbours
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return the inner product of each candidate with the expanded query."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,8 @@ from patchrerank.rerankers._spatial_features import (
     import_opencv,
 )
 from patchrerank.rerankers._spatial_geometry import VerificationSettings, Verified, verify_pair
-from patchrerank.rerankers.base import Reranker
+from patchrerank.rerankers.base import Read, Reranker
+from patchrerank.rerankers.stage_parts import StageParts
 from patchrerank.types import LocalScores, Queries, QueryCrop, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class SpatialVerification(Reranker):
     """
 
     name = "spatial"
+    reads = frozenset({"pictures"})
 
     def __init__(
         self,
@@ -97,6 +100,17 @@ class SpatialVerification(Reranker):
         self._gallery_features = GalleryFeatures(
             gallery, self._extractor, images, cache_bytes, cache_folder
         )
+
+    @classmethod
+    def from_stage(cls, parts: StageParts) -> Reranker:
+        """Make one of a stage's text; see the base class."""
+        crop, images = parts.query_crop, parts.images
+        return cls(parts.gallery, parts.encoder, query_crop=crop, images=images)
+
+    def _bytes_of(self, kind: Read) -> float:
+        given = self.images or {}
+        rows = enumerate(self.gallery.ids)
+        return sum(_file_size(given.get(name, self.gallery.image_path(row))) for row, name in rows)
 
     @property
     def cached_bytes(self) -> int:
@@ -175,3 +189,9 @@ def _single_threaded() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(before)
+
+
+def _file_size(source: object) -> float:
+    if isinstance(source, str | os.PathLike) and Path(source).is_file():
+        return Path(source).stat().st_size
+    return float("nan")

@@ -58,6 +58,7 @@ class SuperGlobal(Reranker):
     """
 
     name = "superglobal"
+    reads = frozenset({"globals"})
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class SuperGlobal(Reranker):
         self.settings = settings if settings is not None else SuperGlobalSettings()
         default = Fusion(shortlist_size=self.settings.candidates)
         super().__init__(gallery, encoder, fusion if fusion is not None else default, query_crop)
+        self.list_depth = self.settings.candidates
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return (s1 + s2)/2 of the first M candidates; see :func:`superglobal_scores`."""

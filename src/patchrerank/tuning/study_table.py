@@ -13,10 +13,8 @@ from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import TunedOn, parse_stages
-from patchrerank.pipeline.stages import REFINE, reranker_of
+from patchrerank.pipeline.stages import needs_local
 from patchrerank.regions import parse_regions
-from patchrerank.rerankers import RERANKERS
-from patchrerank.rerankers._local import LocalReranker
 from patchrerank.tuning.study_file import Study
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
@@ -49,7 +47,7 @@ def study_table(
     build = BuildOptions(progress=progress)
     gallery, _ = dataset_gallery(dataset, encoder, parse_regions(how.regions), cache, build)
     dense = None
-    if any(map(_compares_local, names)):
+    if needs_local(",".join(names)):
         gallery, dense = _with_local(study, gallery, dataset, encoder, progress=progress)
     queries = encode_dataset_queries(dataset, encoder, gallery, how.query_crop)
     shortlist = GlobalSearch(gallery).search(queries, how.candidates)
@@ -80,12 +78,6 @@ def table_folder(cache: Path, gallery: Gallery, study: Study) -> Path:
     how = {**asdict(study.scores), "dataset": "", "first_stage": "", "names": names_of(study)}
     digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
     return cache / f"{gallery.folder.name}-table-{digest}"
-
-
-def _compares_local(name: str) -> bool:
-    """Tell stages that need local descriptors; unknown names are left to whoever makes them."""
-    kind = RERANKERS.get(reranker_of(name))
-    return name.endswith(REFINE) or (kind is not None and issubclass(kind, LocalReranker))
 
 
 def _with_local(

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import is_dataclass
 
 import numpy as np
 
-from patchrerank.rerankers import Execution, QueryExpansion, RefineBoxes, Reranker, SuperGlobal
+from patchrerank.rerankers import Execution, Reranker
 from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.types import Queries, Shortlist
 
-NOT_SETTINGS = ("fusion", "threads", "gallery", "encoder")
+NOT_SETTINGS = ("fusion", "threads", "gallery", "encoder", "list_depth")
 TIMED_CANDIDATES = 50
 TIMED_QUERIES = 5
 TIMED_SECONDS = 5.0
-
-
-def depth_of(reranker: Reranker) -> int:
-    """Return how many first candidates of the list a score depends on; 0: on the pair alone."""
-    if isinstance(reranker, RefineBoxes):
-        return depth_of(reranker.reranker) if reranker.top is None else sys.maxsize
-    if isinstance(reranker, QueryExpansion):
-        return reranker.settings.neighbours
-    if isinstance(reranker, SuperGlobal):
-        return reranker.settings.candidates
-    return int(getattr(reranker, "list_depth", 0))
 
 
 def describe(reranker: Reranker) -> dict[str, object]:

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.analysis.costs import reads_of
 from patchrerank.errors import DatasetError, SettingError, TableError
 from patchrerank.metrics import best_iou
 from patchrerank.pipeline import make_cascade, parse_stages
 from patchrerank.rerankers import Reranker
-from patchrerank.rerankers._local import with_local
 from patchrerank.tuning.fused.query_scores import GLOBAL
-from patchrerank.tuning.tables._reranker_records import depth_of, describe
+from patchrerank.tuning.tables._reranker_records import describe
 from patchrerank.types import EMPTY, Floats, Queries, QueryCrop, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -79,13 +77,13 @@ class PairScorer:
         for name, reranker in rerankers.items():
             if not name or name == GLOBAL or reranker.gallery is not gallery:
                 raise SettingError(f"reranker {name!r}: needs this gallery and a name of its own")
-            queries = with_local(queries, getattr(reranker, "dense_encoder", None))
+            queries = reranker.complete(queries)
         self.dataset = dataset
         self.gallery = gallery
         self.rerankers = dict(rerankers)
         self.queries = queries
         self.list_depths = {
-            name: depth_of(reranker) for name, reranker in rerankers.items() if depth_of(reranker)
+            name: reranker.list_depth for name, reranker in rerankers.items() if reranker.list_depth
         }
         self._images = _images_of(dataset, gallery)
 
@@ -124,7 +122,7 @@ class PairScorer:
 
     def reads(self, name: str) -> dict[str, float]:
         """Return the bytes an image that a reranker reads, by what is read."""
-        return reads_of(self.rerankers[name])
+        return self.rerankers[name].bytes_read()
 
     def fingerprint(self, size: int) -> str:
         """Return a hash of everything that a table of K = ``size`` slots is made of."""
