@@ -8,7 +8,8 @@ from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify
-from patchrerank.rerankers.base import Reranker, hits_of
+from patchrerank.rerankers.base import Reranker
+from patchrerank.rerankers.hits import hits_of
 from patchrerank.types import LocalScores, Queries, Shortlist
 
 

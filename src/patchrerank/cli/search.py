@@ -37,7 +37,7 @@ def command(
 ) -> None:
     """Search a gallery with a picture: global first stage, then the best patch of each hit."""
     from patchrerank.first_stage import GlobalSearch
-    from patchrerank.rerankers.base import hits_of
+    from patchrerank.rerankers.hits import hits_of
     from patchrerank.runs import run_of_hits, write_run
 
     name = opt.run_query(run, query_id, query)

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError, described
 from patchrerank.fusion import Fusion, narrowed
-from patchrerank.rerankers.base import Query, Ranker, Reranker, rescore, with_local
+from patchrerank.rerankers.base import Reranker, rescore, with_local
+from patchrerank.rerankers.given_queries import Query
+from patchrerank.rerankers.ranker import Ranker
 from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:

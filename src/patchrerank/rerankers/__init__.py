@@ -1,7 +1,7 @@
 """Who rescored the shortlist: one file per method."""
 
 from patchrerank.rerankers.ames import AMES, AMES_PRESETS, AmesPreset, AmesSettings, load_ames
-from patchrerank.rerankers.base import Ranker, Reranker
+from patchrerank.rerankers.base import Reranker
 from patchrerank.rerankers.box_refinement import RefineBoxes
 from patchrerank.rerankers.chamfer import Chamfer, ChamferSettings
 from patchrerank.rerankers.compact import compact_local
@@ -11,6 +11,7 @@ from patchrerank.rerankers.execution import Execution
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.rerankers.patchify import Patchify
 from patchrerank.rerankers.query_expansion import QueryExpansion
+from patchrerank.rerankers.ranker import Ranker
 from patchrerank.rerankers.registry import RERANKERS, find_reranker
 from patchrerank.rerankers.spatial_verification import SpatialVerification
 from patchrerank.rerankers.stage_parts import StageParts

@@ -1,198 +1,30 @@
-"""What a reranker is, and the drop-in call that everything able to rerank shares."""
+"""What a reranker is: one method, which says all about itself."""
 
 from __future__ import annotations
 
-import logging
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
-import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import Gallery, encode_local_queries, encode_queries
-from patchrerank.gallery.identity import check_encoder, loading_call
+from patchrerank.gallery import Gallery, encode_local_queries
+from patchrerank.gallery.identity import check_encoder
 from patchrerank.gallery.stores import PATCH_ARRAYS
-from patchrerank.rerankers._given_queries import (
-    Query as Query,
-)
-from patchrerank.rerankers._given_queries import (
-    pictures_and_vectors,
-    query_list,
-    ready_queries,
-)
-from patchrerank.rerankers._hits import hits_of as hits_of
-from patchrerank.score_reading import Metric
-from patchrerank.search_results import batch_of
-from patchrerank.types import (
-    EMPTY,
-    Hit,
-    LocalScores,
-    Queries,
-    QueryCrop,
-    Ranking,
-    ScoreLists,
-    Shortlist,
-)
+from patchrerank.rerankers.given_queries import Query
+from patchrerank.rerankers.ranker import Ranker
+from patchrerank.types import LocalScores, Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.rerankers.stage_parts import StageParts
 
-logger = logging.getLogger(__name__)
-
-COSINES = 1.01
-"""Beyond ± this, scores are no cosines, even rounded ones."""
-
 Read = Literal["patches", "local", "globals", "pictures"]
 """What of a gallery a reranker looks at."""
-
-
-class Ranker(ABC):
-    """Anything that turns a shortlist into a better one: a reranker, or a cascade of them.
-
-    Attributes:
-        gallery: where the candidates' local evidence lies.
-        encoder: encodes query pictures; None if queries always come as ready vectors.
-        query_crop: what is done with a query's box: ``none`` or ``box``.
-    """
-
-    gallery: Gallery
-    encoder: Encoder | None
-    query_crop: QueryCrop
-
-    @property
-    def first_lam(self) -> float:
-        """λ that weighs the scores of a shortlist; 0 where only its order counts."""
-        return 0.0
-
-    @abstractmethod
-    def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
-        """Rescore and reorder a batch of shortlists; pure: same input, same output."""
-
-    def rank(
-        self,
-        query: Query,
-        candidates: Sequence[str],
-        scores: Sequence[float] | npt.NDArray[np.floating] | None = None,
-        top_k: int | None = None,
-        *,
-        box: npt.ArrayLike | None = None,
-        sort: bool = False,
-        higher_is_better: bool | None = None,
-        metric: Metric | None = None,
-        n_query_vectors: int | None = None,
-    ) -> list[Hit]:
-        """Rerank one query's candidates.
-
-        Args:
-            query: a path, file bytes, an open binary file (left where it stands), a picture, or a
-                ready global vector ``(d,)`` (numpy array, torch tensor, list of numbers, or
-                anything with ``to_numpy``).
-            candidates: gallery ids, best first, as the first stage returned them.
-            scores: its scores, one an id, higher is better unless said otherwise. None means that
-                only the order is known: then the global score of rank r of K is
-                ``1 - (r - 1) / K``, and λ weighs the position instead of a similarity.
-            top_k: return only the first hits (all candidates are rescored all the same).
-            box: where the object is in the query picture, in [0, 1].
-            sort: accept scores that are out of order, except lists that only rise, which look
-                like distances.
-            higher_is_better: which way is better, where neither the order nor a metric says it.
-            metric: what the scores are, to make cosines of them: ``cosine-distance``, ``l2``,
-                ``l2-squared``, ``inner-product`` or ``maxsim-sum``; see
-                :class:`patchrerank.score_reading.ScoreReading`.
-            n_query_vectors: how many vectors the query had, for ``maxsim-sum``.
-
-        Returns:
-            Hits, best first, with the component scores beside the fused one; their scores fall
-            strictly. No candidates, no hits. Nothing that is passed in is changed.
-
-        Raises:
-            ShortlistError: unknown or duplicate ids, scores that are no finite numbers, wrong
-                length or order.
-            SettingError: settings that contradict each other.
-            QueryError: the query does not live in the gallery's space.
-            ImageError: the query picture cannot be read.
-        """
-        given = None if scores is None else [scores]
-        lists = self.rank_batch(
-            [query],
-            [candidates],
-            given,
-            top_k,
-            boxes=[box],
-            sort=sort,
-            higher_is_better=higher_is_better,
-            metric=metric,
-            n_query_vectors=n_query_vectors,
-        )
-        return lists[0]
-
-    def rank_batch(
-        self,
-        queries: Sequence[Query],
-        candidates: Sequence[Sequence[str]],
-        scores: ScoreLists | None = None,
-        top_k: int | None = None,
-        *,
-        boxes: Sequence[npt.ArrayLike | None] | None = None,
-        sort: bool = False,
-        higher_is_better: bool | None = None,
-        metric: Metric | None = None,
-        n_query_vectors: int | Sequence[int] | None = None,
-    ) -> list[list[Hit]]:
-        """Rerank many queries at once; see :meth:`rank`. Candidate lists may differ in length."""
-        queries, candidates = query_list(queries), batch_of(candidates, "candidates")
-        if len(queries) != len(candidates):
-            raise QueryError(f"{len(queries)} queries but {len(candidates)} lists of candidates")
-        shortlist = Shortlist.from_ids(
-            self.gallery,
-            candidates,
-            scores,
-            sort=sort,
-            higher_is_better=higher_is_better,
-            metric=metric,
-            n_query_vectors=n_query_vectors,
-        )
-        if self.first_lam > 0:
-            warn_of_scale(shortlist, self.first_lam)
-        encoded = self.encode(queries, boxes)
-        return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
-
-    def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
-    ) -> Queries:
-        """Encode pictures with the gallery's encoder; pass ready vectors through.
-
-        Raises:
-            QueryError: pictures without an encoder; pictures and vectors in one batch.
-        """
-        pictures, vectors = pictures_and_vectors(queries)
-        if not pictures:
-            return ready_queries(vectors, self.gallery.dim)
-        encoder = self.query_encoder()
-        if encoder is None:
-            raise QueryError(
-                "the query is a picture but this reranker has no encoder; make it with "
-                f"load_reranker({str(self.gallery.folder)!r}), which opens the gallery's own, or "
-                f"with encoder={loading_call(self.gallery.manifest.encoder)}, or pass the query's "
-                "vector"
-            )
-        return encode_queries(
-            encoder,
-            pictures,
-            boxes=boxes,
-            crop=self.query_crop,
-            whitening=self.gallery.whitening,
-        )
-
-    def query_encoder(self) -> Encoder | None:
-        """Return what encodes query pictures; called when there is one."""
-        return self.encoder
 
 
 class Reranker(Ranker):
@@ -341,16 +173,3 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Sho
     local = reranker.score(queries, fusion.head(shortlist))
     ranking = fusion.apply(shortlist, local)
     return replace(ranking, crop=queries.crop, settings=(f"{reranker.name}: {fusion}",))
-
-
-def warn_of_scale(shortlist: Shortlist, lam: float) -> None:
-    """Log it where λ weighs scores that are no cosines against local scores in [0, 1]."""
-    known = shortlist.scores[shortlist.rows != EMPTY]
-    if known.size and max(known.max(), -known.min()) > COSINES:
-        logger.warning(
-            "scores of the shortlist lie between %g and %g, outside the [−1, 1] of cosines, and "
-            "λ = %g weighs them against local scores in [0, 1]; say what they are (metric)",
-            known.min(),
-            known.max(),
-            lam,
-        )
