@@ -17,7 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, short_reason
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.journal import open_journal
 from patchrerank.tuning.trials.journal import turn as journal_turn
@@ -58,7 +58,9 @@ def open_storage(storage: Storage) -> BaseStorage | None:
     try:
         return optuna.storages.get_storage(str(storage))
     except Exception as error:  # whatever a data base raises
-        raise SettingError(f"storage {storage}: cannot be opened ({error})") from error
+        raise SettingError(
+            f"storage {storage}: cannot be opened ({short_reason(error)})"
+        ) from error
 
 
 def open_study(
