@@ -109,7 +109,9 @@ def short_reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def cannot_write(path: str | os.PathLike[str], error: OSError) -> SettingError:
+def cannot_write(
+    path: str | os.PathLike[str], error: OSError, what: str = "cannot be written"
+) -> SettingError:
     """Return the operating system's refusal to write as an error that says what to do."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     shut = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -121,4 +123,4 @@ def cannot_write(path: str | os.PathLike[str], error: OSError) -> SettingError:
         remedy = "; choose a folder that you may write to"
     else:
         remedy = "; is there such a folder?" if missing else ""
-    return SettingError(f"{os.fspath(path)}: cannot be written ({reason}){remedy}")
+    return SettingError(f"{os.fspath(path)}: {what} ({reason}){remedy}")

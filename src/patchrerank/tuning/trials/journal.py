@@ -11,8 +11,7 @@ from typing import IO, Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from patchrerank.errors import cannot_write
-from patchrerank.files import writing
+from patchrerank.errors import SettingError, cannot_write
 from patchrerank.tuning.trials.journal_lines import check_journal, damaged
 
 CHUNK = 65536
@@ -72,15 +71,16 @@ def open_journal(path: Path) -> JournalStorage:
     """
     check_journal(path)
     lock = _beside(path, "lock")
-    with writing(path):
+    try:
         with _held(lock):
             _mend(path)
-        try:
-            return JournalStorage(_Journal(path, KernelLock(lock) if _system_locks() else None))
-        except OSError:
-            raise
-        except Exception as error:  # whatever Optuna makes of a line that says something else
-            raise damaged(path) from error
+        return JournalStorage(_Journal(path, KernelLock(lock) if _system_locks() else None))
+    except SettingError:
+        raise
+    except OSError as error:
+        raise cannot_write(path, error, "cannot be opened") from error
+    except Exception as error:  # whatever Optuna makes of a line that says something else
+        raise damaged(path) from error
 
 
 @contextmanager
