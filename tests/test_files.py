@@ -41,7 +41,7 @@ def test_what_is_somebody_elses_stays_byte_for_byte(tmp_path, ours):
 
 def test_a_folder_a_missing_folder_and_no_path_at_all(tmp_path):
     for path, why in (
-        (tmp_path, "is a folder"),
+        (tmp_path, "it is a folder"),
         (tmp_path / "no" / "x", "make it first"),
         (tmp_path / "a\0b", "no path"),
     ):

@@ -16,10 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchrerank.errors import SettingError, cannot_write
+from patchrerank.errors import SettingError, cannot_write, short_reason
 
 HEAD = 1 << 16
 """Bytes of a file in which its mark stands."""
+
+SVG_MARK = "<!-- patchrerank -->"
+"""Stands in every SVG that we write."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,21 @@ def marked(what: str, mark: bytes) -> Ours:
     return Ours(what, made)
 
 
+def hdf5_with(what: str, *keys: str) -> Ours:
+    """Return how HDF5 files are known that hold just these data sets."""
+
+    def made(path: Path) -> bool:
+        import h5py
+
+        try:
+            with h5py.File(path, "r") as file:
+                return set(file) == set(keys)
+        except (OSError, RuntimeError):
+            return False
+
+    return Ours(what, made)
+
+
 def check_target(path: str | Path, ours: Ours, *, make_folder: bool = False) -> None:
     """Tell whether a file may be written, before the work that it is to hold.
 
@@ -73,10 +91,10 @@ def check_target(path: str | Path, ours: Ours, *, make_folder: bool = False) -> 
     target = _resolved(path)
     try:
         if target.is_dir():
-            raise SettingError(f"{path}: is a folder; name a file")
+            raise SettingError(f"{path}: cannot be written: it is a folder; name a file")
         if target.is_file():
             _check_file(path, target, ours)
-        _check_folder(path, target.parent, make_folder=make_folder)
+        check_folder(path, target.parent, make_folder=make_folder)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -145,6 +163,12 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_write(path, error) from error
+    except RuntimeError as error:  # HDF5 closes a file on a full disk
+        if "errno" not in str(error):
+            raise
+        raise SettingError(
+            f"{path}: cannot be written ({short_reason(error)}); is the disk full?"
+        ) from error
 
 
 def _resolved(path: str | Path) -> Path:
@@ -153,7 +177,7 @@ def _resolved(path: str | Path) -> Path:
         special = given.exists() and not given.is_file()  # /dev/stdout leads to a pipe's number
         return given if special else given.resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a NUL in the name, links in a circle
-        raise SettingError(f"{str(path)!r}: is no path to write to ({error})") from error
+        raise SettingError(f"{str(path)!r}: cannot be written: it is no path ({error})") from error
 
 
 def _check_file(path: str | Path, target: Path, ours: Ours) -> None:
@@ -164,12 +188,20 @@ def _check_file(path: str | Path, target: Path, ours: Ours) -> None:
         )
 
 
-def _check_folder(path: str | Path, folder: Path, *, make_folder: bool) -> None:
+def check_folder(path: str | Path, folder: Path, *, make_folder: bool = False) -> None:
+    """Refuse a folder, of the file ``path``, that is not there or not to be written to.
+
+    Raises:
+        SettingError: names both.
+    """
     while make_folder and not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        made = "is no folder" if folder.exists() else "there is no such folder; make it first"
-        raise SettingError(f"{path}: cannot be written: {folder}: {made}")
+        if folder.exists():
+            raise SettingError(f"{path}: cannot be written: {folder} is no folder")
+        raise SettingError(
+            f"{path}: cannot be written: there is no folder {Path(path).parent}; make it first"
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise SettingError(
             f"{path}: cannot be written: {folder} is read-only; choose a folder that you may "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from patchrerank.errors import SettingError, near_matches
+from patchrerank.files import Ours, json_with, write_whole
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -41,20 +41,22 @@ def check_within(low: float, high: float, /, **values: float) -> None:
 def save_record(record: DataclassInstance, path: str | Path) -> None:
     """Write a dataclass as JSON; the file appears whole or not at all.
 
+    One that is there is replaced if it is such a record.
+
     Raises:
-        SettingError: the file cannot be written, or a number is not finite.
+        SettingError: the file cannot be written or holds something else, or a number is not
+            finite.
     """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name}.part")
     try:
         text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SettingError(f"{path}: cannot be written ({error})") from error
+    write_whole(path, f"{text}\n".encode(), records_of(type(record)))
+
+
+def records_of(kind: type[DataclassInstance]) -> Ours:
+    """Return how files are known that :func:`save_record` wrote of ``kind``."""
+    return json_with(f"a {kind.__name__} record", *(item.name for item in fields(kind)))
 
 
 def read_json(path: str | Path) -> object:

@@ -10,6 +10,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.compare import LOCAL
+from patchrerank.files import check_target
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
@@ -97,8 +98,10 @@ def command(
     from patchrerank.regions import parse_regions
     from patchrerank.report.figure_style import FigureStyle
     from patchrerank.report.findings import Output, find, write_findings
+    from patchrerank.report.page import PAGE
     from patchrerank.report.selection import QueryChoice
 
+    check_target(out, PAGE, make_folder=True)
     choice = QueryChoice(largest, smallest, sample, seed)
     output = Output(out, figures, FigureStyle(font=figure_font), thumbnail)
     best = None if tuned is None else Tuned.load(tuned)

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.files import hdf5_with, written_beside
 from patchrerank.types import Floats
 
 INDEX, FEATURES = "index", "features"
+FILE = hdf5_with("a feature file", INDEX, FEATURES)
 ESCAPE = re.compile(r"#U([0-9a-fA-F]{4})|\\\\U([0-9a-fA-F]{8})")
 BASIC_PLANE = 0xFFFF
 PathLike = str | os.PathLike[str]
@@ -78,13 +80,15 @@ def write_features(
     """Write one feature file as ILIAS does; ids are escaped, see :func:`escape_id`.
 
     Args:
-        path: the file; one that is there is replaced when the new one is complete.
+        path: the file; an earlier one is replaced when the new one is complete, and whoever
+            reads it keeps it.
         ids: N ids.
         vectors: ``(N, d)``.
         dtype: how the vectors are stored.
 
     Raises:
         DatasetError: other numbers of ids than of vectors.
+        SettingError: the file cannot be written, or holds something else.
     """
     import h5py
 
@@ -93,14 +97,12 @@ def write_features(
         raise DatasetError(
             f"{os.fspath(path)}: {len(ids)} ids but vectors of the shape {array.shape}"
         )
-    partial = Path(f"{os.fspath(path)}.partial")
-    with h5py.File(partial, "w") as file:
+    with written_beside(os.fspath(path), FILE) as scratch, h5py.File(scratch, "w") as file:
         names = [escape_id(name) for name in ids]
         file.create_dataset(INDEX, data=names, dtype=h5py.string_dtype(encoding="ascii"))
         # an empty array cannot be cut into chunks, which compression needs
         packed = {"compression": "gzip", "compression_opts": 0} if array.size else {}
         file.create_dataset(FEATURES, data=array, **packed)
-    partial.replace(path)
 
 
 def database_files(folder: PathLike, name: str = "features") -> list[Path]:

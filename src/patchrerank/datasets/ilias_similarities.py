@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from patchrerank.datasets._plain_pickle import read_plain_pickle
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.files import write_whole
 from patchrerank.hit_scores import falling_scores
 from patchrerank.metrics.submissions import Similarities
 from patchrerank.types import EMPTY, Ranking, Shortlist
@@ -65,9 +66,7 @@ def write_similarities(
         content = pickle.dumps(_as_arrays(similarities, database, where), protocol=4)
     else:
         raise DatasetError(f"{where}: similarities are written to .json or .pkl files")
-    partial = where.with_name(f"{where.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(where)
+    write_whole(where, content)
 
 
 def similarities_of(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.errors import EncoderError
+from patchrerank.files import written_beside
 from patchrerank.types import Floats
 
 FLOOR = 1e-10
@@ -73,11 +74,13 @@ class Whitening:
         return normalise_rows(whitened, "whitening")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``mean`` and ``matrix`` to exactly ``path`` in numpy's npz format."""
-        partial = Path(f"{os.fspath(path)}.partial")
-        with partial.open("wb") as stream:
+        """Write ``mean`` and ``matrix`` to exactly ``path`` in numpy's npz format.
+
+        Raises:
+            SettingError: the disk is full, or refuses.
+        """
+        with written_beside(Path(path)) as scratch, scratch.open("wb") as stream:
             np.savez(stream, mean=self.mean, matrix=self.matrix)
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Whitening:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
+from patchrerank.files import write_whole, writing, written_beside
 from patchrerank.gallery import Gallery
 
 INDEX_FILE = "patches.faiss"
 RECORD_FILE = "patches.json"
+OURS = re.compile(r"patches\.(faiss|json)(\.tmp)?|\.[0-9a-f]+\.part")
 ADD_ROWS = 100_000
 PUBLISHED = "IVF4096,PQ64"
 """Patchify's published setting: nlist 4096, m = 64, 8 bits a code."""
@@ -66,12 +69,14 @@ def build_patch_index(
         The path of the index file.
 
     Raises:
-        SettingError: faiss does not know the factory string or has too few training vectors.
+        SettingError: faiss does not know the factory string or has too few training vectors, or
+            the index cannot be written.
+        GalleryError: the folder holds something else.
     """
     import faiss
 
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    _take_folder(target)
     try:
         index = faiss.index_factory(gallery.dim, factory, faiss.METRIC_INNER_PRODUCT)
         if not index.is_trained:
@@ -82,13 +87,32 @@ def build_patch_index(
             f"faiss cannot build {factory!r} over {gallery.manifest.patches} patches of "
             f"{gallery.dim} dimensions: {str(error).splitlines()[0]}"
         ) from error
-    scratch = target / f"{INDEX_FILE}.tmp"
-    faiss.write_index(index, str(scratch))
+    with written_beside(target / INDEX_FILE) as scratch:
+        _save(index, scratch)
     record = json.dumps(asdict(_record(gallery, factory, train_on)), indent=1)
-    scratch.replace(target / INDEX_FILE)
-    (target / f"{RECORD_FILE}.tmp").write_text(record, encoding="utf-8")
-    (target / f"{RECORD_FILE}.tmp").replace(target / RECORD_FILE)
+    write_whole(target / RECORD_FILE, record.encode())
     return target / INDEX_FILE
+
+
+def _take_folder(folder: Path) -> None:
+    """Make the folder; one that is there must be empty but for an index."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)]
+    if foreign:
+        raise GalleryError(
+            f"{folder}: is no patch index but holds {foreign[0]!r}; choose an empty folder"
+        )
+
+
+def _save(index: Any, path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1][:200]
+        raise SettingError(f"{path.parent}: the index cannot be written ({reason})") from error
 
 
 def open_patch_index(gallery: Gallery, folder: str | Path) -> tuple[Any, IndexRecord]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, SettingError
+from patchrerank.files import hdf5_with, written_beside
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.hdf5_reader import DATASET, META, Hdf5Descriptors
 from patchrerank.gallery.local_manifest import LocalManifest
@@ -28,6 +29,7 @@ SLOTS = 700
 """Slots an image has in the published files."""
 
 BLOCK = 16
+FILE = hdf5_with("an HDF5 file of local descriptors", DATASET)
 
 
 def read_hdf5(path: str | Path, *, sizes: npt.ArrayLike | None = None) -> Hdf5Descriptors:
@@ -61,13 +63,14 @@ def write_hdf5(
     strongest are written.
 
     Args:
-        path: the file; replaced if it exists.
+        path: the file; an earlier one is replaced, and whoever reads it keeps it.
         descriptors: of N images.
         slots: the same for all.
         dtype: ``float16`` (ELViS) or ``float32`` (AMES).
 
     Raises:
-        SettingError: no slots, another dtype.
+        SettingError: no slots, another dtype, or the file cannot be written or holds something
+            else.
         GalleryError: no images, no descriptors at all, or of different dimensions.
     """
     import h5py
@@ -78,15 +81,13 @@ def write_hdf5(
         )
     target = Path(path)
     dim = _dim_of(descriptors)
-    scratch = target.with_name(f"{target.name}.tmp")
-    with h5py.File(scratch, "w") as file:
+    with written_beside(target, FILE) as scratch, h5py.File(scratch, "w") as file:
         shape = (len(descriptors), slots, META + dim)
         data = file.create_dataset(
             DATASET, shape, dtype=dtype, chunks=(1, *shape[1:]), compression="gzip"
         )
         for row, item in enumerate(_each(descriptors)):
             data[row] = _slots(item, slots, dim, f"{target}: image {row}")
-    scratch.replace(target)
 
 
 def import_hdf5(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from patchrerank.errors import EncoderError, SettingError
+from patchrerank.files import Ours, check_target, write_whole
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.rerankers.trained import CONFIG, MOST, RUN, TRAINING
 
@@ -61,7 +63,7 @@ def save_checkpoint(
         most: the largest numbers of descriptors of a query and of a gallery picture.
 
     Raises:
-        OSError: the file cannot be written.
+        SettingError: the file cannot be written, or something else is there.
     """
     record = {**asdict(progress), "validations": [list(one) for one in progress.validations]}
     record = {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
@@ -78,12 +80,31 @@ def save_checkpoint(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    scratch = path.with_name(f".{path.name}.part")
-    with scratch.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    write_whole(path, buffer.getvalue(), CHECKPOINT)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse to begin a run whose checkpoint would take the place of something else.
+
+    Raises:
+        SettingError: names the file.
+    """
+    check_target(path, CHECKPOINT, make_folder=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a training's checkpoint: its pickle, read as bytes only, names what it holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = next((n for n in archive.namelist() if n.endswith("/data.pkl")), None)
+            content = b"" if inside is None else archive.read(inside)
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, zlib.error):
+        return False
+    return all(key.encode() in content for key in (TRAINING, MOST))
+
+
+CHECKPOINT = Ours("a checkpoint", _is_ours)
+"""How checkpoints are known that :func:`save_checkpoint` wrote."""
 
 
 def resume(

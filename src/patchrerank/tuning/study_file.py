@@ -103,8 +103,14 @@ class Study(_Plan):
         """Their names, in order; none if the table's only one is meant."""
         return tuple(part.strip() for part in self.stages.split(",") if part.strip())
 
-    def settings(self, *, progress: bool = True) -> RunSettings:
+    def settings(
+        self, *, progress: bool = True, made_of: Mapping[str, str] | None = None
+    ) -> RunSettings:
         """Return the run that the study asks for.
+
+        Args:
+            progress: show a progress bar.
+            made_of: what its table is made of; see :class:`~.tune.TuneOptions`.
 
         Raises:
             SettingError: an impossible setting.
@@ -117,6 +123,7 @@ class Study(_Plan):
             study_name=self.study_name,
             workers=self.workers,
             progress=progress,
+            made_of=made_of or {},
         )
         objective = self.objective if len(self.objective) > 1 else self.objective[0]
         return RunSettings(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, near_matches
 from patchrerank.fusion import Fusion
 from patchrerank.tuning.fused.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from patchrerank.tuning.trials.search import Search
     from patchrerank.tuning.trials.studies import Storage
 
+SamplerName = Literal["refine", "tpe", "gp", "cmaes", "random", "qmc", "nsgaii", "grid"]
+
 TRIALS = 400
+LARGEST_SEED = 1 << 32
+"""What numpy's old generators, which Optuna draws with, take."""
 
 FUNNELS = (10, 50)
 """In the cascades that are tried first, each stage rescores that many times fewer candidates."""
@@ -64,6 +68,8 @@ class TuneOptions:
         prune: stop a trial when its queries so far say that it is worse than the best
             (Wilcoxon's test); worth it only where scores are computed as trials ask for them.
         progress: show a progress bar.
+        made_of: what the table is made of, kept with the study; see
+            :func:`patchrerank.tuning.trials.studies.check_study`.
     """
 
     sampler: str = "refine"
@@ -75,12 +81,19 @@ class TuneOptions:
     start: Sequence[Stages] = ()
     prune: bool = False
     progress: bool = True
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
         if self.workers > 1 and self.storage is None:
             raise SettingError(f"{self.workers} workers need a storage; name a journal file")
+        if self.sampler not in get_args(SamplerName):
+            known = ", ".join(get_args(SamplerName))
+            near = near_matches(self.sampler, get_args(SamplerName))
+            raise SettingError(f"sampler {self.sampler!r} is unknown{near}; use one of {known}")
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise SettingError(f"seed must lie in [0, 2^32), got {self.seed}")
 
 
 def tune(

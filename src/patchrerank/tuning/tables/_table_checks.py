@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import ShortlistError, TableError
+from patchrerank.errors import ShortlistError, TableError, short_reason
 from patchrerank.types import EMPTY, Shortlist
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def fixed(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[i
     Raises:
         TableError: another shape, or values of another kind (no float becomes a row number).
     """
-    given, wanted = np.asarray(values), np.dtype(dtype)
+    given, wanted = array_of(name, values), np.dtype(dtype)
     kinds = {"f": "fiu", "i": "iu", "b": "b"}[wanted.kind]
     if given.size and given.dtype.kind not in kinds:
         raise TableError(f"{name}: expected {KINDS[wanted.kind]}, got {given.dtype}")
@@ -39,8 +39,22 @@ def fixed(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[i
     return array
 
 
+def array_of(name: str, values: npt.ArrayLike) -> Array:
+    """Return ``values`` as an array of whatever kind.
+
+    Raises:
+        TableError: they are none.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:  # lists of different lengths, objects of others
+        raise TableError(f"{name}: no array of numbers ({short_reason(error)})") from error
+
+
 def fixed_ids(name: str, ids: Sequence[str]) -> tuple[str, ...]:
     """Return ids as a tuple after checking that they are distinct text."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise TableError(f"{name}: expected a list of text, got a {type(ids).__name__}")
     listed = tuple(ids)
     wrong = next((item for item in listed if not isinstance(item, str)), None)
     if wrong is not None:

@@ -25,9 +25,9 @@ from patchrerank.tuning.tables.table_files import (
     BUILDING,
     MANIFEST,
     PARTS,
-    check_folder,
     load_table,
     locked,
+    make_folder,
     save_table,
     tidy,
     write_durably,
@@ -97,8 +97,7 @@ def build_table(
     if len(shortlist) != len(scorer.queries):
         raise TableError(f"{len(shortlist)} shortlists, but {len(scorer.queries)} queries")
     where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    check_folder(where)
+    make_folder(where)
     plan = _plan(scorer, shortlist)
     with locked(where):
         if (where / MANIFEST).exists():

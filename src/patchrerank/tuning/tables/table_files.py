@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError, TableError
+from patchrerank.files import writing
 from patchrerank.gallery.arrays import crc_of
 from patchrerank.metrics.convention import APConvention
 from patchrerank.tuning.fused.query_scores import Cost
@@ -57,8 +58,7 @@ def save_table(table: ScoreTable, folder: str | Path, *, overwrite: bool = False
         TableError: the folder holds a table and ``overwrite`` is False, or other files.
     """
     where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    check_folder(where)
+    make_folder(where)
     if (where / MANIFEST).exists() and not overwrite:
         raise TableError(f"{where}: a score table is there already; choose another folder")
     manifest: Manifest = {"format": FORMAT, "version": __version__, "files": {}}
@@ -124,6 +124,13 @@ def _load(where: Path, manifest: Manifest, verify: bool) -> ScoreTable:
         raise TableError(f"{where / MANIFEST}: damaged ({error!r}); {REMEDY}") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a table; see :func:`check_folder`."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder that holds anything but a score table, or what is left of one.
 
@@ -179,11 +186,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file atomically, and wait until it is on the disk."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    with writing(path):
+        try:
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def tidy(folder: Path) -> None:
