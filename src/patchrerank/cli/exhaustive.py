@@ -38,6 +38,7 @@ def command(
 ) -> None:
     """Search all patches of all images in one faiss index; an image scores by its best patch."""
     from patchrerank.analysis.exhaustive import PUBLISHED_SWEEP, evaluate_exhaustive
+    from patchrerank.analysis.measurable import counted_queries
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.first_stage.patch_index import PUBLISHED
@@ -64,7 +65,8 @@ def command(
         opt.print_json([result.as_dict() for result in results])
         return
     opt.print_table(
-        f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}",
+        f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}; "
+        + counted_queries(results[0].counted, results[0].queries),
         ("index", "nprobe", "mAP", "LocScore", "mLocScore", "MB", "ms/query (100 images)",
          "fewest images found"),
         [

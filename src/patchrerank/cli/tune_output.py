@@ -39,6 +39,8 @@ def check_outputs(plan: Study, out: Path | None, record: Path | None, report: Pa
 
 def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     """Print stages, values, the held-out gain and the warnings."""
+    from patchrerank.analysis.measurable import counted_queries
+
     name = "mAP" if result.metric == "AP" else result.metric
     opt.print_table(
         f"tuned for {result.goal}",
@@ -50,7 +52,8 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     )
     held = record["held_out"] or {}
     opt.print_table(
-        f"{name} in percent; AP convention {record['convention']}",
+        f"{name} in percent; AP convention {record['convention']}; "
+        + counted_queries(record["queries_with_positive"], record["queries"]),
         ("", "tuned on all queries", "held out"),
         [
             ("first stage", _percent(record["first_stage"]), _percent(held.get("first_stage"))),

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from patchrerank.files import json_with, write_whole
 from patchrerank.metrics import mean_over_queries
 from patchrerank.tuning.fused.cascades import evaluate_stages
@@ -35,6 +37,8 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
         "goal": result.goal,
         "value": result.value,
         "convention": str(table.convention),
+        "queries": len(table),
+        "queries_with_positive": int((table.n_positives > 0).sum()),
         "figures": figures(evaluate_stages(table, used)),
         "first_stage": mean_over_queries(result.first),
         "published_grid": mean_over_queries(result.grid),
@@ -46,6 +50,7 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
             "published_grid": mean_over_queries(held_out.grid),
             "over_first_stage": asdict(held_out.over_first),
             "over_published_grid": asdict(held_out.over_grid),
+            "queries": int(np.isfinite(held_out.values).sum()),
             "folds": held_out.folds,
             "stages": [stages_text(stages) for stages in held_out.stages],
         },

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
+from patchrerank.analysis.measurable import check_measurable
 from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
@@ -49,6 +50,7 @@ def study_table(
         PatchRerankError: whatever is wrong with pictures, gallery or table.
     """
     names = names_of(study)
+    check_measurable(dataset, study.scores.query_crop)
     how, cache = study.scores, Path(cache)
     build = BuildOptions(progress=progress)
     gallery, _ = dataset_gallery(dataset, encoder, parse_regions(how.regions), cache, build)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.analysis.evaluation import dataset_convention
+from patchrerank.analysis.measurable import described
+from patchrerank.analysis.measuring import dataset_convention
 from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import SettingError, TableError, near_matches
@@ -238,7 +239,7 @@ def _about(scorer: PairScorer) -> dict[str, str]:
     dataset: Dataset = scorer.dataset
     made = scorer.gallery.manifest
     return {
-        "dataset": f"{dataset.name} ({len(dataset.queries)} queries, {len(dataset.images)} images)",
+        "dataset": described(dataset),
         "encoder": str(made.encoder.get("spec", "")),
         "regions": made.regions,
         "store": made.store,
