@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from patchrerank.errors import SettingError, near_matches
+from patchrerank.errors import SettingError, shown
 from patchrerank.fusion import Fusion
 from patchrerank.tuning.fused.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import PUBLISHED, PUBLISHED_SIZE, GridSpace
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.objective import Measure, Objective, constraints_of, goals_of
+from patchrerank.tuning.trials.sampler_names import check_sampler
 from patchrerank.tuning.trials.space import OFF, SearchSpace, Stages
 from patchrerank.tuning.trials.trial_evaluator import Evaluator
 
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from patchrerank.tuning.trials.search import Search
     from patchrerank.tuning.trials.studies import Storage
 
-SamplerName = Literal["refine", "tpe", "gp", "cmaes", "random", "qmc", "nsgaii", "grid"]
-
 TRIALS = 400
+MOST_TRIALS, MOST_WORKERS = 1_000_000, 1024
 LARGEST_SEED = 1 << 32
 """What numpy's old generators, which Optuna draws with, take."""
 
@@ -43,8 +43,9 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise SettingError(f"trials must be at least 1, got {self.trials}")
+        if not 1 <= self.trials <= MOST_TRIALS:
+            least = f"at least 1 and at most {MOST_TRIALS:,}"
+            raise SettingError(f"trials must be {least}, got {shown(self.trials)}")
         if self.seconds is not None and not self.seconds > 0:
             raise SettingError(f"seconds must be above 0, got {self.seconds}")
 
@@ -88,10 +89,9 @@ class TuneOptions:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
         if self.workers > 1 and self.storage is None:
             raise SettingError(f"{self.workers} workers need a storage; name a journal file")
-        if self.sampler not in get_args(SamplerName):
-            known = ", ".join(get_args(SamplerName))
-            near = near_matches(self.sampler, get_args(SamplerName))
-            raise SettingError(f"sampler {self.sampler!r} is unknown{near}; use one of {known}")
+        if self.workers > MOST_WORKERS:
+            raise SettingError(f"workers must be at most {MOST_WORKERS}, got {self.workers}")
+        check_sampler(self.sampler)
         if not 0 <= self.seed < LARGEST_SEED:
             raise SettingError(f"seed must lie in [0, 2^32), got {self.seed}")
 

@@ -20,6 +20,7 @@ from optuna.samplers import (
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.tuning.trials.grid_space import GridSpace
 from patchrerank.tuning.trials.refining import Refining
+from patchrerank.tuning.trials.sampler_names import check_sampler
 from patchrerank.tuning.trials.seeded import Delegating, Make, Reseeded, place_of
 from patchrerank.tuning.trials.space import SearchSpace
 
@@ -43,6 +44,7 @@ def make_sampler(name: str, space: SearchSpace, seed: int) -> BaseSampler:
         SettingError: an unknown name, or ``grid`` over ranges.
         MissingExtraError: a package is absent.
     """
+    check_sampler(name)
     if name == "grid":
         if not isinstance(space, GridSpace):
             raise SettingError("sampler 'grid' needs a grid to walk; pass a GridSpace")
