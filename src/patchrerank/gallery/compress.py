@@ -13,7 +13,6 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
-from patchrerank.files import writing
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
