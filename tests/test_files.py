@@ -106,3 +106,53 @@ except Exception as error:
     assert "big: cannot be written" in done.stdout
     assert "make room, and run it again" in done.stdout
     assert os.listdir(tmp_path) == []
+
+
+WRITERS = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from patchrerank.datasets.ilias_similarities import write_similarities
+from patchrerank.datasets.writing import write_atomically
+from patchrerank.encoders import Whitening
+from patchrerank.report.page import write_page
+from patchrerank.tuning import save_table
+from patchrerank.tuning.result_record import write_record
+from signal_tables import signal_table
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+root, eye = Path(sys.argv[1]), np.eye(64, dtype=np.float32)
+for name, write in {
+    "similar.json": lambda path: write_similarities(path, {"q": {"x" * 5000: 1.0}}),
+    "index.json": lambda path: write_atomically(path, b"x" * 5000),
+    "whitening.npz": lambda path: Whitening(np.zeros(64, np.float32), eye).save(path),
+    "page.html": lambda path: write_page(path, "x" * 5000),
+    "record.json": lambda path: write_record({"a": "x" * 5000}, path),
+    "table": lambda path: save_table(signal_table(queries=40), path),
+}.items():
+    try:
+        write(root / name)
+    except Exception as error:
+        print(name, type(error).__name__, error)
+"""
+
+
+def test_every_writer_says_which_file_a_full_disk_refused(tmp_path):
+    helpers = str(Path(__file__).parent / "helpers")
+    paths = os.pathsep.join([helpers, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", WRITERS, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        name, kind, said = line.split(" ", 2)
+        assert kind == "SettingError" and name in said
+        assert "cannot be written" in said and "make room, and run it again" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["table"]
+    assert not list((tmp_path / "table").glob(".*")), "what was begun is gone; no manifest"

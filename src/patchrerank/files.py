@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchrerank.errors import SettingError, cannot_write, short_reason
+from patchrerank.errors import SettingError, cannot_write
 
 HEAD = 1 << 16
 """Bytes of a file in which its mark stands."""
@@ -57,21 +57,6 @@ def marked(what: str, mark: bytes) -> Ours:
     def made(path: Path) -> bool:
         with path.open("rb") as file:
             return mark in file.read(HEAD)
-
-    return Ours(what, made)
-
-
-def hdf5_with(what: str, *keys: str) -> Ours:
-    """Return how HDF5 files are known that hold just these data sets."""
-
-    def made(path: Path) -> bool:
-        import h5py
-
-        try:
-            with h5py.File(path, "r") as file:
-                return set(file) == set(keys)
-        except (OSError, RuntimeError):
-            return False
 
     return Ours(what, made)
 
@@ -163,12 +148,6 @@ def writing(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_write(path, error) from error
-    except RuntimeError as error:  # HDF5 closes a file on a full disk
-        if "errno" not in str(error):
-            raise
-        raise SettingError(
-            f"{path}: cannot be written ({short_reason(error)}); is the disk full?"
-        ) from error
 
 
 def _resolved(path: str | Path) -> Path:

@@ -165,3 +165,41 @@ def test_impossible_writes(tmp_path):
     with pytest.raises(GalleryError, match="none"):
         write_hdf5(tmp_path / "f.hdf5", [descriptors(0)])
     assert not (tmp_path / "f.hdf5").exists()
+
+
+def test_a_file_that_somebody_reads_is_replaced_and_they_keep_theirs(tmp_path):
+    path = tmp_path / "local.hdf5"
+    write_hdf5(path, [descriptors(3)], slots=4)
+    with read_hdf5(path) as held:
+        before = held[0].vectors
+        write_hdf5(path, [descriptors(3, seed=1)], slots=4)
+        np.testing.assert_array_equal(held[0].vectors, before)
+    with read_hdf5(path) as now:
+        assert not np.array_equal(now[0].vectors, before)
+
+
+def test_a_failed_write_and_a_file_of_others_leave_what_is_there(tmp_path):
+    path = tmp_path / "local.hdf5"
+    write_hdf5(path, [descriptors(3)], slots=4)
+    before = path.read_bytes()
+    with pytest.raises(GalleryError, match="dimensions"):
+        write_hdf5(path, OneThenAnother(), slots=4)
+    assert path.read_bytes() == before
+    with h5py.File(path, "w") as file:
+        file["mine"] = [1, 2]
+    before = path.read_bytes()
+    with pytest.raises(SettingError, match=r"local\.hdf5: is there already and is not an"):
+        write_hdf5(path, [descriptors(3)], slots=4)
+    assert path.read_bytes() == before
+
+
+class OneThenAnother(list):
+    """Of one dimension when it is looked through, of another when it is written."""
+
+    def __init__(self):
+        super().__init__([descriptors(3)])
+        self.looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return iter([descriptors(3)] if self.looks == 1 else [descriptors(3, dim=8)])

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import DatasetError, near_matches
-from patchrerank.files import hdf5_with, written_beside
+from patchrerank.hdf5_writing import hdf5_with, hdf5_written
 from patchrerank.types import Floats
 
 INDEX, FEATURES = "index", "features"
@@ -97,7 +97,7 @@ def write_features(
         raise DatasetError(
             f"{os.fspath(path)}: {len(ids)} ids but vectors of the shape {array.shape}"
         )
-    with written_beside(os.fspath(path), FILE) as scratch, h5py.File(scratch, "w") as file:
+    with hdf5_written(os.fspath(path), FILE, array.nbytes) as file:
         names = [escape_id(name) for name in ids]
         file.create_dataset(INDEX, data=names, dtype=h5py.string_dtype(encoding="ascii"))
         # an empty array cannot be cut into chunks, which compression needs

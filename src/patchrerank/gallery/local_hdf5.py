@@ -8,6 +8,7 @@ padded ones come last and are zero but for the mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.files import hdf5_with, written_beside
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.hdf5_reader import DATASET, META, Hdf5Descriptors
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_rows import check_local_store
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_writer import open_local_writer
+from patchrerank.hdf5_writing import hdf5_with, hdf5_written
 from patchrerank.types import Floats, LocalDescriptors
 
 SLOTS = 700
@@ -73,16 +74,15 @@ def write_hdf5(
             else.
         GalleryError: no images, no descriptors at all, or of different dimensions.
     """
-    import h5py
-
     if slots < 1 or dtype not in ("float16", "float32"):
         raise SettingError(
             f"slots must be at least 1 and dtype float16 or float32, got {slots} and {dtype!r}"
         )
     target = Path(path)
     dim = _dim_of(descriptors)
-    with written_beside(target, FILE) as scratch, h5py.File(scratch, "w") as file:
-        shape = (len(descriptors), slots, META + dim)
+    shape = (len(descriptors), slots, META + dim)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with hdf5_written(target, FILE, size) as file:
         data = file.create_dataset(
             DATASET, shape, dtype=dtype, chunks=(1, *shape[1:]), compression="gzip"
         )
