@@ -91,6 +91,7 @@ def write_whole(
     *,
     make_folder: bool = False,
     durable: bool = True,
+    scratch_name: str | None = None,
 ) -> None:
     """Write a file through one beside it; nothing is left behind on failure.
 
@@ -100,11 +101,13 @@ def write_whole(
         ours: what may be replaced; None: anything, where the caller has made sure.
         make_folder: make missing folders.
         durable: wait until the disk has it, which a power cut needs and a killed process not.
+        scratch_name: see :func:`written_beside`.
 
     Raises:
         SettingError: see :func:`check_target`; or the disk is full, or refuses.
     """
-    with written_beside(path, ours, make_folder=make_folder) as scratch, scratch.open("wb") as file:
+    beside = written_beside(path, ours, make_folder=make_folder, scratch_name=scratch_name)
+    with beside as scratch, scratch.open("wb") as file:
         file.write(content)
         file.flush()
         if durable and scratch.is_file():
@@ -113,11 +116,19 @@ def write_whole(
 
 @contextmanager
 def written_beside(
-    path: str | Path, ours: Ours | None = None, *, make_folder: bool = False
+    path: str | Path,
+    ours: Ours | None = None,
+    *,
+    make_folder: bool = False,
+    scratch_name: str | None = None,
 ) -> Iterator[Path]:
     """Give a path to write to, and move it into place if all went well.
 
-    The arguments and errors are those of :func:`write_whole`.
+    The other arguments and the errors are those of :func:`write_whole`.
+
+    Args:
+        scratch_name: of the file beside it, in folders that are ours, where a killed run's is
+            to be written over by the next; None: one that nobody else has.
     """
     if ours is not None:
         check_target(path, ours, make_folder=make_folder)
@@ -128,7 +139,7 @@ def written_beside(
         if target.exists() and not target.is_file():  # a device, or a pipe; folders are refused
             yield target
             return
-        scratch = target.parent / f".{secrets.token_hex(8)}.part"
+        scratch = target.parent / (scratch_name or f".{secrets.token_hex(8)}.part")
         try:
             yield scratch
             scratch.replace(target)

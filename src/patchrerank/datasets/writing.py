@@ -56,7 +56,7 @@ def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
     Raises:
         SettingError: the disk is full, or refuses.
     """
-    write_whole(path, content, durable=sync)
+    write_whole(path, content, durable=sync, scratch_name=f".{path.name}.part")
 
 
 def _dump(entry: Mapping[str, Any], name: str, sort_keys: bool = False) -> str:

@@ -18,7 +18,7 @@ from patchrerank.gallery import Gallery
 
 INDEX_FILE = "patches.faiss"
 RECORD_FILE = "patches.json"
-OURS = re.compile(r"patches\.(faiss|json)(\.tmp)?|\.[0-9a-f]+\.part")
+OURS = re.compile(r"patches\.(faiss|json)(\.tmp)?")
 ADD_ROWS = 100_000
 PUBLISHED = "IVF4096,PQ64"
 """Patchify's published setting: nlist 4096, m = 64, 8 bits a code."""
@@ -87,10 +87,10 @@ def build_patch_index(
             f"faiss cannot build {factory!r} over {gallery.manifest.patches} patches of "
             f"{gallery.dim} dimensions: {str(error).splitlines()[0]}"
         ) from error
-    with written_beside(target / INDEX_FILE) as scratch:
+    with written_beside(target / INDEX_FILE, scratch_name=f"{INDEX_FILE}.tmp") as scratch:
         _save(index, scratch)
     record = json.dumps(asdict(_record(gallery, factory, train_on)), indent=1)
-    write_whole(target / RECORD_FILE, record.encode())
+    write_whole(target / RECORD_FILE, record.encode(), scratch_name=f"{RECORD_FILE}.tmp")
     return target / INDEX_FILE
 
 

@@ -77,7 +77,6 @@ def _check_row(where: str, listed: Mapping[Any, Any], value: str) -> None:
 
 
 def _plain(given: object) -> object:
-    """Return ranx's objects as dictionaries, and all else as it is."""
-    ranx = type(given).__module__.partition(".")[0] == "ranx"
-    to_dict = getattr(given, "to_dict", None)
-    return to_dict() if ranx and callable(to_dict) else given
+    """Return ranx's objects, and others that can be had so, as dictionaries; all else as it is."""
+    to_dict = None if isinstance(given, Mapping) else getattr(given, "to_dict", None)
+    return to_dict() if callable(to_dict) else given
