@@ -49,7 +49,7 @@ def read_npz(path: str | os.PathLike[str], error: type[PatchRerankError]) -> dic
         raise
     except Exception as reason:  # zipfile and numpy raise what they like on damaged files
         raise error(
-            f"{where}: not a numpy archive that can be read ({short_reason(reason)})"
+            f"{where}: not a numpy archive that can be read safely ({short_reason(reason)})"
         ) from reason
 
 
@@ -62,41 +62,22 @@ def read_npy(path: str | os.PathLike[str], error: type[PatchRerankError]) -> Arr
     return _opened(path, error, mapped=False)
 
 
-def map_npy(
-    path: str | os.PathLike[str],
-    error: type[PatchRerankError],
-    dtype: npt.DTypeLike,
-    shape: tuple[int, ...],
-) -> Array:
+def map_npy(path: str | os.PathLike[str], error: type[PatchRerankError]) -> Array:
     """Memory-map a ``.npy`` file read-only.
 
-    Args:
-        path: the file.
-        error: what is raised.
-        dtype: that it must have.
-        shape: that it must have.
-
     Raises:
-        error: see :func:`read_npz`; or another dtype or shape.
+        error: see :func:`read_npz`.
     """
-    return _opened(path, error, mapped=True, wanted=(np.dtype(dtype), shape))
+    return _opened(path, error, mapped=True)
 
 
-def _opened(
-    path: str | os.PathLike[str],
-    error: type[PatchRerankError],
-    *,
-    mapped: bool,
-    wanted: tuple[np.dtype[Any], tuple[int, ...]] | None = None,
-) -> Array:
+def _opened(path: str | os.PathLike[str], error: type[PatchRerankError], *, mapped: bool) -> Array:
     where = os.fspath(path)
     try:
         with Path(path).open("rb") as file:
-            dtype, shape = _header(file, os.fstat(file.fileno()).st_size, where, error)
-        if wanted is not None and (dtype, shape) != wanted:
-            raise error(f"{where}: holds {dtype.str} {shape}, expected {wanted[0].str} {wanted[1]}")
+            shape = _checked_shape(file, os.fstat(file.fileno()).st_size, where, error)
         if mapped and 0 not in shape:
-            return np.asarray(np.load(where, mmap_mode="r", allow_pickle=False))
+            return np.load(where, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
         return np.asarray(np.load(where, allow_pickle=False))
     except OSError as reason:
         raise error(f"{where}: cannot be read ({reason.strerror or reason})") from reason
@@ -113,15 +94,15 @@ def _entry(
     squeezed = entry.compress_type != zipfile.ZIP_STORED
     check_declared(entry.file_size, entry.compress_size, place, error, squeezed=squeezed)
     with archive.open(entry) as file:
-        _header(file, entry.file_size, place, error)
+        _checked_shape(file, entry.file_size, place, error)
     with archive.open(entry) as file:
         return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
 
 
-def _header(
+def _checked_shape(
     file: IO[bytes], held: int, where: str, error: type[PatchRerankError]
-) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Read dtype and shape, and hold them against the bytes that there are."""
+) -> tuple[int, ...]:
+    """Return the shape that a header declares, after holding it against the bytes there are."""
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise error(f"{where}: format {version} of .npy files is not read; save it again")
@@ -131,4 +112,4 @@ def _header(
     if min(shape, default=0) < 0:
         raise error(f"{where}: damaged, the shape is {shape}")
     check_declared(dtype.itemsize * math.prod(shape), held, where, error)
-    return dtype, shape
+    return tuple(shape)
