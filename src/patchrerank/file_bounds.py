@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
+from typing import Any
 
 from patchrerank.errors import PatchRerankError
 
@@ -32,6 +34,25 @@ def check_declared(
     if declared < 0 or declared > held * (MOST_SQUEEZED if squeezed else 1) + SLACK:
         raise error(f"{where}: declares {declared:,} bytes, but the file holds {held:,}; damaged?")
     check_memory(declared, where, error)
+
+
+def check_hdf5(data: Any, path: object, error: type[PatchRerankError]) -> None:
+    """Refuse a data set of an HDF5 file that declares more than its stored bytes can make.
+
+    Args:
+        data: an ``h5py.Dataset``, compressed or not.
+        path: the file, for the message.
+        error: what is raised.
+
+    Raises:
+        error: names file and data set.
+    """
+    declared = data.dtype.itemsize * math.prod(data.shape)
+    if declared < 0 or declared > data.id.get_storage_size() * MOST_SQUEEZED + SLACK:
+        raise error(
+            f"{path}: {data.name} declares {declared:,} bytes {data.shape}, but "
+            f"{data.id.get_storage_size():,} are stored; damaged or unfinished?"
+        )
 
 
 def check_memory(needed: int, where: str, error: type[PatchRerankError]) -> None:
