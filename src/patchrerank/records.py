@@ -151,7 +151,7 @@ def _is_number(value: object) -> bool:
 
 def _is_whole(value: object) -> bool:
     """Tell whole numbers that arrays can hold."""
-    return isinstance(value, int) and _is_plain(value) and -LARGEST <= value < LARGEST
+    return isinstance(value, int) and _is_plain(value) and -LARGEST <= value <= LARGEST
 
 
 def _is_plain(value: object) -> bool:

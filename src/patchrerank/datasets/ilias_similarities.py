@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ def _checked(content: Any, path: Path) -> Table:
             )
         for name, value in row.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value):
+            if not number or not math.isfinite(value):
                 raise DatasetError(
                     f"{path}: query {query!r}: the similarity of {name!r} is {value!r}, not a "
                     "finite number"

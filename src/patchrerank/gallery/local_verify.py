@@ -11,6 +11,8 @@ from patchrerank.gallery.local_manifest import CODES
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.types import Rows
 
+IMPORTED = "hdf5:"
+"""Before the spec of descriptors from elsewhere, of which nobody knows the grids."""
 BLOCK_ROWS = 16_384
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 5e-3, "int8": 5e-2, "binary": 1e-3}
 
@@ -22,7 +24,14 @@ def verify_local(store: LocalStore) -> list[str]:
         One sentence for each thing that is wrong, naming the array and the first bad row; empty
         if all is well.
     """
-    checks = [_check_files, _check_ends, _check_vectors, _check_places, _check_weights]
+    checks = [
+        _check_files,
+        _check_ends,
+        _check_grids,
+        _check_vectors,
+        _check_places,
+        _check_weights,
+    ]
     return [sentence for check in checks for sentence in found_by(check, store)]
 
 
@@ -33,6 +42,12 @@ def _check_files(store: LocalStore) -> Iterator[str]:
 def _check_ends(store: LocalStore) -> Iterator[str]:
     made = store.manifest
     yield from check_ends("ends", store.array("ends"), made.images, made.descriptors)
+
+
+def _check_grids(store: LocalStore) -> Iterator[str]:
+    spec = str(store.manifest.encoder.get("spec", ""))
+    if not store.grids and not spec.startswith(IMPORTED):
+        yield f"grids: none are recorded, but {spec!r} has some"
 
 
 def _check_vectors(store: LocalStore) -> Iterator[str]:
