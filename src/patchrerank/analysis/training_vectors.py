@@ -42,7 +42,7 @@ def training_vectors(
     """
     if train_on == "all":
         return None
-    level = re.fullmatch(r"L(\d+)", train_on)
+    level = re.fullmatch(r"L([0-9]{1,4})", train_on)
     if level:
         return gallery.patch_store.decode(training_rows(gallery, int(level[1])))
     if train_on == "boxes":

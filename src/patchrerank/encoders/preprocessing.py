@@ -115,18 +115,24 @@ class Preprocessing:
             crop[:] = np.asarray(Image.fromarray(pixels).resize((width, height), filter_))
 
 
+MOST_PIXELS = 1 << 14
+"""Side of a network's input; larger ones are no image size."""
+
+
 def check_image_size(size: object) -> tuple[int, int]:
     """Return ``size`` (one number, or height and width) as ``(height, width)`` in pixels.
 
     Raises:
-        EncoderError: not one or two whole numbers above 0.
+        EncoderError: not one or two whole numbers in 1 … 16,384.
     """
     pair = (size, size) if isinstance(size, int) else size
     if isinstance(pair, Sequence) and len(pair) == 2:
         whole = [int(side) for side in pair if isinstance(side, int | np.integer)]
-        if len(whole) == 2 and min(whole) > 0:
+        if len(whole) == 2 and min(whole) > 0 and max(whole) <= MOST_PIXELS:
             return whole[0], whole[1]
-    raise EncoderError(f"image_size must be a whole number or (height, width), got {size!r}")
+    raise EncoderError(
+        f"image_size must be a whole number or (height, width), at most {MOST_PIXELS}, got {size!r}"
+    )
 
 
 def _three_numbers(name: str, values: Sequence[float]) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     T = TypeVar("T", bound=DataclassInstance)
 
 MOST_PIXELS = 1 << 14
-"""Side of a network's input; larger ones are no image size."""
+"""Side of a network's input, as in ``encoders.preprocessing`` (which is slow to import)."""
 MOST_DIMENSIONS = 1 << 20
 REMEDY = "damaged manifest: restore it or index again"
 

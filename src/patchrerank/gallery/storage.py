@@ -34,7 +34,8 @@ def patches_at(level: int) -> int:
     """Return the patches an image has at grid level L: 1, 5, 14, 30, …"""
     if level < 0:
         raise SettingError(f"level must be at least 0, got {level}")
-    return sum(cells * cells for cells in range(1, level + 2))
+    side = level + 1
+    return side * (side + 1) * (2 * side + 1) // 6
 
 
 def storage_of(
