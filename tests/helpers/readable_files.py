@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,41 @@ def read_dataset(folder: Path) -> Any:
     return queries, images, found.convention, read_similarities(folder / "similarities.json")
 
 
+def make_study(folder: Path) -> None:
+    (folder / "study.toml").write_text(
+        'stages = "patchify,chamfer"\nobjective = "mAP"\ntrials = 20\n'
+        '[scores]\nencoder = "x"\n[space.patchify]\nlam = [0.0, 1.0]\n'
+    )
+
+
+def read_study_file(folder: Path) -> Any:
+    from patchrerank.tuning.study_file import read_study
+
+    return repr(read_study(folder / "study.toml")).replace(str(folder), "")
+
+
+def make_journal(folder: Path) -> None:
+    import optuna
+
+    from patchrerank.tuning.trials.journal import open_journal
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_journal(folder / "study.log")
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    study = optuna.create_study(study_name="s", storage=storage, sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=6)
+
+
+def read_journal(folder: Path) -> Any:
+    import optuna
+
+    from patchrerank.tuning.trials.journal import open_journal
+
+    storage = open_journal(folder / "study.log")
+    study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
+    return [(trial.number, trial.params, trial.values, str(trial.state)) for trial in study.trials]
+
+
 ARRAYS = ("manifest.json", "*.bin")
 
 
@@ -354,6 +390,7 @@ def kinds(gallery: Path) -> list[Kind]:
         for store in ("float16", "binary")
     ]  # fmt: skip
     index_files = ("patches.json", "patches.faiss")
+    journals = [Kind("journal", make_journal, ("study.log",), read_journal)]
     return [
         *galleries,
         *locals_,
@@ -368,4 +405,6 @@ def kinds(gallery: Path) -> list[Kind]:
         Kind("HDF5", make_hdf5, ("*.hdf5",), read_hdf5_files),
         Kind("npz", make_npz, ("*.npz",), read_npz_files, PROTECTED),
         Kind("data set", make_dataset, ("*.json",), read_dataset),
+        Kind("study", make_study, ("study.toml",), read_study_file),
+        *(journals if find_spec("patchrerank.tuning.trials.journal_lines") else ()),
     ]  # fmt: skip

@@ -24,10 +24,9 @@ from patchrerank.gallery.arrays import (
     Array,
     MappedFolder,
     array_path,
-    checked_ends,
-    decode_ids,
     record_bytes,
 )
+from patchrerank.gallery.ends import checked_ends, decode_ids
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, QueryError
-from patchrerank.gallery.arrays import MappedFolder, checked_ends, record_bytes
+from patchrerank.gallery.arrays import MappedFolder, record_bytes
+from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.gallery import LOCAL
 from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest

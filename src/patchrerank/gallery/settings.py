@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrays import decode_ids, open_array
+from patchrerank.gallery.arrays import open_array
+from patchrerank.gallery.ends import decode_ids
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of, index_options, is_module, loading_call

@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrays import decode_ids
 from patchrerank.gallery.checks import check_ends, check_files, found_by
+from patchrerank.gallery.ends import decode_ids
 from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.local_verify import verify_local
