@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from patchrerank.errors import ShortlistError, near_matches, short_reason, shown
+from patchrerank.json_files import parse_json
 from patchrerank.runs.entries import Lists, entries_of, id_of, is_entry, scores_of
 from patchrerank.runs.text_lines import lists_of_lines
 
@@ -89,13 +90,14 @@ def _is_json(text: str) -> bool:
 
 def _json_lists(text: str, *, said: bool) -> Lists:
     try:
-        content = json.loads(text)
+        json.loads(text)
     except (ValueError, RecursionError) as error:
         if "\n" not in text.strip() or isinstance(error, RecursionError):
             raise ShortlistError(f"not valid JSON ({short_reason(error)})") from error
         lines = [line for line in text.split("\n") if line.strip()]
         items = map(_json_line, range(1, len(lines) + 1), lines)
         return {None: entries_of(items, "line", first=1, said=said)}
+    content = parse_json(text, "the shortlist", ShortlistError)
     if isinstance(content, list):
         return {None: entries_of(content, "entry", said=said)}
     if is_entry(content):
