@@ -41,11 +41,14 @@ def command(
     from patchrerank.analysis.measurable import counted_queries
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import load_encoder
+    from patchrerank.first_stage.factory_strings import check_factory
     from patchrerank.first_stage.patch_index import PUBLISHED
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import parse_regions
 
     factories = [*(PUBLISHED_SWEEP if sweep else ()), *(index or ())] or [PUBLISHED]
+    for factory in factories:
+        check_factory(factory)  # before hours of encoding
     data = Dataset.load(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights

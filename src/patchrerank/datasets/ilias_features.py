@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.file_bounds import check_hdf5, check_memory
 from patchrerank.hdf5_writing import hdf5_with, hdf5_written
 from patchrerank.types import Floats
 
@@ -63,6 +64,10 @@ def read_features(path: PathLike, start: int = 0, stop: int | None = None) -> Il
             raise DatasetError(
                 f"{os.fspath(path)}: {FEATURES!r} holds {features.dtype}, not floats"
             )
+        for data in (index, features):
+            check_hdf5(data, os.fspath(path), DatasetError)
+        count = len(range(*slice(start, stop).indices(len(index))))
+        check_memory(4 * count * features.shape[1], os.fspath(path), DatasetError)
         ids = _decoded(index[start:stop], path)
         vectors = np.ascontiguousarray(features[start:stop], dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -191,7 +196,7 @@ def _opened(path: PathLike) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
         raise DatasetError(
             f"{os.fspath(path)}: not an HDF5 file that can be read ({error}); is it complete?"
         ) from error

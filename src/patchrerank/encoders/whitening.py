@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.errors import EncoderError
 from patchrerank.files import written_beside
+from patchrerank.numpy_files import read_npz
 from patchrerank.types import Floats
 
 FLOOR = 1e-10
@@ -89,12 +89,14 @@ class Whitening:
         Raises:
             EncoderError: the file is missing, damaged or of another kind.
         """
+        where = os.fspath(path)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["matrix"])
-        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(path, EncoderError)
+            return cls(arrays["mean"], arrays["matrix"])
+        except (EncoderError, KeyError, TypeError, ValueError) as error:
+            said = str(error).removeprefix(f"{where}: ")
             raise EncoderError(
-                f"{os.fspath(path)}: not a whitening saved by Whitening.save ({error})"
+                f"{where}: not a whitening saved by Whitening.save ({said})"
             ) from error
 
 

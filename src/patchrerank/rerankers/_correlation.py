@@ -77,7 +77,7 @@ def _joined(values: Floats, slots: Rows, local: LocalStore, rows: Rows, count: i
     grids = grids_of(local)
     height, width = max(grids, key=lambda grid: grid[0] * grid[1])
     scales = np.clip(local.scales[rows], 0, len(grids) - 1)
-    positions = local.positions[rows]
+    positions = np.nan_to_num(local.positions[rows])  # of damaged files
     joined = np.full((count, height, width), -np.inf, dtype=np.float32)
     for number, (own_height, own_width) in enumerate(grids):
         here = np.flatnonzero(scales == number)

@@ -154,7 +154,7 @@ def read_study(path: str | Path) -> Study:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingError(f"{file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{file}: not valid TOML ({error})") from error
     names = [item.name for item in fields(Study)]
     for key in content:

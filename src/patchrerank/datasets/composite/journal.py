@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from patchrerank import json_files
 from patchrerank.datasets._entries import INDEX, parse_json
 from patchrerank.errors import DatasetError, shown
 from patchrerank.files import writing
@@ -75,9 +76,12 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             try:
-                lines.append(json.loads(line))
-            except ValueError:
+                record = json_files.parse_json(line, str(self.path), DatasetError)
+            except DatasetError:
                 break
+            if not isinstance(record, dict):
+                break
+            lines.append(record)
             length += len(line)
         self._check_ours(lines)
         with writing(self.path), self.path.open("r+b") as file:

@@ -60,7 +60,8 @@ def fixed_ids(name: str, ids: Sequence[str]) -> tuple[str, ...]:
     if wrong is not None:
         raise TableError(f"{name}: {wrong!r} is a {type(wrong).__name__}; ids are text")
     if len(set(listed)) != len(listed):
-        twice = next(item for item in listed if listed.count(item) > 1)
+        seen: set[str] = set()
+        twice = next(item for item in listed if item in seen or seen.add(item))  # type: ignore[func-returns-value]
         raise TableError(f"{name}: {twice!r} stands there twice; ids are unique")
     return listed
 
@@ -73,6 +74,8 @@ def check_table(table: ScoreTable) -> None:
     for name, overlaps in table.overlaps.items():
         outside = (overlaps < 0) | (overlaps > 1 + 1e-6)
         _refuse(f"overlaps[{name!r}]", overlaps, outside, "in [0, 1] or NaN")
+    for name, areas in (("areas", table.areas), ("positive_areas", table.positive_areas)):
+        _refuse(name, areas, (areas < 0) | (areas > 1 + 1e-3), "in [0, 1] or NaN")
     _check_marks(table)
     _check_names(table)
 

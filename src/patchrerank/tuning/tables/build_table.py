@@ -17,6 +17,7 @@ from patchrerank.analysis.measuring import dataset_convention
 from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import SettingError, TableError, near_matches
+from patchrerank.json_files import read_json
 from patchrerank.metrics.convention import APConvention
 from patchrerank.tuning.fused.query_scores import GLOBAL, Cost
 from patchrerank.tuning.tables._reranker_records import pace_of
@@ -141,8 +142,8 @@ def _begin(folder: Path, plan: Mapping[str, str]) -> None:
     path = folder / BUILDING
     if path.exists():
         try:
-            begun = json.loads(path.read_bytes())
-        except ValueError:
+            begun = read_json(path, TableError)
+        except TableError:
             begun = None
         if begun != plan:
             raise TableError(
