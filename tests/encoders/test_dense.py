@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from patchrerank.cells import Cells
 from patchrerank.encoders import (
     Preprocessing,
     Selection,
@@ -22,7 +23,7 @@ from patchrerank.encoders import (
     restrict,
     salient_part,
 )
-from patchrerank.encoders.picking import cell_centres, otsu_threshold
+from patchrerank.encoders.picking import otsu_threshold
 from patchrerank.errors import EncoderError, QueryError, RegionError, SettingError
 from patchrerank.types import LocalDescriptors
 
@@ -111,7 +112,7 @@ def test_equal_strengths_keep_the_order_of_the_cells():
             return torch.ones(len(pixels), 2, 3, 4)
 
     found = dense(Flat()).encode_images([picture()])[0]
-    np.testing.assert_array_equal(found.positions, cell_centres(3, 4))
+    np.testing.assert_array_equal(found.positions, Cells.equal(3, 4).centres())
 
 
 def test_the_descriptors_are_those_of_the_squashed_picture():

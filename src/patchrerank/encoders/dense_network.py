@@ -48,6 +48,9 @@ class DenseNetwork:
         precision: ``fp32``, ``bf16`` or ``fp16``.
         stride: pixels a cell covers, for a module.
 
+    Attributes:
+        placement: where the cells of its maps lie in the picture, measured when it is made.
+
     Raises:
         EncoderError: unknown device or precision, or no way to the network's map.
     """
@@ -55,6 +58,7 @@ class DenseNetwork:
     def __init__(self, network: Network, *, device: str, precision: str, stride: int = 1) -> None:
         import torch
 
+        from patchrerank.encoders.cell_centres import measure_placement
         from patchrerank.encoders.feature_maps import open_map_network
 
         if precision not in PRECISIONS:
@@ -66,6 +70,11 @@ class DenseNetwork:
         self.precision = precision
         self._dtype = getattr(torch, PRECISIONS[precision])
         self._native = open_map_network(network, stride).eval().requires_grad_(False)
+        self.placement = measure_placement(
+            self._native.to(self.device),
+            network.preprocessing.image_size,
+            known=not network.architecture.startswith("module:"),
+        )
         self._placed: dict[Size, MapNetwork] = {}
         self._scale, self._shift = multiply_add(network.preprocessing, self.device)
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from patchrerank.cells import Cells
+from patchrerank.errors import GalleryError
 from patchrerank.gallery.local_rows import LOCAL_STORES, local_records
 from patchrerank.gallery.manifest import FORMAT, ArrayRecord, write_record
 from patchrerank.gallery.manifest_reading import check_arrays, check_sizes, damaged, read_record
 from patchrerank.version import __version__
 
+CELLS = "cells"
+"""Entry of an encoder's record: where cells lie that do not share the picture out evenly."""
 CODES = "codes"
 """Entry of an encoder's record where the vectors are a reranker's codes, which have any norm."""
 
@@ -54,6 +58,25 @@ class LocalManifest:
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
     format: int = FORMAT
     version: str = __version__
+
+    @property
+    def cells(self) -> tuple[Cells, ...]:
+        """Where the cells of each scale lie in the picture, as the encoder recorded it.
+
+        Raises:
+            GalleryError: the record of it is damaged.
+        """
+        record = self.encoder.get(CELLS)
+        if record is None:
+            return tuple(Cells.equal(*grid) for grid in self.grids)
+        try:
+            pairs = zip(self.grids, record, strict=True)  # type: ignore[call-overload]
+            return tuple(Cells.of_record(grid, entry) for grid, entry in pairs)
+        except (TypeError, ValueError) as error:
+            raise GalleryError(
+                f"the record of a local store holds impossible encoder.{CELLS} ({error}); restore "
+                "manifest.json, or delete the folder 'local' and build it again"
+            ) from error
 
     def plan(self) -> dict[str, object]:
         """Return what must stay the same when a store is resumed or appended to."""

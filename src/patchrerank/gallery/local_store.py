@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.ends import checked_ends
@@ -98,6 +99,14 @@ class LocalStore(MappedFolder):
     def grids(self) -> tuple[tuple[int, int], ...]:
         """(h, w): cells at each scale; empty for descriptors from elsewhere."""
         return self.manifest.grids
+
+    @cached_property
+    def cells(self) -> tuple[Cells, ...]:
+        """Where the cells of each scale lie in the picture; empty as ``grids``.
+
+        A store that says nothing of it was made of cells that share the picture out evenly.
+        """
+        return self.manifest.cells
 
     @property
     def identity(self) -> str:
