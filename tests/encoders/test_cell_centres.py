@@ -109,7 +109,7 @@ def test_recorded_positions_of_more_families(spec, size):
 
 
 def test_even_shares_keep_their_fingerprint_and_measured_cells_have_their_own():
-    measured, even = encoder_of("timm:resnet18"), encoder_of("timm:convnext_atto")
+    measured, even = encoder_of("timm:regnetx_002"), encoder_of("timm:convnext_atto")
     assert "cells" in measured.describe() and "cells" not in even.describe()
     assert measured.describe()["cells"] == [cells.as_record() for cells in measured.cells]
     settings = {"sizes": [[256, 256]], "count": None, "by": "norm", "detector": None}
@@ -120,7 +120,7 @@ def test_even_shares_keep_their_fingerprint_and_measured_cells_have_their_own():
 
 
 def test_cells_stay_where_they_are_in_pixels_at_other_sizes_and_scales():
-    encoder = encoder_of("timm:resnet18").resized((320, 192), scales=(1.0, 0.5))
+    encoder = encoder_of("timm:regnetx_002").resized((320, 192), scales=(1.0, 0.5))
     assert encoder.sizes == ((320, 192), (160, 96))
     for (height, width), cells in zip(encoder.sizes, encoder.cells, strict=True):
         assert cells.rows.first * height == pytest.approx(0.5)
@@ -153,7 +153,7 @@ def test_a_module_is_measured_too(stride):
 
 
 def test_one_pass_pools_the_cells_that_look_at_the_region():
-    encoder = load_encoder("timm:resnet18", pretrained=False, device="cpu", backend="eager")
+    encoder = load_encoder("timm:regnetx_002", pretrained=False, device="cpu", backend="eager")
     seen = load_one_pass(encoder, "256")
     assert seen.recorded_regions("grid:1") == "grid:1 one-pass:256 cells:measured"
     with pytest.raises(RegionError, match=r"--one-pass one-pass:256$|--one-pass 256$"):

@@ -159,6 +159,32 @@ def test_a_module_without_a_map_is_refused_when_loaded(module):
         dense(module)
 
 
+def test_nan_weights_are_refused_when_loaded():
+    broken = torch.nn.Conv2d(3, 2, 4, 4)
+    torch.nn.init.constant_(broken.weight, float("nan"))
+    with pytest.raises(EncoderError, match="NaN"):
+        dense(broken)
+
+
+def test_a_map_without_cells_is_refused_when_loaded():
+    class Nothing(torch.nn.Module):
+        def forward(self, pixels):
+            return pixels[:, :, :0, :0]
+
+    with pytest.raises(EncoderError, match="no cells"):
+        dense(Nothing())
+
+
+@pytest.mark.parametrize("output", [lambda x: (x, x), lambda x: {"map": x}, lambda x: [x]])
+def test_several_outputs_are_refused_when_loaded(output):
+    class Several(torch.nn.Module):
+        def forward(self, pixels):
+            return output(pixels)
+
+    with pytest.raises(EncoderError, match="one feature map a picture"):
+        dense(Several())
+
+
 @pytest.mark.parametrize("scales", [(), (0.0,), (float("nan"),), (-1.0, 1.0)])
 def test_bad_scales(scales):
     with pytest.raises(EncoderError, match="scales"):

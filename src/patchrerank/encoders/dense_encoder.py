@@ -217,6 +217,12 @@ class DenseEncoder(Unchanging):
         grids = []
         for height, width in self.sizes:
             features = self._maps(np.full((1, height, width, 3), 128, np.uint8)).features
+            if not np.isfinite(features).all():
+                raise EncoderError(
+                    f"dense encoder {self.spec} returns NaN or infinite values for a plain grey "
+                    "picture; its weights hold such values, or a half precision overflowed (fp32 "
+                    "and bf16 have a wider range)"
+                )
             grids.append((int(features.shape[1]), int(features.shape[2])))
         return tuple(grids), int(features.shape[3])
 
