@@ -6,6 +6,8 @@ A message says what was wrong, where (file, row, key), and what to do about it.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import reprlib
 from collections.abc import Iterable
 from itertools import islice
@@ -105,3 +107,20 @@ def short_reason(error: Exception) -> str:
     """Return another library's error as one line of at most 300 characters, with its kind."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:300]}"
+
+
+def cannot_write(
+    path: str | os.PathLike[str], error: OSError, what: str = "cannot be written"
+) -> SettingError:
+    """Return the operating system's refusal to write as an error that says what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    shut = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    reason = error.strerror or short_reason(error)
+    if full:
+        remedy = "; make room, and run it again"
+    elif shut:
+        remedy = "; choose a folder that you may write to"
+    else:
+        remedy = "; is there such a folder?" if missing else ""
+    return SettingError(f"{os.fspath(path)}: {what} ({reason}){remedy}")

@@ -1,29 +1,31 @@
 """Frozen dataclasses as JSON, read back with every key checked.
 
 Type hints say what a key may hold: numbers, text, flags, ``Literal`` choices, tuples,
-dictionaries with text keys, other dataclasses, and each of these ``| None``. Ranges are for the
-dataclass's own ``__post_init__`` to check. A file holds every field, whether it has a default or
-not, and nothing else.
+dictionaries with text keys, other dataclasses, and each of these ``| None``; ``object`` takes
+anything. Ranges are for the dataclass's own ``__post_init__`` to check. A file holds every field,
+whether it has a default or not, and nothing else.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from patchrerank.errors import SettingError, near_matches
+from patchrerank.files import Ours, json_with, write_whole
+from patchrerank.json_files import read_json as read_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
 LONGEST_SHOWN = 40
+LARGEST = 1 << 63
 
 
 def check_within(low: float, high: float, /, **values: float) -> None:
@@ -41,37 +43,27 @@ def check_within(low: float, high: float, /, **values: float) -> None:
 def save_record(record: DataclassInstance, path: str | Path) -> None:
     """Write a dataclass as JSON; the file appears whole or not at all.
 
+    One that is there is replaced if it is such a record.
+
     Raises:
-        SettingError: the file cannot be written, or a number is not finite.
+        SettingError: the file cannot be written or holds something else, or a number is not
+            finite.
     """
-    path = Path(path)
-    scratch = path.with_name(f".{path.name}.part")
     try:
         text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-        with scratch.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SettingError(f"{path}: cannot be written ({error})") from error
+    write_whole(path, f"{text}\n".encode(), records_of(type(record)))
 
 
-def read_json(path: str | Path) -> object:
-    """Return the content of a JSON file.
-
-    Raises:
-        SettingError: there is no such file, or it holds no JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise SettingError(f"{path}: not valid JSON ({error})") from error
+def records_of(kind: type[DataclassInstance]) -> Ours:
+    """Return how files are known that :func:`save_record` wrote of ``kind``."""
+    return json_with(f"a {kind.__name__} record", *(item.name for item in fields(kind)))
 
 
-def from_json(kind: type[T], content: object, file: str, path: str = "") -> T:
+def from_json(
+    kind: type[T], content: object, file: str, path: str = "", *, complete: bool = True
+) -> T:
     """Make a dataclass of what ``json.loads`` returned.
 
     Args:
@@ -79,6 +71,7 @@ def from_json(kind: type[T], content: object, file: str, path: str = "") -> T:
         content: an object with a key for each of its fields.
         file: where it comes from, for messages.
         path: the key in there, such as ``stages[0]``.
+        complete: every field must be there; False: except those that have a default.
 
     Raises:
         SettingError: a missing or unknown key, a value of the wrong type or out of range; names
@@ -90,11 +83,16 @@ def from_json(kind: type[T], content: object, file: str, path: str = "") -> T:
     for key in content:
         if key not in names:
             raise SettingError(f"{_place(file, path, key)}: unknown key{near_matches(key, names)}")
-    for name in names:
+    hints = get_type_hints(kind)
+    given = [
+        item.name
+        for item in fields(kind)
+        if complete or item.name in content or item.default is item.default_factory is MISSING
+    ]
+    for name in given:
         if name not in content:
             raise SettingError(f"{_place(file, path, name)}: missing")
-    hints = get_type_hints(kind)
-    values = {name: _value(hints[name], content[name], file, _key(path, name)) for name in names}
+    values = {name: _value(hints[name], content[name], file, _key(path, name)) for name in given}
     try:
         return kind(**values)
     except SettingError as error:
@@ -102,6 +100,8 @@ def from_json(kind: type[T], content: object, file: str, path: str = "") -> T:
 
 
 def _value(hint: Any, value: object, file: str, path: str) -> object:
+    if hint is object:
+        return value
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         kinds = [kind for kind in inner if kind is not NoneType]
@@ -151,6 +151,11 @@ def _is_number(value: object) -> bool:
         return False
 
 
+def _is_whole(value: object) -> bool:
+    """Tell whole numbers that arrays can hold."""
+    return isinstance(value, int) and _is_plain(value) and -LARGEST <= value <= LARGEST
+
+
 def _is_plain(value: object) -> bool:
     """Tell numbers from true and false, which Python counts as numbers."""
     return not isinstance(value, bool)
@@ -158,7 +163,7 @@ def _is_plain(value: object) -> bool:
 
 PLAIN: dict[Any, tuple[str, Callable[[object], bool]]] = {
     float: ("a finite number", _is_number),
-    int: ("a whole number", lambda value: isinstance(value, int) and _is_plain(value)),
+    int: ("a whole number", _is_whole),
     bool: ("true or false", lambda value: isinstance(value, bool)),
     str: ("text", lambda value: isinstance(value, str)),
 }

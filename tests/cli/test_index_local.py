@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from patchrerank.cli.main import app
-from patchrerank.errors import SettingError
+from patchrerank.errors import EncoderError, SettingError
 from patchrerank.gallery import Gallery, verify
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -38,6 +38,14 @@ def test_local_descriptors_in_one_run_and_in_a_second(tmp_path, photo_folder):
 def test_bad_local_settings(tmp_path, photo_folder, words):
     with pytest.raises(SettingError):
         index(photo_folder, tmp_path / "g", "--regions", "grid:0", *LOCAL, *words)
+    assert not (tmp_path / "g").exists(), "refused before any work"
+
+
+def test_a_network_of_one_size_is_refused_before_the_gallery_is_built(tmp_path, photo_folder):
+    words = [str(photo_folder), str(tmp_path / "g"), "--encoder", "timm:gmlp_ti16_224", "--quiet"]
+    words += ["--random-weights", "--backend", "eager", "--local"]
+    with pytest.raises(EncoderError, match=r"own size is 224 × 224.*--local-image-size 224"):
+        CliRunner().invoke(app, ["index", *words], catch_exceptions=False)
     assert not (tmp_path / "g").exists(), "refused before any work"
 
 

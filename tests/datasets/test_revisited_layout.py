@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from patchrerank.analysis.evaluation import measure
+from patchrerank.analysis.measuring import measure
 from patchrerank.analysis.relevance import relevance_of
 from patchrerank.datasets import Dataset, load_dataset
 from patchrerank.errors import DatasetError, SettingError

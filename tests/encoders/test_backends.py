@@ -367,3 +367,52 @@ def test_an_interrupted_build_is_finished_with_the_same_bits(name, tmp_path, pho
     cut = build_gallery(tmp_path / "cut", pairs(), encoder(name), GridPyramid(2), quiet)
     for kind, path in whole.files().items():
         assert path.read_bytes() == cut.files()[kind].read_bytes(), kind
+
+
+class Antialiased(nn.Module):
+    """Resizes in a way that ONNX has no operator for, as NaFlex networks do."""
+
+    def forward(self, pixels):
+        half = nn.functional.interpolate(pixels, scale_factor=0.5, mode="bicubic", antialias=True)
+        return half.mean((2, 3))
+
+
+def test_what_cannot_be_exported_is_one_sentence_without_its_graph(capfd, monkeypatch, caplog):
+    need("onnx")
+    with pytest.raises(EncoderError, match="backend='eager'") as told:
+        encoder("onnx", Antialiased())
+    assert len(str(told.value)) < 500 and "\n" not in str(told.value)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(choosing, "_installed", lambda package: package == "onnxruntime")
+    assert best(Antialiased()).name == "eager"
+    assert "backend onnx passed over" in caplog.text
+    assert capfd.readouterr() == ("", "")
+
+
+INSIDE = """
+import os, sys
+from pathlib import Path
+one = max(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {one})
+import numpy as np, torch
+from patchrerank.encoders import Preprocessing, load_encoder
+module = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+plain = Preprocessing((32, 48), (0.5,) * 3, (0.25,) * 3)
+for name in sys.argv[1:]:
+    found = load_encoder(module, preprocessing=plain, device="cpu", backend=name)
+    found.encode(np.full((20, 32, 48, 3), 9, np.uint8))
+allowed = set()
+for file in Path("/proc/self/task").glob("*/status"):
+    allowed |= {line.split()[1] for line in file.read_text().splitlines()
+                if line.startswith("Cpus_allowed_list")}
+assert allowed == {str(one)}, allowed
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity here")
+def test_threads_stay_on_the_processors_that_the_process_may_use():
+    names = [name for name in CONVERTED if importlib.util.find_spec(FASTEST_ON_CPU[name])]
+    done = subprocess.run(
+        [sys.executable, "-c", INSIDE, "eager", *names], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stderr == "", done.stderr

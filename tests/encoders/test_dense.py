@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from patchrerank.cells import Cells
 from patchrerank.encoders import (
     Preprocessing,
     Selection,
@@ -22,7 +23,7 @@ from patchrerank.encoders import (
     restrict,
     salient_part,
 )
-from patchrerank.encoders.picking import cell_centres, otsu_threshold
+from patchrerank.encoders.picking import otsu_threshold
 from patchrerank.errors import EncoderError, QueryError, RegionError, SettingError
 from patchrerank.types import LocalDescriptors
 
@@ -111,7 +112,7 @@ def test_equal_strengths_keep_the_order_of_the_cells():
             return torch.ones(len(pixels), 2, 3, 4)
 
     found = dense(Flat()).encode_images([picture()])[0]
-    np.testing.assert_array_equal(found.positions, cell_centres(3, 4))
+    np.testing.assert_array_equal(found.positions, Cells.equal(3, 4).centres())
 
 
 def test_the_descriptors_are_those_of_the_squashed_picture():
@@ -156,6 +157,32 @@ def test_nan_is_an_error():
 def test_a_module_without_a_map_is_refused_when_loaded(module):
     with pytest.raises(EncoderError, match=r"one feature map a picture|cannot encode"):
         dense(module)
+
+
+def test_nan_weights_are_refused_when_loaded():
+    broken = torch.nn.Conv2d(3, 2, 4, 4)
+    torch.nn.init.constant_(broken.weight, float("nan"))
+    with pytest.raises(EncoderError, match="NaN"):
+        dense(broken)
+
+
+def test_a_map_without_cells_is_refused_when_loaded():
+    class Nothing(torch.nn.Module):
+        def forward(self, pixels):
+            return pixels[:, :, :0, :0]
+
+    with pytest.raises(EncoderError, match="no cells"):
+        dense(Nothing())
+
+
+@pytest.mark.parametrize("output", [lambda x: (x, x), lambda x: {"map": x}, lambda x: [x]])
+def test_several_outputs_are_refused_when_loaded(output):
+    class Several(torch.nn.Module):
+        def forward(self, pixels):
+            return output(pixels)
+
+    with pytest.raises(EncoderError, match="one feature map a picture"):
+        dense(Several())
 
 
 @pytest.mark.parametrize("scales", [(), (0.0,), (float("nan"),), (-1.0, 1.0)])

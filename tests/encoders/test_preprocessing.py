@@ -98,6 +98,7 @@ def test_bad_boxes_are_named():
     [
         ({"image_size": (0, 4)}, "image_size"),
         ({"image_size": (4, 4, 4)}, "image_size"),
+        ({"image_size": (4, 10**30)}, "image_size .* 1 to 16384 pixels"),
         ({"image_size": (4.5, 4)}, "image_size"),
         ({"mean": (0.1, 0.2)}, "mean needs three"),
         ({"mean": (0.1, 0.2, float("nan"))}, "finite"),

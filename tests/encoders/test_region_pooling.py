@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchrerank.cells import CellAxis, Cells
 from patchrerank.encoders.region_pooling import align_weights, area_weights, pool_regions
 
 
@@ -82,10 +83,10 @@ def test_roi_align_is_that_of_torchvision():
 
 
 @pytest.mark.parametrize("weigh", [area_weights, align_weights])
-@given(box=boxes(), cells=st.integers(1, 40))
-def test_weights_are_shares(weigh, box, cells):
+@given(box=boxes(), cells=st.integers(1, 40), shift=st.sampled_from([0, -0.48, 0.48, -0.9]))
+def test_weights_are_shares(weigh, box, cells, shift):
     low, high = (np.array([side], dtype=np.float32) for side in (box[0], box[2]))
-    weights = weigh(low, high, cells)
+    weights = weigh(low, high, CellAxis(cells, (0.5 + shift) / cells, 1 / cells))
     assert weights.shape == (1, cells)
     assert (weights >= 0).all()
     assert np.isclose(weights.sum(), 1)
@@ -95,6 +96,24 @@ def test_the_whole_map_is_its_mean():
     features = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
     whole = np.array([[0, 0, 1, 1]], dtype=np.float32)
     assert np.allclose(pool_regions(features, whole)[0], features.mean((0, 1)), atol=1e-6)
+
+
+def test_the_whole_map_is_its_mean_wherever_its_cells_lie():
+    features = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+    whole = np.array([[0, 0, 1, 1]], dtype=np.float32)
+    cells = Cells(CellAxis(5, 0.004, 0.2), CellAxis(4, 0.246, 0.25))
+    found = pool_regions(features, whole, cells=cells)
+    assert np.allclose(found[0], features.mean((0, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooling", ["area", "roi_align"])
+def test_a_region_holds_the_cells_whose_centres_it_holds(pooling):
+    features = np.arange(8, dtype=np.float32).reshape(1, 8, 1)
+    cells = Cells(CellAxis.equal(1), CellAxis(8, 0.5 / 256, 32 / 256))  # around pixels 0, 32, 64 …
+    around = np.array([[80 / 256, 0, 112 / 256, 1]], dtype=np.float32)
+    assert np.allclose(pool_regions(features, around, pooling, cells=cells), 3, atol=0.05)
+    last = np.array([[215 / 256, 0, 1, 1]], dtype=np.float32)
+    assert np.allclose(pool_regions(features, last, pooling, cells=cells), 7, atol=0.2)
 
 
 @given(box=boxes(), power=st.floats(1, 4), seed=st.integers(0, 10**6))

@@ -33,7 +33,7 @@ def test_other_indexes(tiny_gallery):
 def test_queries_are_checked(tiny_gallery):
     with pytest.raises(QueryError, match="3 dimensions"):
         GlobalSearch(tiny_gallery).search(Queries(np.ones((1, 3))))
-    with pytest.raises(QueryError, match="encoded by"):
+    with pytest.raises(QueryError, match="encoded by another encoder"):
         GlobalSearch(tiny_gallery).search(Queries(np.ones((1, 16)), encoder="someone"))
     with pytest.raises(SettingError, match="-1"):
         GlobalSearch(tiny_gallery).search(Queries(np.ones((1, 16))), -1)

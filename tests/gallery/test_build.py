@@ -44,7 +44,7 @@ def test_order_ids_and_lookup(tiny_gallery, photo_folder):
 
 def test_odd_ids_and_all_kinds_of_sources(tmp_path, tiny_encoder, quiet):
     picture = Image.new("RGB", (20, 20), "red")
-    ids = ["", "a\nb", "ü/日本", "x" * 5000, "…"]
+    ids = [" ", "a\nb", "ü/日本", "x" * 5000, "…"]
     pairs = ((name, picture) for name in ids)
     gallery = build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), quiet)
     assert list(gallery.ids) == ids
@@ -54,6 +54,8 @@ def test_odd_ids_and_all_kinds_of_sources(tmp_path, tiny_encoder, quiet):
         tmp_path / "h", [str(tmp_path / "a.png")], tiny_encoder, GridPyramid(0), quiet
     )
     assert list(listed.ids) == [str(tmp_path / "a.png")]
+    with pytest.raises(GalleryError, match="an id is empty"):
+        build_gallery(tmp_path / "e", [("", picture)], tiny_encoder, GridPyramid(0), quiet)
     with pytest.raises(GalleryError, match="image 1 is 7"):
         build_gallery(tmp_path / "i", [tmp_path / "a.png", 7], tiny_encoder, None, quiet)
 

@@ -165,3 +165,82 @@ def test_impossible_writes(tmp_path):
     with pytest.raises(GalleryError, match="none"):
         write_hdf5(tmp_path / "f.hdf5", [descriptors(0)])
     assert not (tmp_path / "f.hdf5").exists()
+
+
+def test_a_file_that_somebody_reads_is_replaced_and_they_keep_theirs(tmp_path):
+    path = tmp_path / "local.hdf5"
+    write_hdf5(path, [descriptors(3)], slots=4)
+    with read_hdf5(path) as held:
+        before = held[0].vectors
+        write_hdf5(path, [descriptors(3, seed=1)], slots=4)
+        np.testing.assert_array_equal(held[0].vectors, before)
+    with read_hdf5(path) as now:
+        assert not np.array_equal(now[0].vectors, before)
+
+
+def test_a_failed_write_and_a_file_of_others_leave_what_is_there(tmp_path):
+    path = tmp_path / "local.hdf5"
+    write_hdf5(path, [descriptors(3)], slots=4)
+    before = path.read_bytes()
+    with pytest.raises(GalleryError, match="dimensions"):
+        write_hdf5(path, OneThenAnother(), slots=4)
+    assert path.read_bytes() == before
+    with h5py.File(path, "w") as file:
+        file["mine"] = [1, 2]
+    before = path.read_bytes()
+    with pytest.raises(SettingError, match=r"local\.hdf5: is there already and is not an"):
+        write_hdf5(path, [descriptors(3)], slots=4)
+    assert path.read_bytes() == before
+
+
+class OneThenAnother(list):
+    """Of one dimension when it is looked through, of another when it is written."""
+
+    def __init__(self):
+        super().__init__([descriptors(3)])
+        self.looks = 0
+
+    def __iter__(self):
+        self.looks += 1
+        return iter([descriptors(3)] if self.looks == 1 else [descriptors(3, dim=8)])
+
+
+@pytest.mark.parametrize("shape", [(10**12, 4, 9), (4, 10**9, 9), (4, 4, 10**9), (2**40, 2**10, 9)])
+def test_files_that_declare_more_than_they_hold(tmp_path, shape):
+    with h5py.File(tmp_path / "f.hdf5", "w") as file:
+        file.create_dataset("features", shape, dtype="f4", chunks=(1, 4, 9), compression="gzip")
+    with pytest.raises(GalleryError, match=r"f\.hdf5: /features declares .* bytes"):
+        read_hdf5(tmp_path / "f.hdf5")
+
+
+def test_images_that_do_not_fit_into_memory(tmp_path, monkeypatch):
+    write_hdf5(tmp_path / "f.hdf5", [descriptors(4)], slots=4)
+    monkeypatch.setattr("patchrerank.file_bounds.free_memory", lambda: 10)
+    with pytest.raises(GalleryError, match=r"f\.hdf5: one image: needs .* bytes of memory"):
+        read_hdf5(tmp_path / "f.hdf5")
+
+
+def test_well_squeezed_files_are_read(tmp_path):
+    nothing = descriptors(0)
+    write_hdf5(tmp_path / "f.hdf5", [descriptors(1), *[nothing] * 40], slots=700)
+    with read_hdf5(tmp_path / "f.hdf5") as images:
+        assert [len(images[n]) for n in range(3)] == [1, 0, 0]
+
+
+def test_damaged_contents_are_named(tmp_path):
+    path = tmp_path / "f.hdf5"
+    write_hdf5(path, [descriptors(4, seed=n) for n in range(3)], slots=4, dtype="float32")
+    whole = path.read_bytes()
+    refused = []
+    for place in range(0, len(whole), len(whole) // 60):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            with read_hdf5(path) as images:
+                list(images)
+        except GalleryError as error:
+            refused.append(str(error))
+    assert len(refused) > 5 and all(reason.startswith(str(path)) for reason in refused)
+    for sizes in ([[0, 5]] * 3, [[np.nan, 5]] * 3):
+        path.write_bytes(whole)
+        with pytest.raises(GalleryError, match="sizes: image 0 is"):
+            read_hdf5(path, sizes=sizes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from patchrerank.cells import Cells as Cells_
 from patchrerank.encoders import Preprocessing, Selection, load_dense_encoder
 from patchrerank.errors import GalleryError, ImageError, QueryError, SettingError
 from patchrerank.gallery import (
@@ -205,6 +207,38 @@ def test_other_settings_are_refused(gallery, dense, change):
         build_local(gallery, make_dense(**change), QUIET)
     with pytest.raises(GalleryError, match="store"):
         build_local(gallery, dense, LocalOptions(store="int8", progress=False))
+
+
+class Shifted(Cells):
+    """The same map from symmetric 3 × 3 windows at steps of two: cell i looks around pixel 4 i."""
+
+    def forward(self, pixels):
+        for _ in range(2):
+            pixels = torch.nn.functional.avg_pool2d(pixels, 3, 2, 1)
+        return torch.nn.functional.conv2d(pixels, self.mix)
+
+
+def test_where_cells_lie_is_recorded_and_an_older_store_is_not_continued(gallery, dense):
+    shifted = make_dense(module=Shifted(), image_size=32)
+    assert build_local(gallery, dense, QUIET).cells == (Cells_.equal(4, 4),)
+    shutil.rmtree(gallery.folder / "local")
+    store = build_local(gallery, shifted, QUIET)
+    assert store.cells == shifted.cells and not store.cells[0].even
+    assert float(store.positions.min()) == pytest.approx(0.5 / 32)
+    path = gallery.folder / "local" / "manifest.json"
+    written = json.loads(path.read_text())
+    plain = {"identity": shifted.identity, "sizes": [[32, 32]], "count": None, "by": "norm"}
+    older = json.dumps({**plain, "detector": None}, sort_keys=True)
+    del written["encoder"]["cells"]
+    written["fingerprint"] = hashlib.sha256(older.encode()).hexdigest()
+    path.write_text(json.dumps(written))
+    assert LocalStore(gallery.folder / "local").cells == (Cells_.equal(8, 8),)
+    with pytest.raises(GalleryError, match="half a cell off"):
+        build_local(gallery, shifted, QUIET)
+    written["encoder"]["cells"] = [[[0.1, 0.0], [0.1, 0.2]]]
+    path.write_text(json.dumps(written))
+    with pytest.raises(GalleryError, match=r"encoder\.cells"):
+        LocalStore(gallery.folder / "local").cells  # noqa: B018
 
 
 def test_broken_and_missing_images(tmp_path, tiny_encoder, dense, quiet):

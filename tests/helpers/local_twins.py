@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import kernel_twins
+from patchrerank.cells import CellAxis, Cells
 from patchrerank.errors import QueryError
 from patchrerank.gallery.local_rows import BinaryStore, pack_signs
 from patchrerank.types import LocalDescriptors, Queries, Shortlist
@@ -25,14 +26,28 @@ class FakeLocal:
     scales: np.ndarray
     grids: tuple[tuple[int, int], ...]
 
+    shift: tuple[float, float] = (0.0, 0.0)
+    """Of all positions against the cells' even shares: down, across, in cells."""
+
     @property
     def dim(self):
         return self.store.dim
+
+    @property
+    def cells(self):
+        return tuple(
+            Cells(*(axis(n, s) for n, s in zip(grid, self.shift, strict=True)))
+            for grid in self.grids
+        )
 
     def check_queries(self, queries):
         for query in queries:
             if len(query) and query.vectors.shape[1] != self.dim:
                 raise QueryError(f"dimensions: {query.vectors.shape[1]}, not {self.dim}")
+
+
+def axis(count, shift):
+    return CellAxis(count, (0.5 + shift) / count, 1 / count)
 
 
 class FakeGallery:

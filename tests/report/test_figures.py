@@ -178,6 +178,19 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["002-q.png", "figures.json"])
+def test_files_of_others_stay_and_nothing_is_drawn_over_them(tmp_path, name):
+    asked = [query((hit(),), name=name) for name in ("p", "q")]
+    for _ in range(2):  # our own are replaced
+        paths = write_figures(tmp_path, asked, SMALL)
+    assert [path.name for path in paths] == ["001-p.png", "002-q.png"]
+    (tmp_path / name).write_bytes(b"\x89PNG of somebody")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SettingError, match=rf"{name}: is there already and is not a"):
+        write_figures(tmp_path, asked, SMALL)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_missing_picture_is_named(tmp_path):
     bad = query((hit("h1", image=tmp_path / "absent.png"),), name="q7")
     with pytest.raises(ImageError, match=r"hit 'h1' of 'method 0' for query 'q7': .*absent\.png"):

@@ -75,6 +75,24 @@ def test_the_box_is_where_the_query_lies():
     np.testing.assert_allclose(found.boxes[0, 0], [3 / 12, 7 / 12, 6 / 12, 10 / 12], atol=0.5 / 12)
 
 
+@pytest.mark.parametrize("shift", [(-0.484375, 0.484375), (0.484375, -0.484375), (-0.55, -0.125)])
+def test_cells_that_look_elsewhere_move_the_boxes_and_nothing_else(shift):
+    gallery, queries, shortlist = setting(grids=((7, 6),))
+    local = gallery.local
+    even = DenseCorrelation(gallery).score(queries, shortlist)
+    moved = replace(local, shift=shift)
+    sizes = np.array(local.grids)[local.scales][:, ::-1]
+    places = (local.positions + np.array(shift)[::-1] / sizes).clip(0, 1).astype(np.float32)
+    moved.positions = places
+    found = DenseCorrelation(FakeGallery(moved)).score(queries, shortlist)
+    np.testing.assert_array_equal(found.scores, even.scores)
+    height, width = max(local.grids)
+    by = np.array([shift[1] / width, shift[0] / height] * 2)
+    inner = (even.boxes > 0) & (even.boxes < 1)
+    expected = np.where(inner, (even.boxes + by).clip(0, 1), even.boxes)
+    np.testing.assert_allclose(found.boxes, expected, atol=1e-5, equal_nan=True)
+
+
 def test_nothing_to_compare():
     gallery, queries, shortlist = setting(queries=(0, 4))
     found = DenseCorrelation(gallery).score(queries, shortlist)

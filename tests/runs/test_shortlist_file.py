@@ -122,6 +122,11 @@ def test_what_is_wrong_is_named(text, message):
     assert len(str(caught.value)) < 600
 
 
+def test_an_id_that_stands_twice_in_an_object_is_not_dropped_in_silence():
+    with pytest.raises(ShortlistError, match=r"the key 'a.png' stands twice"):
+        parse_shortlist('{"a.png": 0.9, "a.png": 0.5}', "s")
+
+
 def test_ids_that_begin_as_json_does():
     found = parse_shortlist("[2020] trip.jpg\t0.9\n{x}.png\t0.5\n", "s")
     assert (found.ids, found.scores) == (["[2020] trip.jpg", "{x}.png"], SCORES)

@@ -17,6 +17,7 @@ from patchrerank.tuning.tables.import_table import (
     table_from_runs,
 )
 from patchrerank.tuning.tables.run_files import read_qrels, read_run
+from patchrerank.tuning.trials.studies import identity_of
 from synthetic import random_table
 
 FIRST = {"q1": {"b": 0.5, "a": 0.9, "c": 0.5, "d": 0.1}, "q2": {"a": 1.0}}
@@ -182,6 +183,72 @@ def test_ranx_agrees():
     }
     theirs = ranx.evaluate(ranx.Qrels(qrels), ranx.Run(fused), "map")
     assert result.mAP == pytest.approx(100 * theirs, abs=1e-9)
+
+
+class LikeRanx:
+    """What ranx's objects offer; making a real one compiles for a minute."""
+
+    def __init__(self, content):
+        self.to_dict = lambda: content
+
+
+def real_ranx():
+    ranx = pytest.importorskip("ranx")
+    return ranx.Run, ranx.Qrels
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [lambda: (LikeRanx, LikeRanx), pytest.param(real_ranx, marks=pytest.mark.slow)],
+    ids=["alike", "real"],
+)
+def test_ranx_objects_are_taken_as_they_are(kinds):
+    run, qrels = kinds()
+    ours = table_from_runs(FIRST, {"local": LOCAL}, QRELS)
+    theirs = table_from_runs(run(FIRST), {"local": run(LOCAL)}, qrels(QRELS))
+    assert theirs.query_ids == ours.query_ids
+    np.testing.assert_array_equal(theirs.evaluate(0.0, 1.0).AP, ours.evaluate(0.0, 1.0).AP)
+    assert identity_of(theirs) == identity_of(ours)
+
+
+@pytest.mark.parametrize(
+    ("first", "local", "qrels", "why"),
+    [
+        ([("q1", "a", 0.5)], {}, QRELS, "first stage: expected .*, got a list"),
+        (FIRST, LOCAL["q1"], QRELS, "b: expected .*, got a float"),
+        (FIRST, [LOCAL], QRELS, "local runs: expected .*, got a list"),
+        (FIRST, {}, None, "judgements: expected .*ranx Qrels.*, got a NoneType"),
+        (FIRST, {}, {"q1": ["a"]}, "judgements: query 'q1': expected .*, got a list"),
+        ({"q1": {"a": "0.5"}}, {}, QRELS, "query 'q1': the score of 'a' is '0.5', no number"),
+        ({"q1": {"a": None}}, {}, QRELS, "query 'q1': the score of 'a' is None, no number"),
+        ({1: {"a": 0.5}}, {}, QRELS, "query 1 is a int, not text"),
+        ({"q1": {7: 0.5}}, {}, QRELS, "document 7 is a int, not text"),
+        ({"q1": {"a": float("nan")}}, {}, QRELS, "score of 'a' is nan"),
+    ],
+)
+def test_whatever_is_no_run_is_a_sentence(first, local, qrels, why):
+    with pytest.raises(TableError, match=why):
+        table_from_runs(first, local, qrels)
+
+
+def test_a_data_frame_is_no_run():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(TableError, match=r"score of .* is nan"):
+        table_from_runs(pandas.DataFrame(FIRST), {}, QRELS)
+
+
+def test_arrays_that_are_none_are_named():
+    good = {"rows": [[0]], "global_scores": [[1.0]], "relevant": [[True]], "n_positives": [1]}
+    for field, value in (
+        ("rows", [[0], [1, 2]]),
+        ("global_scores", {"q": 1}),
+        ("relevant", (x for x in "ab")),
+        ("n_positives", "x"),
+    ):
+        with pytest.raises(TableError, match=field):
+            table_from_arrays(**{**good, field: value}, local_scores={"a": [[0.0]]})
+    with pytest.raises(TableError, match="query_ids"):
+        table_from_arrays(**good, local_scores={"a": [[0.0]]}, query_ids="q")
 
 
 def test_ilias_files(tmp_path):

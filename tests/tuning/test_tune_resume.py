@@ -74,8 +74,9 @@ def test_two_workers_one_killed_and_resumed(tmp_path):
     journal = tmp_path / "journal.log"
     workers = [start(journal), start(journal)]
     wait_until(lambda: len(trials_of(journal, TrialState.COMPLETE)) >= 8)
-    for worker in workers:
+    for worker in workers:  # both, before one of them finds the other dead
         worker.send_signal(signal.SIGKILL)
+    for worker in workers:
         worker.wait()
     left = trials_of(journal, TrialState.RUNNING)
     workers = [start(journal), start(journal)]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from patchrerank.files import SVG_MARK
+
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 30, 64
 TICK_ROW, TICK_ROWS, LETTER = 12, 3, 6
@@ -83,7 +85,7 @@ def draw(panels: Sequence[Panel], columns: int = 2) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="Helvetica, Arial, sans-serif" font-size="11" '
-        f'fill="#222">{"".join(parts)}</svg>\n'
+        f'fill="#222">{SVG_MARK}{"".join(parts)}</svg>\n'
     )
 
 

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.analysis.costs import bytes_read
-from patchrerank.analysis.evaluation import (
-    AREA_BINS,
-    dataset_convention,
-    encode_dataset_queries,
-    measure,
-)
+from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
+from patchrerank.analysis.measurable import Ties, check_measurable, ties_of
+from patchrerank.analysis.measuring import AREA_BINS, counted, dataset_convention, measure
 from patchrerank.analysis.relevance import positive_areas, relevance_of
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
@@ -66,6 +63,10 @@ class Compared:
         bytes_per_image: what the method reads: patches, local descriptors, global vectors.
         AP: the convention's name.
         localises: any hit has a box; without one LocScore is 0.
+        queries: of the data set.
+        counted: over how many of them each mean is taken, for they have a positive: ``all``, and
+            by object-area bin.
+        ties: what candidates that tie leave open.
     """
 
     stages: str
@@ -74,6 +75,9 @@ class Compared:
     bytes_per_image: float
     AP: str
     localises: bool
+    queries: int
+    counted: dict[str, int]
+    ties: Ties
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""
@@ -98,6 +102,7 @@ def compare(
         settings: what all share.
     """
     settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
+    check_measurable(dataset, settings.query_crop)
     gallery, _ = dataset_gallery(dataset, encoder, settings.regions, cache, settings.build)
     if settings.dense_encoder is not None:
         gallery = with_local_descriptors(
@@ -138,6 +143,9 @@ def _compared(
         bytes_per_image=bytes_read(cascade, gallery),
         AP=str(convention),
         localises=not bool(np.isnan(ranking.boxes).all()),
+        queries=len(dataset.queries),
+        counted=counted(relevance, dataset),
+        ties=ties_of(relevance, ranking, convention),
     )
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from patchrerank.analysis.costs import Clock, bytes_per_image, bytes_per_query, stages_of
 from patchrerank.analysis.galleries import StoreSettings, dataset_gallery, stored_gallery
-from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
+from patchrerank.analysis.measurable import (
+    Ties,
+    check_crop,
+    check_measurable,
+    crop_record,
+    described,
+    queries_without_box,
+    ties_of,
+)
+from patchrerank.analysis.measuring import counted, dataset_convention, measure, measure_areas
+from patchrerank.analysis.relevance import Relevance, relevance_of
 from patchrerank.analysis.tuned import dataset_cascade
 from patchrerank.datasets import Dataset
 from patchrerank.first_stage import GlobalSearch
@@ -20,12 +27,6 @@ from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions, Gallery, encode_queries
 from patchrerank.metrics import (
     APConvention,
-    average_precisions,
-    locscores,
-    mean_over_queries,
-    mlocscores,
-    parse_convention,
-    recalls_at,
 )
 from patchrerank.pipeline import Cascade, Tuned
 from patchrerank.regions import GridPyramid, Regions
@@ -34,10 +35,6 @@ from patchrerank.types import Queries, QueryCrop, Ranking
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
-
-AREA_BINS = {"<10%": (0.0, 0.10), "10-25%": (0.10, 0.25), "25-70%": (0.25, 0.70)}
-DELTAS = (0.3, 0.4, 0.5)
-RECALL_DEPTHS = (1, 10)
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,10 @@ class Measured:
         settings: everything that the numbers depend on, with the AP convention's name.
         per_query: average precision of each query, NaN without positives, in the data set's
             order.
+        queries: of the data set.
+        counted: over how many of them each mean is taken, for they have a positive: ``all``, and
+            by object-area bin.
+        ties: what candidates that tie leave open.
     """
 
     metrics: dict[str, float]
@@ -93,6 +94,9 @@ class Measured:
     bytes_per_query: dict[str, float]
     settings: dict[str, str]
     per_query: tuple[float, ...]
+    queries: int
+    counted: dict[str, int]
+    ties: Ties
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""
@@ -128,32 +132,12 @@ def evaluate(
     """
     settings = settings or EvaluationSettings()
     settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
+    tuned = settings.tuned
+    check_measurable(dataset, settings.query_crop if tuned is None else tuned.tuned_on.query_crop)
     if cache is None:
         with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
             return _evaluate(dataset, encoder, settings, Path(scratch))
     return _evaluate(dataset, encoder, settings, Path(cache))
-
-
-def measure(
-    relevance: Relevance, ranking: Ranking, convention: APConvention
-) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
-    """Return the metrics (percent) of a ranking and each query's average precision (0 to 1)."""
-    seen: dict[str, Any] = {
-        "n_positives": relevance.n_positives,
-        "junk": relevance.junk,
-        "valid": relevance.valid,
-    }
-    how: dict[str, Any] = {**seen, "convention": convention, "scores": ranking.scores}
-    relevant, overlap = relevance.relevant, relevance.iou
-    precisions = average_precisions(relevant, **how)
-    by_query = {"mAP": precisions, "LocScore": locscores(relevant, overlap, **how)}
-    for delta in DELTAS:
-        by_query[f"LocScore({delta})"] = locscores(relevant, overlap, delta=delta, **how)
-    by_query["mLocScore"] = mlocscores(relevant, overlap, **how)
-    for depth in RECALL_DEPTHS:
-        by_query[f"recall@{depth}"] = recalls_at(relevant, depth, **seen)
-    metrics = {name: 100 * mean_over_queries(values) for name, values in by_query.items()}
-    return metrics, precisions
 
 
 def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, cache: Path) -> Run:
@@ -193,6 +177,9 @@ def _evaluate(dataset: Dataset, encoder: Encoder, settings: EvaluationSettings, 
         bytes_per_query=_bytes_per_query(reranker, settings),
         settings=_record(dataset, encoder, settings, convention),
         per_query=tuple(float(value) for value in precisions),
+        queries=len(dataset.queries),
+        counted=counted(relevance, dataset),
+        ties=ties_of(relevance, ranking, convention),
     )
     return Run(measured, ranking, relevance, gallery)
 
@@ -221,7 +208,13 @@ def _warm_up(reranker: Ranker, search: GlobalSearch, queries: Queries) -> None:
 def encode_dataset_queries(
     dataset: Dataset, encoder: Encoder, gallery: Gallery, crop: QueryCrop
 ) -> Queries:
-    """Encode a data set's queries, in its order."""
+    """Encode a data set's queries, in its order.
+
+    Raises:
+        DatasetError: they are to be cut to their boxes, and none has one.
+    """
+    if crop == "box" and dataset.queries and queries_without_box(dataset) == len(dataset.queries):
+        check_crop(dataset, crop)
     return encode_queries(
         encoder,
         [query.file for query in dataset.queries],
@@ -231,26 +224,10 @@ def encode_dataset_queries(
     )
 
 
-def dataset_convention(dataset: Dataset) -> APConvention:
-    """Return the average-precision convention that the data set fixes."""
-    return parse_convention(dataset.convention)
-
-
 def _bytes_per_query(reranker: Ranker, settings: EvaluationSettings) -> dict[str, float]:
     gallery, most = reranker.gallery, _candidates(settings)
     candidates = len(gallery) if most is None else min(most, len(gallery))
     return bytes_per_query(stages_of(reranker), gallery, candidates)
-
-
-def measure_areas(
-    relevance: Relevance, ranking: Ranking, dataset: Dataset, convention: APConvention
-) -> dict[str, dict[str, float]]:
-    """Return the metrics (percent) of each object-area bin; other positives count as junk."""
-    areas = positive_areas(dataset)
-    return {
-        name: measure(relevance.within(low, high, areas), ranking, convention)[0]
-        for name, (low, high) in AREA_BINS.items()
-    }
 
 
 def _record(
@@ -258,13 +235,15 @@ def _record(
 ) -> dict[str, str]:
     tuned = settings.tuned
     return {
-        "dataset": f"{dataset.name} ({len(dataset.queries)} queries, {len(dataset.images)} images)",
+        "dataset": described(dataset),
         "encoder": f"{encoder.spec} {encoder.precision} ({encoder.backend.name})",
         "image_size": "x".join(map(str, encoder.preprocessing.image_size)),
         "regions": settings.regions.spec,
         "store": settings.store.label,
         "first_stage": settings.first_stage,
-        "query_crop": str(settings.query_crop if tuned is None else tuned.tuned_on.query_crop),
+        **crop_record(
+            dataset, str(settings.query_crop if tuned is None else tuned.tuned_on.query_crop)
+        ),
         **(_fused(settings.fusion) if tuned is None else _tuned(tuned, dataset)),
         "AP": str(convention),
     }

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.analysis.evaluation import (
-    dataset_convention,
-    encode_dataset_queries,
-    measure,
-)
+from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery
+from patchrerank.analysis.measurable import check_measurable, with_positives
+from patchrerank.analysis.measuring import dataset_convention, measure
 from patchrerank.analysis.relevance import relevance_of
 from patchrerank.analysis.training_vectors import train_label, training_vectors
 from patchrerank.first_stage import PatchResult, PatchSearch, build_patch_index
@@ -45,6 +43,8 @@ class ExhaustiveResult:
         search_ms: a query, median of single searches.
         fewest_found: the shortest list, in images.
         AP: the convention's name.
+        queries: of the data set.
+        counted: over how many of them each mean is taken, for they have a positive.
     """
 
     index: str
@@ -55,6 +55,8 @@ class ExhaustiveResult:
     search_ms: float
     fewest_found: int
     AP: str
+    queries: int
+    counted: int
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""
@@ -85,6 +87,7 @@ def evaluate_exhaustive(
         build: how the gallery is built.
     """
     build = build or BuildOptions()
+    check_measurable(dataset)
     gallery, _ = dataset_gallery(dataset, encoder, regions, cache, build)
     queries = encode_dataset_queries(dataset, encoder, gallery, dataset.query_crop)
     train = training_vectors(gallery, train_on, dataset.root, encoder)
@@ -124,6 +127,8 @@ def _result(
         search_ms=_median_ms(search, queries),
         fewest_found=int(found.found.min()) if len(found.found) else 0,
         AP=str(convention),
+        queries=len(dataset.queries),
+        counted=with_positives(dataset),
     )
 
 

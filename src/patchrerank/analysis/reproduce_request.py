@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.brightness import FACTORS, Changed
-from patchrerank.analysis.evaluation import Measured, dataset_convention
+from patchrerank.analysis.evaluation import Measured
 from patchrerank.analysis.levels import Quantiser
+from patchrerank.analysis.measurable import described
+from patchrerank.analysis.measuring import dataset_convention
 from patchrerank.analysis.published_tables import PUBLISHED_ENCODER, preset_of
 from patchrerank.analysis.reproduction import FOREIGN, whole_paper_dataset
 from patchrerank.analysis.strategies import STRATEGIES
@@ -83,7 +85,7 @@ class Request:
         """Return what all figures depend on, as text."""
         data = self.dataset
         return {
-            "dataset": f"{data.name} ({len(data.queries)} queries, {len(data.images)} images)",
+            "dataset": described(data),
             "encoders": ", ".join(f"{e.spec} at {_size(e)}" for e in self.encoders.values()),
             "query_crop": data.query_crop,
             "AP": str(dataset_convention(data)),

@@ -15,6 +15,7 @@ from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.compress import training_rows
 from patchrerank.images import read_image
+from patchrerank.numpy_files import read_npy
 from patchrerank.regions import FixedBoxes
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def training_vectors(
     """
     if train_on == "all":
         return None
-    level = re.fullmatch(r"L(\d+)", train_on)
+    level = re.fullmatch(r"L([0-9]{1,4})", train_on)
     if level:
         return gallery.patch_store.decode(training_rows(gallery, int(level[1])))
     if train_on == "boxes":
@@ -82,12 +83,13 @@ def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:
 
 def _read_vectors(path: Path, dim: int) -> Floats:
     try:
-        vectors = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        vectors = read_npy(path, SettingError)
+    except SettingError as error:
         raise SettingError(
             f"--train-on {path}: neither all, L0 …, boxes nor a readable .npy file ({error})"
         ) from error
-    if vectors.ndim != 2 or vectors.shape[1] != dim or not np.isfinite(vectors).all():
+    shaped = vectors.dtype.kind == "f" and vectors.ndim == 2 and vectors.shape[1] == dim
+    if not shaped or not np.isfinite(vectors).all():
         raise SettingError(
             f"{path}: holds {vectors.shape} {vectors.dtype}, expected finite (n, {dim}) vectors"
         )

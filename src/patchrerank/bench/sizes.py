@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from patchrerank.errors import SettingError
+from patchrerank.file_bounds import check_memory
+
+LARGEST = 1_000_000
+"""Of each size; more is no benchmark that ends."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,9 @@ class Sizes:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < 1:
-                raise SettingError(f"{name} must be at least 1, got {value}")
+            if not 1 <= value <= LARGEST:
+                raise SettingError(f"{name} must be at least 1 and at most {LARGEST}, got {value}")
         if self.dim % self.parts:
             raise SettingError(f"dim {self.dim} does not divide into {self.parts} parts")
+        held = max(self.patches, self.descriptors, self.queries) * self.candidates * self.dim
+        check_memory((self.store_mib << 20) + 4 * held, "these sizes", SettingError)

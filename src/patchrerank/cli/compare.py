@@ -49,6 +49,7 @@ def command(
 ) -> None:
     """Measure quality, milliseconds (100 candidates) and bytes of several rerankers."""
     from patchrerank.analysis.compare import CompareSettings, compare
+    from patchrerank.analysis.measurable import counted_queries
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
     from patchrerank.gallery import BuildOptions
@@ -75,8 +76,11 @@ def command(
     if json:
         opt.print_json([row.as_dict() for row in rows])
         return
+    over = counted_queries(rows[0].counted["all"], rows[0].queries)
+    small = rows[0].counted["<10%"]
     opt.print_table(
-        f"percent; AP convention {rows[0].AP}; ms for 100 candidates, one thread",
+        f"percent; AP convention {rows[0].AP}; {over} (<10%: {small}); "
+        "ms for 100 candidates, one thread",
         ("reranker", *COLUMNS, "ms/query", "bytes/image"),
         [
             (
@@ -88,6 +92,9 @@ def command(
             for row in rows
         ],
     )
+    for row in rows:
+        if row.ties.queries:
+            opt.print_line(f"{row.stages}: {row.ties}")
 
 
 def _shown(row: Compared, name: str) -> str:

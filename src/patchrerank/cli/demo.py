@@ -10,6 +10,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.evaluate import show_measured
+from patchrerank.files import check_target
 
 if TYPE_CHECKING:
     from patchrerank.analysis.evaluation import Run
@@ -30,7 +31,9 @@ def command(
     from patchrerank.encoders import load_encoder
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import GridPyramid
+    from patchrerank.report.page import PAGE
 
+    check_target(out / "report.html", PAGE, make_folder=True)
     data = _dataset(out, seed, quiet=quiet)
     encoder = load_encoder("efficientnet_lite0", image_size=image_size)
     settings = EvaluationSettings(build=BuildOptions(progress=not quiet))

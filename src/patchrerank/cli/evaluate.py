@@ -141,19 +141,25 @@ def check_run(path: Path, data: Dataset, strategies: int) -> None:
 
 
 def show_measured(results: list[Measured]) -> None:
-    """Print metrics, area bins, times and bytes, a row each result."""
+    """Print metrics, what ties leave open, area bins, times and bytes, a row each result."""
+    from patchrerank.analysis.measurable import counted_queries
+
     common = results[0].settings
     opt.print_line(", ".join(f"{key} {value}" for key, value in common.items() if key != "regions"))
     metrics = list(results[0].metrics)
+    over = counted_queries(results[0].counted["all"], results[0].queries)
     opt.print_table(
-        f"percent; AP convention {common['AP']}",
+        f"percent; AP convention {common['AP']}; {over}",
         ("regions", *metrics),
         [(r.settings["regions"], *(opt.number(r.metrics[m]) for m in metrics)) for r in results],
     )
+    for result in results:
+        if result.ties.queries:
+            opt.print_line(f"{result.settings['regions']}: {result.ties}")
     bins = list(results[0].areas)
     opt.print_table(
         f"by the object's share of the image (mAP | LocScore, percent; AP {common['AP']})",
-        ("regions", *bins),
+        ("regions", *(f"{name} (n {results[0].counted[name]})" for name in bins)),
         [(r.settings["regions"], *(_pair(r.areas[name]) for name in bins)) for r in results],
     )
     opt.print_table(

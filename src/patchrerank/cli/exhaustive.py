@@ -38,13 +38,17 @@ def command(
 ) -> None:
     """Search all patches of all images in one faiss index; an image scores by its best patch."""
     from patchrerank.analysis.exhaustive import PUBLISHED_SWEEP, evaluate_exhaustive
+    from patchrerank.analysis.measurable import counted_queries
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import load_encoder
+    from patchrerank.first_stage.factory_strings import check_factory
     from patchrerank.first_stage.patch_index import PUBLISHED
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import parse_regions
 
     factories = [*(PUBLISHED_SWEEP if sweep else ()), *(index or ())] or [PUBLISHED]
+    for factory in factories:
+        check_factory(factory)  # before hours of encoding
     data = Dataset.load(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights
@@ -64,7 +68,8 @@ def command(
         opt.print_json([result.as_dict() for result in results])
         return
     opt.print_table(
-        f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}",
+        f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}; "
+        + counted_queries(results[0].counted, results[0].queries),
         ("index", "nprobe", "mAP", "LocScore", "mLocScore", "MB", "ms/query (100 images)",
          "fewest images found"),
         [

@@ -13,7 +13,7 @@ from patchrerank.cli import options as opt
 from patchrerank.errors import GalleryError, SettingError
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Encoder
+    from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import BuildOptions, Gallery, LocalStore
 
 
@@ -115,6 +115,8 @@ def command(
         backend=backend,
     )
     maker = load_one_pass(model, one_pass) if one_pass is not None else model
+    # what the network cannot do is said before the gallery is built
+    maps = None if dense is None else dense.encoder_of(model)
     begun = time.perf_counter()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     finished = dense is not None and not append and (gallery / MANIFEST).exists()
@@ -133,7 +135,7 @@ def command(
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)
-    found = None if dense is None else dense.run(built, model, how)
+    found = None if dense is None or maps is None else dense.run(built, maps, how)
     seconds = time.perf_counter() - begun
     skipped = built.manifest.skipped
     if json:
@@ -178,17 +180,21 @@ class LocalPass:
                 f"--local-scales is {self.scales!r}; give numbers with commas, such as 0.7071,1"
             ) from None
 
-    def run(self, gallery: Gallery, encoder: Encoder, how: BuildOptions) -> LocalStore:
-        """Store the local descriptors of a gallery's images."""
+    def encoder_of(self, encoder: Encoder) -> DenseEncoder:
+        """Return the dense encoder with the network of one of crops."""
         from patchrerank.encoders import Selection, load_dense_encoder
-        from patchrerank.gallery import LocalOptions, build_local
 
-        dense = load_dense_encoder(
+        return load_dense_encoder(
             encoder,
             image_size=self.image_size,
             scales=self.factors(),
             selection=Selection(self.count),
         )
+
+    def run(self, gallery: Gallery, dense: DenseEncoder, how: BuildOptions) -> LocalStore:
+        """Store the local descriptors of a gallery's images."""
+        from patchrerank.gallery import LocalOptions, build_local
+
         options = LocalOptions(
             store=self.store,
             on_error=how.on_error,

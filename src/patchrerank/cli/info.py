@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.errors import GalleryError, PatchRerankError
+
+if TYPE_CHECKING:
+    from patchrerank.gallery import Gallery
 
 
 def command(
@@ -18,43 +22,82 @@ def command(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Describe a gallery; with --verify, check every byte."""
-    from patchrerank.gallery import Gallery, verify, verify_local
+    """Describe a gallery; with --verify, check every byte.
 
-    opened = Gallery(gallery)
-    made = opened.manifest
-    problems = verify(opened, progress=not quiet) if check else []
-    sizes = opened.nbytes()
-    if opened.has_local:
-        sizes.update({f"local/{name}": size for name, size in opened.local.nbytes().items()})
-        problems += verify_local(opened.local) if check else []
-    if json:
-        opt.print_json(
-            {
-                "gallery": gallery,
-                "images": made.images,
-                "patches": made.patches,
-                "dim": made.dim,
-                "store": made.store,
-                "regions": made.regions,
-                "encoder": made.encoder,
-                "identity": made.identity,
-                "whitened": made.whitened,
-                "bytes": sizes,
-                "skipped": made.skipped,
-                "verified": check,
-                "problems": problems,
-            }
-        )
+    Without --verify only the manifest, sizes of files, and counts are checked.
+    """
+    from patchrerank.gallery import verify
+
+    opened = _opened(gallery, check=check)
+    if isinstance(opened, str):
+        problems = [opened]
+        shown: dict[str, object] = {"gallery": gallery}
     else:
-        opt.print_line(repr(opened))
-        opt.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
-        rows = [(name, f"{size:,}") for name, size in sizes.items()]
-        opt.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
-        for name, reason in made.skipped:
-            opt.print_line(f"skipped {name}: {reason}")
+        problems = verify(opened, progress=not quiet) if check else []
+        shown = _described(opened)
+    if json:
+        opt.print_json({**shown, "verified": check, "problems": problems})
+    else:
+        if not isinstance(opened, str):
+            _print(opened)
         for problem in problems:
             opt.print_line(f"DAMAGED {problem}")
         if check and not problems:
             opt.print_line("verified: all is well")
     raise typer.Exit(1 if problems else 0)
+
+
+def _opened(folder: Path, *, check: bool) -> Gallery | str:
+    """Open a gallery; with ``check``, return why one that is there cannot be opened."""
+    from patchrerank.gallery import Gallery
+    from patchrerank.gallery.manifest import MANIFEST
+
+    try:
+        return Gallery(folder)
+    except GalleryError as error:
+        if check and (folder / MANIFEST).is_file():
+            return str(error)
+        raise
+
+
+def _described(opened: Gallery) -> dict[str, object]:
+    made = opened.manifest
+    sizes, reason = _sizes(opened)
+    return {
+        "gallery": opened.folder,
+        "images": made.images,
+        "patches": made.patches,
+        "dim": made.dim,
+        "store": made.store,
+        "regions": made.regions,
+        "encoder": made.encoder,
+        "identity": made.identity,
+        "whitened": made.whitened,
+        "bytes": sizes,
+        "skipped": made.skipped,
+        **({"local": reason} if reason else {}),
+    }
+
+
+def _print(opened: Gallery) -> None:
+    made = opened.manifest
+    opt.print_line(repr(opened))
+    opt.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
+    sizes, reason = _sizes(opened)
+    rows = [(name, f"{size:,}") for name, size in sizes.items()]
+    opt.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
+    if reason:
+        opt.print_line(f"local descriptors cannot be used: {reason}")
+    for name, said in made.skipped:
+        opt.print_line(f"skipped {name}: {said}")
+
+
+def _sizes(opened: Gallery) -> tuple[dict[str, int], str]:
+    """Return the bytes of each array, and why those of local descriptors are not among them."""
+    sizes = opened.nbytes()
+    if opened.has_local:
+        try:
+            sizes.update({f"local/{name}": n for name, n in opened.local.nbytes().items()})
+        except PatchRerankError as error:
+            return sizes, str(error)
+    return sizes, ""

@@ -100,11 +100,15 @@ QueryPartOption = Annotated[
 ]
 
 
+LONGEST_NUMBER = 19
+"""Digits; a longer one counts nothing that there is."""
+
+
 def shortlist_size(text: str) -> int | None:
     """Parse ``--shortlist-size``."""
     if text == "all":
         return None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
         raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'")
     return int(text)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.files import check_target
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
@@ -96,8 +98,10 @@ def command(
     from patchrerank.regions import parse_regions
     from patchrerank.report.figure_style import FigureStyle
     from patchrerank.report.findings import Output, find, write_findings
+    from patchrerank.report.page import PAGE
     from patchrerank.report.selection import QueryChoice
 
+    check_target(out, PAGE, make_folder=True)
     choice = QueryChoice(largest, smallest, sample, seed)
     output = Output(out, figures, FigureStyle(font=figure_font), thumbnail)
     best = None if tuned is None else Tuned.load(tuned)
@@ -164,6 +168,8 @@ def _dense(
 
 def _show(found: Findings) -> None:
     """Print the metrics that compare prints too, and who gains."""
+    from patchrerank.analysis.measurable import counted_queries
+
     rows = [
         (
             label,
@@ -177,7 +183,12 @@ def _show(found: Findings) -> None:
     ]
     convention = found.settings["AP"]
     headers = ("method", "mAP", "mAP <10%", "LocScore", "mLocScore", "bytes/image")
-    opt.print_table(f"percent; AP convention {convention}", headers, rows)
+    first = next(iter(found.runs.values())).measured
+    over = counted_queries(first.counted["all"], first.queries)
+    opt.print_table(f"percent; AP convention {convention}; {over}", headers, rows)
+    for label, run in found.runs.items():
+        if run.measured.ties.queries:
+            opt.print_line(f"{label}: {run.measured.ties}")
     for table in found.tables[1:]:
         opt.print_table(table.title, table.headers, table.rows)
 
@@ -194,6 +205,9 @@ def _record(
                 "areas": run.measured.areas,
                 "bytes_per_image": run.measured.bytes_per_image["read"],
                 "per_query": run.measured.per_query,
+                "queries": run.measured.queries,
+                "counted": run.measured.counted,
+                "ties": asdict(run.measured.ties),
             }
             for label, run in found.runs.items()
         },

@@ -13,6 +13,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.errors import EncoderError, MissingExtraError, SettingError
+from patchrerank.files import SVG_MARK, check_target, json_with, marked, write_whole
 
 if TYPE_CHECKING:
     from patchrerank.analysis.reproduction import Line, Reproduction
@@ -122,11 +123,15 @@ def command(
     _give(found, out, figure, as_json=json)
 
 
-def _check_files(*paths: Path | None) -> None:
+RECORD = json_with("a record", "name", "lines", "compared_with")
+FIGURE = marked("a figure", SVG_MARK.encode())
+
+
+def _check_files(out: Path | None, figure: Path | None) -> None:
     """Refuse files that cannot be written, before anything is measured."""
-    for path in paths:
-        if path is not None and not path.parent.is_dir():
-            raise SettingError(f"{path}: there is no folder {path.parent}; make it first")
+    for path, ours in ((out, RECORD), (figure, FIGURE)):
+        if path is not None:
+            check_target(path, ours)
 
 
 def _load_all(
@@ -148,9 +153,10 @@ def _load_all(
 
 
 def _give(found: Reproduction, out: Path | None, figure: Path | None, *, as_json: bool) -> None:
-    for path, text in ((out, opt.json_text(found.as_dict())), (figure, found.figure())):
+    record = opt.json_text(found.as_dict())
+    for path, text, ours in ((out, record, RECORD), (figure, found.figure(), FIGURE)):
         if path is not None:
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text.encode(), ours)
     if as_json:
         opt.print_json(found.as_dict())
         return

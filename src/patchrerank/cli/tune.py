@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli.tune_output import show_result, write_page
+from patchrerank.cli.tune_output import check_outputs, show_result, write_page
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.tuning import ScoreTable
     from patchrerank.tuning.study_file import Study
+    from patchrerank.tuning.tuning_run import RunSettings
 
 
 def command(
@@ -95,14 +96,16 @@ def command(
         seed=seed,
     )
     plan = _placed(plan, dataset, first_stage)
+    check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
-        base, data = _scores(plan, table, place, device, random_weights, quiet)
+        base, data, made = _scores(plan, table, place, device, random_weights, quiet)
         if build_only:
             names = ", ".join(base.local_scores)
             opt.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
             return
-        _tune(plan, base, data, out, record, report, json, quiet)
+        settings = plan.settings(progress=not quiet, made_of=made)
+        _tune(plan, settings, base, data, out, record, report, json)
 
 
 def _placed(plan: Study, dataset: Path | None, first_stage: str | None) -> Study:
@@ -119,16 +122,16 @@ def _placed(plan: Study, dataset: Path | None, first_stage: str | None) -> Study
 
 def _scores(
     plan: Study, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
-) -> tuple[ScoreTable, Dataset | None]:
-    """Return the table, opened or built, and the data set if one was named."""
+) -> tuple[ScoreTable, Dataset | None, dict[str, str]]:
+    """Return the table, opened or built, the data set if one was named, and what it is made of."""
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.tuning import load_table
-    from patchrerank.tuning.study_table import study_table
+    from patchrerank.tuning.study_table import check_kept, made_of, study_table
 
     data = Dataset.load(plan.scores.dataset) if plan.scores.dataset else None
     if table is not None:
-        return load_table(table), data
+        return load_table(table), data, {}
     if data is None:
         raise SettingError("nothing to tune on; name a data set (--dataset) or a table (--table)")
     encoder = load_encoder(
@@ -137,18 +140,20 @@ def _scores(
         device=device,
         pretrained=not random_weights,
     )
-    return study_table(plan, data, encoder, cache, progress=not quiet), data
+    made = made_of(plan, data, encoder)
+    check_kept(plan, made)  # before the expensive part
+    return study_table(plan, data, encoder, cache, progress=not quiet), data, made
 
 
 def _tune(
     plan: Study,
+    settings: RunSettings,
     base: ScoreTable,
     data: Dataset | None,
     out: Path | None,
     record: Path | None,
     report: Path | None,
     json: bool,
-    quiet: bool,
 ) -> None:
     from patchrerank.tuning.result_record import result_record, write_record
     from patchrerank.tuning.tuning_run import run_tuning
@@ -158,14 +163,14 @@ def _tune(
     if out is not None:
         tuned_on_of(base)  # says at once, and not after the search, that it cannot be written
     table = behind(base, before)
-    result = run_tuning(table, plan.settings(progress=not quiet))
+    result = run_tuning(table, settings)
     found = result_record(result, table)
     if out is not None:
         tuned_of(result, base, before).save(out)
     if record is not None:
         write_record(found, record)
     if report is not None:
-        write_page(result, table, report, data, progress=not quiet)
+        write_page(result, table, report, data, progress=settings.options.progress)
     if json:
         opt.print_json(found)
     else:

@@ -7,18 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from patchrerank.cli import options as opt
+from patchrerank.files import check_target
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.tuning import ScoreTable
+    from patchrerank.tuning.study_file import Study
     from patchrerank.tuning.tuning_run import TuningResult
 
 SHOWN = 12
 """Trials of a front that are printed; the record holds all."""
 
 
+def check_outputs(plan: Study, out: Path | None, record: Path | None, report: Path | None) -> None:
+    """Refuse files that cannot be written, or are somebody else's, before anything is computed.
+
+    Raises:
+        SettingError: names the file.
+    """
+    from patchrerank.pipeline import Tuned
+    from patchrerank.records import records_of
+    from patchrerank.report.page import PAGE
+    from patchrerank.tuning.result_record import RECORD
+    from patchrerank.tuning.trials.studies import check_storage
+
+    for path, ours in ((out, records_of(Tuned)), (record, RECORD), (report, PAGE)):
+        if path is not None:
+            check_target(path, ours, make_folder=path is report)
+    check_storage(plan.settings().options.storage)
+
+
 def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     """Print stages, values, the held-out gain and the warnings."""
+    from patchrerank.analysis.measurable import counted_queries
+
     name = "mAP" if result.metric == "AP" else result.metric
     opt.print_table(
         f"tuned for {result.goal}",
@@ -30,7 +52,8 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     )
     held = record["held_out"] or {}
     opt.print_table(
-        f"{name} in percent; AP convention {record['convention']}",
+        f"{name} in percent; AP convention {record['convention']}; "
+        + counted_queries(record["queries_with_positive"], record["queries"]),
         ("", "tuned on all queries", "held out"),
         [
             ("first stage", _percent(record["first_stage"]), _percent(held.get("first_stage"))),

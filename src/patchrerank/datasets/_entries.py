@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from patchrerank import json_files
 from patchrerank.boxes import check_boxes
 from patchrerank.datasets.dataset import Instance
 from patchrerank.errors import DatasetError, RegionError, SettingError
@@ -15,6 +16,7 @@ from patchrerank.metrics.convention import parse_convention
 from patchrerank.types import Floats, QueryCrop
 
 INDEX = "index.json"
+LARGEST = 1 << 63
 
 
 def read_index(root: Path) -> bytes:
@@ -34,18 +36,7 @@ def read_index(root: Path) -> bytes:
 
 def parse_json(content: bytes, path: Path) -> dict[str, Any]:
     """Return the JSON object in ``content``."""
-    try:
-        index = json.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise DatasetError(
-            f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise DatasetError(
-            f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})"
-        ) from error
-    except RecursionError as error:
-        raise DatasetError(f"{path}: not an index (nested too deeply)") from error
+    index = json_files.parse_json(content, str(path), DatasetError)
     if not isinstance(index, dict):
         raise DatasetError(
             f'{path}: expected an object with "queries" and "db", got {_kind(index)}'
@@ -92,7 +83,7 @@ def instance(entry: dict[str, Any], where: str) -> Instance | None:
             f'{where}: the key "instance" is missing; it names the object, null in a distractor'
         )
     value = entry["instance"]
-    if value is None or (isinstance(value, str | int) and not isinstance(value, bool)):
+    if value is None or isinstance(value, str) or (isinstance(value, int) and _is_whole(value)):
         return value
     raise DatasetError(f"{where}: instance must be text, a whole number or null, got {value!r}")
 
@@ -129,7 +120,7 @@ def share(entry: dict[str, Any], key: str, where: str) -> float | None:
 def count(entry: dict[str, Any], key: str, where: str) -> int | None:
     """Return an entry's optional whole number from 0."""
     value = entry.get(key)
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+    if value is None or (_is_whole(value) and value >= 0):
         return value
     raise DatasetError(f"{where}: {key} must be a whole number from 0 or null, got {value!r}")
 
@@ -150,7 +141,7 @@ def box_instances(entry: dict[str, Any], boxes: int, where: str) -> tuple[Instan
     if value is None:
         return None
     named = isinstance(value, list) and len(value) == boxes
-    if not named or not all(isinstance(v, str | int) and not isinstance(v, bool) for v in value):
+    if not named or not all(isinstance(v, str) or _is_whole(v) for v in value):
         raise DatasetError(f"{where}: box_instances must name an object for each of {boxes} boxes")
     return tuple(value)
 
@@ -187,6 +178,11 @@ def _text(entry: dict[str, Any], key: str, where: str) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    """Tell whole numbers that arrays can hold."""
+    return isinstance(value, int) and _is_number(value) and -LARGEST <= value < LARGEST
 
 
 def _is_box(box: Any) -> bool:

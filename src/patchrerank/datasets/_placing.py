@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from patchrerank.errors import DatasetError, SettingError, near_matches
+from patchrerank.files import writing
 
 Pictures = Literal["symlink", "hardlink", "copy"]
 
@@ -30,7 +31,8 @@ def new_folder(target: Path) -> None:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DatasetError(f"{target} is not empty; choose another folder, or delete it")
-    target.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
 
 
 def place(file: Path, target: Path, pictures: Pictures) -> None:
@@ -41,8 +43,8 @@ def place(file: Path, target: Path, pictures: Pictures) -> None:
     """
     if target.is_file():
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         if pictures == "symlink":
             target.symlink_to(file.resolve())
         elif pictures == "hardlink":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from patchrerank.datasets.dataset import Dataset
 from patchrerank.datasets.ilias_features import write_features
 from patchrerank.errors import DatasetError
+from patchrerank.files import writing
 
 if TYPE_CHECKING:
     from patchrerank.gallery import Gallery
@@ -36,7 +37,8 @@ def write_dataset_features(
     if len(queries) != len(dataset.queries):
         raise DatasetError(f"{len(queries)} queries, but the data set has {len(dataset.queries)}")
     root = Path(folder)
-    root.mkdir(parents=True, exist_ok=True)
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
     asked = sorted((query.id, number) for number, query in enumerate(dataset.queries))
     vectors = queries.vectors[[number for _, number in asked]]
     write_features(root / f"{name}_image_queries.hdf5", [i for i, _ in asked], vectors)

@@ -19,9 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.file_bounds import check_hdf5, check_memory
+from patchrerank.hdf5_writing import hdf5_with, hdf5_written
 from patchrerank.types import Floats
 
 INDEX, FEATURES = "index", "features"
+FILE = hdf5_with("a feature file", INDEX, FEATURES)
 ESCAPE = re.compile(r"#U([0-9a-fA-F]{4})|\\\\U([0-9a-fA-F]{8})")
 BASIC_PLANE = 0xFFFF
 PathLike = str | os.PathLike[str]
@@ -61,6 +64,10 @@ def read_features(path: PathLike, start: int = 0, stop: int | None = None) -> Il
             raise DatasetError(
                 f"{os.fspath(path)}: {FEATURES!r} holds {features.dtype}, not floats"
             )
+        for data in (index, features):
+            check_hdf5(data, os.fspath(path), DatasetError)
+        count = len(range(*slice(start, stop).indices(len(index))))
+        check_memory(4 * count * features.shape[1], os.fspath(path), DatasetError)
         ids = _decoded(index[start:stop], path)
         vectors = np.ascontiguousarray(features[start:stop], dtype=np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
@@ -78,13 +85,15 @@ def write_features(
     """Write one feature file as ILIAS does; ids are escaped, see :func:`escape_id`.
 
     Args:
-        path: the file; one that is there is replaced when the new one is complete.
+        path: the file; an earlier one is replaced when the new one is complete, and whoever
+            reads it keeps it.
         ids: N ids.
         vectors: ``(N, d)``.
         dtype: how the vectors are stored.
 
     Raises:
         DatasetError: other numbers of ids than of vectors.
+        SettingError: the file cannot be written, or holds something else.
     """
     import h5py
 
@@ -93,14 +102,12 @@ def write_features(
         raise DatasetError(
             f"{os.fspath(path)}: {len(ids)} ids but vectors of the shape {array.shape}"
         )
-    partial = Path(f"{os.fspath(path)}.partial")
-    with h5py.File(partial, "w") as file:
+    with hdf5_written(os.fspath(path), FILE, array.nbytes) as file:
         names = [escape_id(name) for name in ids]
         file.create_dataset(INDEX, data=names, dtype=h5py.string_dtype(encoding="ascii"))
         # an empty array cannot be cut into chunks, which compression needs
         packed = {"compression": "gzip", "compression_opts": 0} if array.size else {}
         file.create_dataset(FEATURES, data=array, **packed)
-    partial.replace(path)
 
 
 def database_files(folder: PathLike, name: str = "features") -> list[Path]:
@@ -189,7 +196,7 @@ def _opened(path: PathLike) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
         raise DatasetError(
             f"{os.fspath(path)}: not an HDF5 file that can be read ({error}); is it complete?"
         ) from error

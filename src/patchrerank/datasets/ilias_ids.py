@@ -13,7 +13,6 @@ An id of a query or positive begins with its instance's name and ``/``.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from patchrerank.datasets._sources import check_unique, read_lines
 from patchrerank.errors import DatasetError
+from patchrerank.json_files import read_json
 from patchrerank.metrics.submissions import positives_by_instance
 
 IMAGE_IDS = "image_ids"
@@ -116,10 +116,7 @@ def _check_instances(names: list[str], path: Path) -> None:
 def _taxonomy(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); it should hold categories") from None
+    content = read_json(path, DatasetError)
     parts = content.values() if isinstance(content, dict) else [None]
     leaves = [leaf for part in parts for leaf in (part.values() if isinstance(part, dict) else "x")]
     if not all(isinstance(leaf, dict) for leaf in leaves):

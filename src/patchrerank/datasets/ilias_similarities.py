@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ import numpy.typing as npt
 
 from patchrerank.datasets._plain_pickle import read_plain_pickle
 from patchrerank.errors import DatasetError, near_matches
+from patchrerank.files import write_whole
 from patchrerank.hit_scores import falling_scores
+from patchrerank.json_files import read_json
 from patchrerank.metrics.submissions import Similarities
 from patchrerank.types import EMPTY, Ranking, Shortlist
 
@@ -65,9 +68,7 @@ def write_similarities(
         content = pickle.dumps(_as_arrays(similarities, database, where), protocol=4)
     else:
         raise DatasetError(f"{where}: similarities are written to .json or .pkl files")
-    partial = where.with_name(f"{where.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(where)
+    write_whole(where, content)
 
 
 def similarities_of(
@@ -100,20 +101,9 @@ def similarities_of(
 
 
 def _json(path: Path) -> Any:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DatasetError(f"{path}: {twice!r} stands twice in one object")
-        return table
-
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=once)
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid JSON ({error})") from error
+    if not path.exists():
+        raise DatasetError(f"{path}: no such file")
+    return read_json(path, DatasetError)
 
 
 def _checked(content: Any, path: Path) -> Table:
@@ -126,7 +116,7 @@ def _checked(content: Any, path: Path) -> Table:
             )
         for name, value in row.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value):
+            if not number or not math.isfinite(value):
                 raise DatasetError(
                     f"{path}: query {query!r}: the similarity of {name!r} is {value!r}, not a "
                     "finite number"

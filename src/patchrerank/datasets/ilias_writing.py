@@ -190,7 +190,7 @@ def _write_lists(dataset: Dataset, target: Path, names: _Names) -> None:
     _write(target / TEXT_QUERIES, _joined(sorted(names.texts)))
     others = [names.images[image.id] for image in dataset.images if image.instance is None]
     packed = gzip.compress(_joined(sorted(others)).encode(), mtime=0)
-    (target / DISTRACTORS).write_bytes(packed)
+    write_atomically(target / DISTRACTORS, packed, sync=False)
     if dataset.args.get("taxonomy") and all(new == old for old, new in names.queries.items()):
         _write(target / TAXONOMY, json.dumps(dataset.args["taxonomy"], indent=1))
     _write(target / CONVERTED, json.dumps(_record(dataset, names), indent=1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from pathlib import Path
 
-from patchrerank.errors import MissingExtraError
+from patchrerank.errors import DatasetError, MissingExtraError
+from patchrerank.files import write_whole, writing
 
 OBJECTS = {
     "skimage": ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "ihc.png"),
@@ -33,12 +33,14 @@ def copy_shipped_photos(out: Path) -> tuple[Path, Path]:
 
     Raises:
         MissingExtraError: scikit-image or scikit-learn is not installed, or ships no such file.
+        DatasetError: another file of such a name is there already.
     """
     return _copy(OBJECTS, out / "objects"), _copy(BACKGROUNDS, out / "backgrounds")
 
 
 def _copy(names: dict[str, tuple[str, ...]], target: Path) -> Path:
-    target.mkdir(parents=True, exist_ok=True)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
     for package, files in names.items():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -49,5 +51,15 @@ def _copy(names: dict[str, tuple[str, ...]], target: Path) -> Path:
         for file in files:
             if not (folder / file).is_file():
                 raise MissingExtraError(f"{package} ships no {file}; install the version in [demo]")
-            shutil.copyfile(folder / file, target / file)
+            _place(folder / file, target / file)
     return target
+
+
+def _place(source: Path, target: Path) -> None:
+    """Copy one photograph; the same one that is there already is left alone."""
+    content = source.read_bytes()
+    if target.is_file() and target.read_bytes() == content:
+        return
+    if target.exists():
+        raise DatasetError(f"{target}: is there already and is another file; choose a new folder")
+    write_whole(target, content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from patchrerank.datasets._entries import INDEX
 from patchrerank.datasets.dataset import DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError
+from patchrerank.files import write_whole
 from patchrerank.types import Floats, QueryCrop
 
 
@@ -52,14 +52,11 @@ def write_atomically(path: Path, content: bytes, sync: bool = True) -> None:
     """Write ``content`` to ``path`` through a hidden file beside it and a rename.
 
     ``sync`` waits until the disk has it, which a power cut needs and a killed process does not.
+
+    Raises:
+        SettingError: the disk is full, or refuses.
     """
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content)
-        if sync:
-            file.flush()
-            os.fsync(file.fileno())
-    part.replace(path)
+    write_whole(path, content, durable=sync, scratch_name=f".{path.name}.part")
 
 
 def _dump(entry: Mapping[str, Any], name: str, sort_keys: bool = False) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchrerank.encoders.checkpoint_digests import check_archive
 from patchrerank.errors import EncoderError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 def read_content(path: str | os.PathLike[str]) -> Any:
     """Return all that a ``.safetensors`` or torch file holds, read as in :func:`read_checkpoint`.
 
+    Parts of a torch file are compared with their checksums first.
+
     Raises:
         EncoderError: the file is missing, damaged, or holds other objects than tensors, numbers,
             texts, lists and dictionaries.
@@ -42,7 +45,10 @@ def read_content(path: str | os.PathLike[str]) -> Any:
     if not Path(path).is_file():
         raise EncoderError(f"{os.fspath(path)}: no such checkpoint file")
     try:
+        check_archive(Path(path))
         return _read(Path(path))
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(
             f"{os.fspath(path)}: not a checkpoint that can be read safely "

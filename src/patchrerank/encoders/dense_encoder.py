@@ -42,6 +42,7 @@ class DenseEncoder(Unchanging):
         scales: factors on it.
         sizes: (height, width) in pixels at each scale, multiples of the network's stride.
         grids: (h, w) cells at each scale.
+        cells: where the cells of each scale lie in the picture, as the network sees it.
         dim: D, the length of a descriptor.
         selection: which descriptors are kept.
         preprocessing: mean, std and interpolation; its image size is that of the first scale.
@@ -52,8 +53,8 @@ class DenseEncoder(Unchanging):
         identity: sha256 (hex) over architecture, weights, mean, std, interpolation, precision
             unless fp32, and the detector's weights if its features are kept. Descriptors of one
             identity are comparable, whatever the image size: a query may be encoded at another.
-        fingerprint: sha256 (hex) over identity, sizes and selection: the same pictures then
-            give the same descriptors.
+        fingerprint: sha256 (hex) over identity, sizes, selection, and whether cells had to be
+            placed by measuring: the same pictures then give the same descriptors.
         batch_size: the most pictures in one batch.
     """
 
@@ -87,8 +88,10 @@ class DenseEncoder(Unchanging):
             module, self._detector_weights = load_detector(selection.detector)
             self._detector = runs.place(module)
         self.grids, self.dim = self._try_out()
+        self.cells = tuple(map(runs.placement.cells, self.sizes, self.grids))
         self.identity = _digest(self._identity_record())
-        self.fingerprint = _digest({"identity": self.identity, **self._settings()})
+        placed = {} if self._even else {"cells": "measured"}
+        self.fingerprint = _digest({"identity": self.identity, **self._settings(), **placed})
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{height} × {width}" for height, width in self.sizes)
@@ -168,9 +171,14 @@ class DenseEncoder(Unchanging):
             "pretrained": self.pretrained,
             "dim": self.dim,
             **self._settings(),
+            **({} if self._even else {"cells": [cells.as_record() for cells in self.cells]}),
             "identity": self.identity,
             "fingerprint": self.fingerprint,
         }
+
+    @property
+    def _even(self) -> bool:
+        return all(cells.even for cells in self.cells)
 
     def _identity_record(self) -> dict[str, object]:
         settings = self._runs.network.preprocessing.as_dict()
@@ -197,7 +205,9 @@ class DenseEncoder(Unchanging):
         maps = [self._maps(np.stack(level)) for level in zip(*prepared, strict=True)]
         origin = f"dense encoder {self.spec}"
         numbers = range(len(prepared))
-        return [pick_descriptors(maps, number, self.selection, origin) for number in numbers]
+        return [
+            pick_descriptors(maps, self.cells, number, self.selection, origin) for number in numbers
+        ]
 
     def _maps(self, crops: Crops) -> Maps:
         return self._runs.maps(crops, self._detector, projected=self.selection.projected)
@@ -207,6 +217,12 @@ class DenseEncoder(Unchanging):
         grids = []
         for height, width in self.sizes:
             features = self._maps(np.full((1, height, width, 3), 128, np.uint8)).features
+            if not np.isfinite(features).all():
+                raise EncoderError(
+                    f"dense encoder {self.spec} returns NaN or infinite values for a plain grey "
+                    "picture; its weights hold such values, or a half precision overflowed (fp32 "
+                    "and bf16 have a wider range)"
+                )
             grids.append((int(features.shape[1]), int(features.shape[2])))
         return tuple(grids), int(features.shape[3])
 

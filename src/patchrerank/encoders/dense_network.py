@@ -11,7 +11,7 @@ import numpy as np
 from patchrerank.encoders.backends.torch_eager import PRECISIONS, choose_device, multiply_add
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, short_reason
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ class DenseNetwork:
         precision: ``fp32``, ``bf16`` or ``fp16``.
         stride: pixels a cell covers, for a module.
 
+    Attributes:
+        placement: where the cells of its maps lie in the picture, measured when it is made.
+
     Raises:
         EncoderError: unknown device or precision, or no way to the network's map.
     """
@@ -55,6 +58,7 @@ class DenseNetwork:
     def __init__(self, network: Network, *, device: str, precision: str, stride: int = 1) -> None:
         import torch
 
+        from patchrerank.encoders.cell_centres import measure_placement
         from patchrerank.encoders.feature_maps import open_map_network
 
         if precision not in PRECISIONS:
@@ -66,6 +70,11 @@ class DenseNetwork:
         self.precision = precision
         self._dtype = getattr(torch, PRECISIONS[precision])
         self._native = open_map_network(network, stride).eval().requires_grad_(False)
+        self.placement = measure_placement(
+            self._native.to(self.device),
+            network.preprocessing.image_size,
+            known=not network.architecture.startswith("module:"),
+        )
         self._placed: dict[Size, MapNetwork] = {}
         self._scale, self._shift = multiply_add(network.preprocessing, self.device)
 
@@ -109,9 +118,21 @@ class DenseNetwork:
         except Exception as error:
             raise EncoderError(
                 f"{self.network.architecture} cannot encode {len(crops)} pictures of "
-                f"{crops.shape[1]} × {crops.shape[2]} pixels in {self.precision} on {self.device}: "
-                f"{type(error).__name__}: {error}"
+                f"{crops.shape[1]} × {crops.shape[2]} pixels in {self.precision} on {self.device} "
+                f"({short_reason(error)}){self._other_size((crops.shape[1], crops.shape[2]))}"
             ) from error
+
+    def _other_size(self, size: Size) -> str:
+        """Return what to do where a size may be the reason that the network fails."""
+        own = self.network.preprocessing.image_size
+        if size == own:
+            return ""
+        wanted = str(own[0]) if own[0] == own[1] else str(own)
+        said = f"; its own size is {own[0]} × {own[1]} pixels, and it may take no other"
+        if any(side % step for side, step in zip(own, self.stride, strict=True)):
+            cell = f"{self.stride[0]} × {self.stride[1]}"
+            return f"{said}, which cells of {cell} pixels do not fill: use another network"
+        return f"{said}: pass image_size={wanted} (--local-image-size {own[0]}), without scales"
 
     def _at(self, size: Size) -> MapNetwork:
         import torch
@@ -142,6 +163,10 @@ def _check_maps(found: object, count: int) -> None:
         raise EncoderError(
             f"the network must return one feature map a picture, a tensor ({count}, D, h, w); "
             f"got {shape}; return the map in front of the pooling"
+        )
+    if 0 in found.shape:
+        raise EncoderError(
+            f"the network's feature map {tuple(found.shape)} has no cells; pass a larger image_size"
         )
 
 

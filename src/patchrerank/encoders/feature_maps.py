@@ -19,6 +19,7 @@ from patchrerank.errors import EncoderError
 Size = tuple[int, int]
 EFFICIENTNET_STRIDE = 32
 RESNET_STRIDE = 32
+OTHERS = "its vectors can be used, but local descriptors and one pass need another network"
 
 
 class MapNetwork(nn.Module):
@@ -58,9 +59,14 @@ class TimmMap(MapNetwork):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the map."""
-        features: torch.Tensor = self.network.forward_features(pixels)  # type: ignore[operator]
+        features: Any = self.network.forward_features(pixels)  # type: ignore[operator]
+        if not isinstance(features, torch.Tensor):
+            raise EncoderError(
+                f"{type(self.network).__name__} returns its features as {len(features)} parts, no "
+                f"single map; {OTHERS}"
+            )
         if features.ndim == 3:
-            prefix = int(getattr(self.network, "num_prefix_tokens", 0))
+            prefix = _prefix_tokens(self.network, features, pixels, self.stride)
             return _tokens_to_map(features[:, prefix:], pixels, self.stride)
         if str(getattr(self.network, "output_fmt", "NCHW")) == "NHWC":
             return features.permute(0, 3, 1, 2)
@@ -172,6 +178,13 @@ def _timm_stride(model: Any) -> Size:
     return int(patch[0]), int(patch[1])
 
 
+def _prefix_tokens(network: Any, tokens: torch.Tensor, pixels: torch.Tensor, stride: Size) -> int:
+    """Return how many tokens stand before those of patches; VOLO does not say that it has one."""
+    cells = pixels.shape[2] // stride[0] * (pixels.shape[3] // stride[1])
+    unsaid = hasattr(network, "cls_token") and tokens.shape[1] == cells + 1
+    return int(getattr(network, "num_prefix_tokens", int(unsaid)))
+
+
 def _norm_comes_first(tower: Any) -> bool:
     """Return whether the tower normalises its tokens before it pools them."""
     if tower.attn_pool is not None:
@@ -184,6 +197,6 @@ def _tokens_to_map(tokens: torch.Tensor, pixels: torch.Tensor, stride: Size) -> 
     if tokens.shape[1] != height * width:
         raise EncoderError(
             f"the network returned {tokens.shape[1]} tokens for a grid of {height} × {width} cells "
-            f"of {stride[0]} × {stride[1]} pixels; its tokens are no grid"
+            f"of {stride[0]} × {stride[1]} pixels, so they are no map; {OTHERS}"
         )
     return tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)

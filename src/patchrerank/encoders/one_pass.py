@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.cells import Cells
 from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.batching import batches
@@ -31,12 +32,12 @@ class MapRunner:
     Attributes:
         backend: returns maps flattened cell by cell, row by row.
         preprocessing: with the size of the pictures.
-        grid: height and width of the map, in cells.
+        cells: where the cells of the map lie in the picture.
     """
 
     backend: Backend
     preprocessing: Preprocessing
-    grid: tuple[int, int]
+    cells: Cells
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ class OnePassEncoder(Encoder):
         chosen = [self._windows.choose(item.regions, self._native) for item in pictures]
         starts = np.cumsum([0, *map(len, chosen)])
         means = np.empty((starts[-1], 0), dtype=np.float32)
-        for number, own in enumerate(self._windows.slices()):
+        for number in range(len(self._runners)):
             maps = self._maps(number, [picture.views[number] for picture in pictures])
             if not means.shape[1]:
                 means = np.empty((starts[-1], maps.shape[-1]), dtype=np.float32)
             for which, picture in enumerate(pictures):
                 rows = means[starts[which] : starts[which + 1]]
-                self._pool(maps[which], own.start, chosen[which], picture.regions, rows)
+                self._pool(number, maps[which], chosen[which], picture.regions, rows)
         return normalise_rows(self._head(means), f"one-pass encoder {self.spec}")
 
     def crops_of(self, regions: int) -> int:
@@ -122,8 +123,13 @@ class OnePassEncoder(Encoder):
         return max(width for width, _ in needed), max(height for _, height in needed)
 
     def recorded_regions(self, spec: str) -> str:
-        """Return regions' spec and how they were pooled, such as ``grid:3 one-pass:448``."""
-        return f"{spec} {self.settings.spec}"
+        """Return regions' spec and how they were pooled, such as ``grid:3 one-pass:448``.
+
+        Behind it stands ``cells:measured`` where the network's cells are not even shares of the
+        picture, which was not minded before.
+        """
+        even = all(runner.cells.even for runner in self._runners)
+        return f"{spec} {self.settings.spec}{'' if even else ' cells:measured'}"
 
     def describe(self) -> dict[str, object]:
         """Return the crop encoder's record, which queries are encoded by, with the views."""
@@ -133,13 +139,14 @@ class OnePassEncoder(Encoder):
         """Return float32 ``(pictures, windows, h, w, D)`` of one view."""
         runner = self._runners[view]
         flat = runner.backend(batches(pictures, runner.backend.batch_size))
-        return flat.reshape(len(pictures), len(pictures[0]), *runner.grid, -1)
+        return flat.reshape(len(pictures), len(pictures[0]), *runner.cells.grid, -1)
 
-    def _pool(self, maps: Floats, first: int, chosen: Rows, regions: Floats, out: Floats) -> None:
+    def _pool(self, view: int, maps: Floats, chosen: Rows, regions: Floats, out: Floats) -> None:
         """Fill the rows of ``out`` whose regions were given windows of this view."""
-        for number, window_map in enumerate(maps, first):
+        cells = self._runners[view].cells
+        for number, window_map in enumerate(maps, self._windows.slices()[view].start):
             own = chosen == number
             if own.any():
                 boxes = self._windows.within(number, regions[own])
                 how = self.settings.pooling, self.settings.power
-                out[own] = pool_regions(window_map, boxes, *how)
+                out[own] = pool_regions(window_map, boxes, *how, cells)

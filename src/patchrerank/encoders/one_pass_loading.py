@@ -18,12 +18,13 @@ from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.encoders.one_pass import Head, MapRunner, OnePassEncoder
 from patchrerank.encoders.region_pooling import pool_regions
 from patchrerank.encoders.views import OnePass, View
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, short_reason
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
     import torch
 
+    from patchrerank.encoders.cell_centres import Placement
     from patchrerank.encoders.feature_maps import MapNetwork
 
 Size = tuple[int, int]
@@ -57,13 +58,19 @@ def load_one_pass(
             refuses a view's size.
     """
     wanted = OnePass.parse(settings) if isinstance(settings, str) else settings
+    from patchrerank.encoders.cell_centres import measure_placement
     from patchrerank.encoders.feature_maps import open_map_network
 
     network = _network(encoder, maps)
     native = open_map_network(network, stride).eval().requires_grad_(False)
     head = _open_head(network)
     _check_fit(encoder, network, native, head)
-    runners = tuple(_runner(encoder, network, native, view) for view in wanted.views)
+    placement = measure_placement(
+        native,
+        encoder.preprocessing.image_size,
+        known=not network.architecture.startswith("module:"),
+    )
+    runners = tuple(_runner(encoder, network, native, placement, view) for view in wanted.views)
     rounded = tuple(
         View(runner.preprocessing.image_size[1], view.tiles)
         for runner, view in zip(runners, wanted.views, strict=True)
@@ -107,7 +114,9 @@ def _open_head(network: Network) -> Head:
     return run
 
 
-def _runner(encoder: Encoder, network: Network, native: MapNetwork, view: View) -> MapRunner:
+def _runner(
+    encoder: Encoder, network: Network, native: MapNetwork, placement: Placement, view: View
+) -> MapRunner:
     own = encoder.preprocessing.image_size
     scale = view.side / (own[0] * own[1]) ** 0.5
     height, width = (
@@ -115,6 +124,7 @@ def _runner(encoder: Encoder, network: Network, native: MapNetwork, view: View) 
         for side, step in zip(own, native.stride, strict=True)
     )
     size = (height, width)
+    cells = placement.cells(size, _map_grid(native, size))
     backend = open_backend(
         _flat(network, native, size),
         encoder.backend.name,
@@ -123,8 +133,30 @@ def _runner(encoder: Encoder, network: Network, native: MapNetwork, view: View) 
         batch_size=max(1, round(encoder.batch_size * own[0] * own[1] / (height * width))),
         convertible=True,
     )
-    grid = (height // native.stride[0], width // native.stride[1])
-    return MapRunner(backend, replace(encoder.preprocessing, image_size=size), grid)
+    return MapRunner(backend, replace(encoder.preprocessing, image_size=size), cells)
+
+
+def _map_grid(native: MapNetwork, size: Size) -> Size:
+    """Return the cells of the map of pictures of that size, (h, w), by making one.
+
+    Raises:
+        EncoderError: the network refuses the size, or returns no map.
+    """
+    import torch
+
+    with torch.no_grad():
+        try:
+            found = native.at_size(size)(torch.zeros(1, 3, *size))
+            _, _, height, width = found.shape
+        except EncoderError:
+            raise
+        except Exception as error:
+            raise EncoderError(
+                f"the network returns no feature map for pictures of {size[0]} × {size[1]} pixels "
+                f"({short_reason(error)}); one pass needs a network that "
+                "takes other sizes than its own"
+            ) from error
+    return int(height), int(width)
 
 
 def _flat(network: Network, native: MapNetwork, size: Size) -> Network:
@@ -150,8 +182,7 @@ def _check_fit(encoder: Encoder, network: Network, native: MapNetwork, head: Hea
     )
     try:
         runs = TorchEager(_flat(network, native, size), device="cpu")
-        cells = (size[0] // native.stride[0], size[1] // native.stride[1])
-        maps = runs([crops]).reshape(len(crops), *cells, -1)
+        maps = runs([crops]).reshape(len(crops), *_map_grid(native, size), -1)
         means = np.concatenate([pool_regions(found, WHOLE_IMAGE[None]) for found in maps])
         vectors = normalise_rows(head(means), encoder.spec)
         expected = encoder.encode_parts([crops])

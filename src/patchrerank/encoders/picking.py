@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.boxes import check_boxes
+from patchrerank.cells import Cells
 from patchrerank.encoders.detector import Selection
 from patchrerank.errors import EncoderError, QueryError
 from patchrerank.types import Floats, LocalDescriptors
@@ -17,20 +18,14 @@ if TYPE_CHECKING:
     from patchrerank.encoders.dense_network import Maps
 
 
-def cell_centres(height: int, width: int) -> Floats:
-    """Return x and y, in [0, 1], of the cells of a grid, row by row: float32 ``(h·w, 2)``."""
-    y, x = np.mgrid[:height, :width]
-    centres = np.stack([(x + 0.5) / width, (y + 0.5) / height], axis=-1)
-    return centres.reshape(-1, 2).astype(np.float32)
-
-
 def pick_descriptors(
-    maps: Sequence[Maps], picture: int, selection: Selection, origin: str
+    maps: Sequence[Maps], cells: Sequence[Cells], picture: int, selection: Selection, origin: str
 ) -> LocalDescriptors:
     """Return the descriptors of one picture, from its maps at all scales, strongest first.
 
     Args:
         maps: of a batch, one entry a scale.
+        cells: where their cells lie.
         picture: its number in the batch.
         selection: which are kept.
         origin: who made the maps, as an error names it.
@@ -38,7 +33,10 @@ def pick_descriptors(
     Raises:
         EncoderError: NaN or infinite values.
     """
-    levels = [_level(found, picture, number) for number, found in enumerate(maps)]
+    levels = [
+        _level(found, where, picture, number)
+        for number, (found, where) in enumerate(zip(maps, cells, strict=True))
+    ]
     columns = zip(*levels, strict=True)
     vectors, weights, positions, scales = (np.concatenate(column) for column in columns)
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
@@ -137,18 +135,18 @@ def otsu_threshold(values: npt.NDArray[np.float64]) -> float | None:
 
 
 def _level(
-    found: Maps, picture: int, scale: int
+    found: Maps, where: Cells, picture: int, scale: int
 ) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int16]]:
     height, width, dim = found.features.shape[1:]
-    cells = height * width
+    count = height * width
     strengths = np.zeros((height, width), np.float32)
     if found.strengths is not None:
         strengths = found.strengths[picture]
     return (
-        found.features[picture].reshape(cells, dim),
-        strengths.reshape(cells),
-        cell_centres(height, width),
-        np.full(cells, scale, dtype=np.int16),
+        found.features[picture].reshape(count, dim),
+        strengths.reshape(count),
+        where.centres(),
+        np.full(count, scale, dtype=np.int16),
     )
 
 

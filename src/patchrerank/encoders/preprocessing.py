@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.boxes import check_boxes, to_pixels
-from patchrerank.errors import EncoderError, near_matches
+from patchrerank.errors import EncoderError, near_matches, shown
 from patchrerank.kernels.resize import resize
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ Interpolation = Literal["area", "bilinear", "bicubic", "lanczos", "nearest"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_SIDE = 16_384
 
 
 @dataclass(frozen=True)
@@ -119,14 +120,17 @@ def check_image_size(size: object) -> tuple[int, int]:
     """Return ``size`` (one number, or height and width) as ``(height, width)`` in pixels.
 
     Raises:
-        EncoderError: not one or two whole numbers above 0.
+        EncoderError: not one or two whole numbers from 1 to 16,384.
     """
     pair = (size, size) if isinstance(size, int) else size
     if isinstance(pair, Sequence) and len(pair) == 2:
         whole = [int(side) for side in pair if isinstance(side, int | np.integer)]
-        if len(whole) == 2 and min(whole) > 0:
+        if len(whole) == 2 and min(whole) > 0 and max(whole) <= LARGEST_SIDE:
             return whole[0], whole[1]
-    raise EncoderError(f"image_size must be a whole number or (height, width), got {size!r}")
+    raise EncoderError(
+        f"image_size must be a whole number or (height, width), 1 to {LARGEST_SIDE} pixels, got "
+        f"{shown(size)}"
+    )
 
 
 def _three_numbers(name: str, values: Sequence[float]) -> tuple[float, float, float]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,8 @@ import numpy.typing as npt
 
 from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.errors import EncoderError
+from patchrerank.files import written_beside
+from patchrerank.numpy_files import read_npz
 from patchrerank.types import Floats
 
 FLOOR = 1e-10
@@ -73,11 +74,13 @@ class Whitening:
         return normalise_rows(whitened, "whitening")
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write ``mean`` and ``matrix`` to exactly ``path`` in numpy's npz format."""
-        partial = Path(f"{os.fspath(path)}.partial")
-        with partial.open("wb") as stream:
+        """Write ``mean`` and ``matrix`` to exactly ``path`` in numpy's npz format.
+
+        Raises:
+            SettingError: the disk is full, or refuses.
+        """
+        with written_beside(Path(path)) as scratch, scratch.open("wb") as stream:
             np.savez(stream, mean=self.mean, matrix=self.matrix)
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Whitening:
@@ -86,12 +89,14 @@ class Whitening:
         Raises:
             EncoderError: the file is missing, damaged or of another kind.
         """
+        where = os.fspath(path)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["mean"], arrays["matrix"])
-        except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(path, EncoderError)
+            return cls(arrays["mean"], arrays["matrix"])
+        except (EncoderError, KeyError, TypeError, ValueError) as error:
+            said = str(error).removeprefix(f"{where}: ")
             raise EncoderError(
-                f"{os.fspath(path)}: not a whitening saved by Whitening.save ({error})"
+                f"{where}: not a whitening saved by Whitening.save ({said})"
             ) from error
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, short_reason
+from patchrerank.first_stage.factory_strings import check_factory
 from patchrerank.gallery import Gallery
 from patchrerank.types import EMPTY, Queries, Shortlist
 
@@ -18,11 +19,12 @@ class GlobalSearch:
 
     Args:
         gallery: its global vectors are indexed (trained first where the index needs it).
-        factory: a faiss index-factory string; the default ``Flat`` is exact.
+        factory: a faiss index-factory string; the default ``Flat`` is exact. See
+            :func:`patchrerank.first_stage.factory_strings.check_factory`.
 
     Raises:
-        SettingError: faiss does not know the string, or it needs more training vectors than
-            the gallery holds.
+        SettingError: the string is unknown, a number in it is out of range, or it needs more
+            training vectors than the gallery holds.
     """
 
     def __init__(self, gallery: Gallery, factory: str = "Flat") -> None:
@@ -54,18 +56,20 @@ class GlobalSearch:
 
 
 def _build(gallery: Gallery, factory: str) -> Any:
+    check_factory(factory, gallery.dim, len(gallery) or None)
     import faiss
 
+    known = factory if len(gallery) else "Flat"  # nothing to train on, nothing to find
     try:
-        index = faiss.index_factory(gallery.dim, factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(gallery.dim, known, faiss.METRIC_INNER_PRODUCT)
         vectors = np.asarray(gallery.global_vectors)
         if not index.is_trained:
             index.train(vectors)
         for start in range(0, len(vectors), ADD_ROWS):
             index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS]))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise SettingError(
             f"faiss cannot build {factory!r} over {len(gallery)} vectors of {gallery.dim} "
-            f"dimensions: {str(error).splitlines()[0]}"
+            f"dimensions: {short_reason(error)}"
         ) from error
     return index

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError
+from patchrerank.errors import GalleryError, SettingError, short_reason
+from patchrerank.files import write_whole, writing, written_beside
+from patchrerank.first_stage.factory_strings import check_factory
 from patchrerank.gallery import Gallery
+from patchrerank.gallery.arrays import crc_of
+from patchrerank.json_files import read_json
+from patchrerank.records import from_json
 
 INDEX_FILE = "patches.faiss"
 RECORD_FILE = "patches.json"
+OURS = re.compile(r"patches\.(faiss|json)(\.tmp)?")
 ADD_ROWS = 100_000
 PUBLISHED = "IVF4096,PQ64"
 """Patchify's published setting: nlist 4096, m = 64, 8 bits a code."""
@@ -31,6 +38,8 @@ class IndexRecord:
         patches_crc32: checksum of the gallery's patch vectors.
         factory: faiss index-factory string.
         train_on: what the quantisers were trained on.
+        index_bytes: size of the index file; None in indexes of earlier versions.
+        index_crc32: its checksum, likewise.
     """
 
     identity: str
@@ -38,6 +47,8 @@ class IndexRecord:
     patches_crc32: int
     factory: str
     train_on: str
+    index_bytes: int | None = None
+    index_crc32: int | None = None
 
 
 def build_patch_index(
@@ -66,33 +77,66 @@ def build_patch_index(
         The path of the index file.
 
     Raises:
-        SettingError: faiss does not know the factory string or has too few training vectors.
+        SettingError: faiss does not know the factory string or has too few training vectors, or
+            the index cannot be written.
+        GalleryError: the folder holds something else.
     """
+    count = gallery.manifest.patches
+    check_factory(factory, gallery.dim, count if train is None else len(train))
+    if not count and factory != "Flat":
+        raise SettingError(f"{gallery.folder}: holds no patches to build {factory!r} of; use Flat")
     import faiss
 
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
+    _take_folder(target)
     try:
         index = faiss.index_factory(gallery.dim, factory, faiss.METRIC_INNER_PRODUCT)
         if not index.is_trained:
             index.train(_training_vectors(gallery, train, seed))
         _add_all(index, gallery, progress=progress)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         raise SettingError(
-            f"faiss cannot build {factory!r} over {gallery.manifest.patches} patches of "
-            f"{gallery.dim} dimensions: {str(error).splitlines()[0]}"
+            f"faiss cannot build {factory!r} over {count} patches of {gallery.dim} dimensions: "
+            f"{short_reason(error)}"
         ) from error
-    scratch = target / f"{INDEX_FILE}.tmp"
-    faiss.write_index(index, str(scratch))
-    record = json.dumps(asdict(_record(gallery, factory, train_on)), indent=1)
-    scratch.replace(target / INDEX_FILE)
-    (target / f"{RECORD_FILE}.tmp").write_text(record, encoding="utf-8")
-    (target / f"{RECORD_FILE}.tmp").replace(target / RECORD_FILE)
+    with written_beside(target / INDEX_FILE) as scratch:
+        _save(index, scratch)
+        size = scratch.stat().st_size
+        made = replace(
+            _record(gallery, factory, train_on),
+            index_bytes=size,
+            index_crc32=crc_of(scratch, size),
+        )
+    write_whole(target / RECORD_FILE, json.dumps(asdict(made), indent=1).encode())
     return target / INDEX_FILE
+
+
+def _take_folder(folder: Path) -> None:
+    """Make the folder; one that is there must be empty but for an index."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = [path.name for path in folder.iterdir() if not OURS.fullmatch(path.name)]
+    if foreign:
+        raise GalleryError(
+            f"{folder}: is no patch index but holds {foreign[0]!r}; choose an empty folder"
+        )
+
+
+def _save(index: Any, path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1][:200]
+        raise SettingError(f"{path.parent}: the index cannot be written ({reason})") from error
 
 
 def open_patch_index(gallery: Gallery, folder: str | Path) -> tuple[Any, IndexRecord]:
     """Open a saved index, memory-mapped where faiss can.
+
+    The whole file is read once and compared with its checksum first, since faiss follows what
+    stands in there; indexes of earlier versions have no checksum and are believed.
 
     Raises:
         GalleryError: nothing there, damaged, or built over another gallery.
@@ -101,20 +145,31 @@ def open_patch_index(gallery: Gallery, folder: str | Path) -> tuple[Any, IndexRe
 
     target = Path(folder)
     try:
-        content = json.loads((target / RECORD_FILE).read_text(encoding="utf-8"))
-        record = IndexRecord(**content)
+        content = read_json(target / RECORD_FILE)
+        record = from_json(IndexRecord, content, str(target / RECORD_FILE), complete=False)
+        _check_file(target / INDEX_FILE, record)
         index = faiss.read_index(str(target / INDEX_FILE), faiss.IO_FLAG_MMAP)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, SettingError, RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise GalleryError(
             f"{target}: no usable patch index ({reason}); build it with build_patch_index"
         ) from error
-    if record != _record(gallery, record.factory, record.train_on):
+    expected = _record(gallery, record.factory, record.train_on)
+    other = (index.d, index.ntotal) != (gallery.dim, gallery.manifest.patches)
+    if other or replace(record, index_bytes=None, index_crc32=None) != expected:
         raise GalleryError(
             f"{target}: this index was built over other patches than those of {gallery.folder}; "
             "build it again"
         )
     return index, record
+
+
+def _check_file(path: Path, record: IndexRecord) -> None:
+    size = path.stat().st_size
+    if record.index_bytes is not None and size != record.index_bytes:
+        raise SettingError(f"{path}: has {size} bytes, {RECORD_FILE} says {record.index_bytes}")
+    if record.index_crc32 is not None and crc_of(path, size) != record.index_crc32:
+        raise SettingError(f"{path}: the checksum differs from that in {RECORD_FILE}")
 
 
 def patch_vectors(gallery: Gallery, start: int, stop: int) -> Floats:

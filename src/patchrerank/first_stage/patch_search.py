@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import SettingError
+from patchrerank.errors import GalleryError, SettingError
 from patchrerank.first_stage.patch_index import open_patch_index
 from patchrerank.gallery import Gallery
 from patchrerank.types import EMPTY, LocalScores, Queries, Rows, Shortlist
 
 DEPTH_FACTOR = 5
 """Patches asked for at first, per image wanted; doubled until enough images are found."""
+
+MOST_PROBES = (1 << 31) - 1
 
 MOST_RESULTS = 10_000_000
 """Patches that one faiss call may return; more queries go in several calls."""
@@ -62,6 +64,7 @@ class PatchSearch:
 
     def __init__(self, gallery: Gallery, folder: str | Path, nprobe: int | None = None) -> None:
         self.gallery = gallery
+        self.folder = Path(folder)
         self._index, self.record = open_patch_index(gallery, folder)
         if nprobe is not None:
             self._set_nprobe(nprobe)
@@ -109,6 +112,11 @@ class PatchSearch:
         from patchrerank.kernels.group import first_hits
 
         similarity, found = self._index.search(queries.vectors[wanted], depth)
+        if found.size and not EMPTY <= found.min() <= found.max() < len(self._image_of_patch):
+            raise GalleryError(
+                f"{self.folder}: the index names patch {found.max()}, the gallery has "
+                f"{len(self._image_of_patch)}; build it again"
+            )
         slots = first_hits(found, self._image_of_patch, len(self.gallery), scores.shape[1])
         known = slots >= 0
         scores[wanted] = np.where(
@@ -136,8 +144,8 @@ class PatchSearch:
     def _set_nprobe(self, nprobe: int) -> None:
         import faiss
 
-        if nprobe < 1:
-            raise SettingError(f"nprobe must be at least 1, got {nprobe}")
+        if not 1 <= nprobe <= MOST_PROBES:
+            raise SettingError(f"nprobe must be at least 1 and at most {MOST_PROBES}, got {nprobe}")
         try:
             faiss.ParameterSpace().set_index_parameter(self._index, "nprobe", nprobe)
         except RuntimeError as error:

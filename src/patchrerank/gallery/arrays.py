@@ -20,6 +20,7 @@ from patchrerank.gallery.manifest import ArrayRecord
 Array = npt.NDArray[np.generic]
 BLOCK = 1 << 24
 SYNC_SECONDS = 5.0
+RESTORE = "restore the file or index again"
 
 
 def array_path(folder: Path, name: str) -> Path:
@@ -56,6 +57,7 @@ class MappedFolder:
 
     def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
         self.folder = folder
+        self._records = dict(records)
         self._arrays = {name: open_array(folder, name, record) for name, record in records.items()}
 
     def __reduce__(self) -> tuple[Callable[..., MappedFolder], tuple[object, ...]]:
@@ -67,6 +69,19 @@ class MappedFolder:
         if name not in self._arrays:
             raise GalleryError(f"{self.folder}: holds no array {name!r}")
         return self._arrays[name]
+
+    def sound_array(self, name: str) -> Array:
+        """Return the array ``name`` after reading all of it once and comparing its checksum.
+
+        Raises:
+            GalleryError: the bytes are not those that the manifest describes.
+        """
+        array = self.array(name)
+        if zlib.crc32(array.data if array.size else b"") != self._records[name].crc32:
+            raise GalleryError(
+                f"{array_path(self.folder, name)}: checksum differs from the manifest's; {RESTORE}"
+            )
+        return array
 
 
 def _reopen(kind: Callable[[Path], MappedFolder], folder: Path, identity: str) -> MappedFolder:
@@ -82,13 +97,6 @@ def _reopen(kind: Callable[[Path], MappedFolder], folder: Path, identity: str) -
             f"now ({found.manifest.identity[:12]}…); make the object anew from the folder"
         )
     return found
-
-
-def decode_ids(blob: Array, ends: Array) -> list[str]:
-    """Return the ids whose UTF-8 bytes stand one behind the other in ``blob``."""
-    text, stops = blob.tobytes(), ends.tolist()
-    starts = [0, *stops[:-1]]
-    return [text[a:b].decode("utf-8") for a, b in zip(starts, stops, strict=False)]
 
 
 def crc_of(path: Path, size: int) -> int:

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from patchrerank.errors import PatchRerankError
 from patchrerank.gallery.arrays import Array, array_path, crc_of, record_bytes
 from patchrerank.gallery.manifest import BUILDING, ArrayRecord
+
+Folder = TypeVar("Folder")
+
+
+def found_by(check: Callable[[Folder], Iterable[str]], folder: Folder) -> list[str]:
+    """Return the sentences of a check; where it cannot go on, the reason is the last of them."""
+    found: list[str] = []
+    try:
+        for sentence in check(folder):
+            found.append(sentence)
+    except PatchRerankError as error:
+        found.append(str(error))
+    return found
 
 
 def check_files(folder: Path, records: Mapping[str, ArrayRecord]) -> Iterator[str]:
@@ -16,10 +31,11 @@ def check_files(folder: Path, records: Mapping[str, ArrayRecord]) -> Iterator[st
     growing = (folder / BUILDING).exists()
     for name, record in records.items():
         path = array_path(folder, name)
-        size, actual = record_bytes(record), path.stat().st_size
+        size = record_bytes(record)
+        actual = path.stat().st_size if path.is_file() else 0
         if actual != size and not growing:
             yield f"{path.name}: {actual} bytes, the manifest says {size}"
-        if crc_of(path, size) != record.crc32:
+        if (crc_of(path, size) if size else 0) != record.crc32:
             yield f"{path.name}: checksum differs from the manifest's"
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 16_384
 SAMPLE_ROWS = 10_000
+LARGEST_SEED = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class CompressOptions:
 
     def __post_init__(self) -> None:
         check_store(self.store)
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise SettingError(f"seed must lie in 0 … {LARGEST_SEED - 1}, got {self.seed}")
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from typing import IO, Protocol
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.identity import differences
+from patchrerank.gallery.leftovers import LOCK, has_manifest, is_leftover
 
-LOCK = "build.lock"
-OURS = (".bin", ".tmp", ".npz")
 REMEDIES = {
     errno.ENOSPC: "make room on the disk",
     errno.EDQUOT: "make room within your quota",
@@ -60,7 +59,7 @@ def lock_folder(folder: Path) -> IO[bytes]:
         raise GalleryError(
             f"{folder}: cannot be made ({error.strerror}); choose a folder that you can write to"
         ) from error
-    known = (folder / LOCK).exists() or (folder / "manifest.json").exists()
+    known = (folder / LOCK).exists() or has_manifest(folder)
     foreign = [] if known else sorted(path.name for path in folder.iterdir())
     if foreign:
         raise GalleryError(
@@ -119,9 +118,7 @@ def check_empty(folder: Path) -> None:
     Raises:
         GalleryError: names one of them.
     """
-    foreign = [
-        path.name for path in folder.iterdir() if path.suffix not in OURS and path.name != LOCK
-    ]
+    foreign = [path.name for path in folder.iterdir() if not is_leftover(path)]
     if foreign:
         raise GalleryError(
             f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"

@@ -19,9 +19,17 @@ from patchrerank.errors import (
     near_matches,
     shown,
 )
-from patchrerank.gallery.arrays import Array, MappedFolder, array_path, decode_ids, record_bytes
+from patchrerank.gallery.arrays import (
+    RESTORE,
+    Array,
+    MappedFolder,
+    array_path,
+    record_bytes,
+)
+from patchrerank.gallery.ends import checked_ends, decode_ids
 from patchrerank.gallery.identity import loading_call, other_queries
-from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest, read_manifest
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
+from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
 from patchrerank.types import Queries, Rows
@@ -40,7 +48,10 @@ LOOK_LIKE = 3
 class Gallery(MappedFolder):
     """The database side on disk: ids, global vectors, patch vectors, boxes.
 
-    Rows are image numbers 0 … N−1 in the order of indexing. Nothing is read before it is used.
+    Rows are image numbers 0 … N−1 in the order of indexing. Nothing is read before it is used:
+    opening checks the manifest, key by key, and that every file is there and long enough. Ids and
+    counts of patches are read, with their checksums, when they are first used. Vectors, boxes and
+    sizes are believed; only :func:`patchrerank.gallery.verify` (``info --verify``) reads them all.
 
     Args:
         folder: a directory written by :func:`patchrerank.gallery.build_gallery`.
@@ -109,10 +120,16 @@ class Gallery(MappedFolder):
         """The patch vectors as the scoring kernels take them."""
         return open_store(self.manifest.store, self._arrays)
 
-    @property
+    @cached_property
     def patch_ends(self) -> Rows:
-        """int64 ``(N,)``: patches of image n end before ``patch_ends[n]``."""
-        return self.array("patch_ends")  # type: ignore[return-value]
+        """int64 ``(N,)``: patches of image n end before ``patch_ends[n]``.
+
+        Raises:
+            GalleryError: their checksum differs, or they do not rise to the number of patches.
+        """
+        return checked_ends(
+            self.folder, "patch_ends", self.sound_array("patch_ends"), self.manifest.patches
+        )
 
     @property
     def boxes(self) -> Floats:
@@ -126,12 +143,21 @@ class Gallery(MappedFolder):
 
     @cached_property
     def ids(self) -> Sequence[str]:
-        """The N ids, in row order."""
-        return decode_ids(self.array("ids"), self.array("id_ends"))
+        """The N ids, in row order.
+
+        Raises:
+            GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
+                rise.
+        """
+        return decode_ids(self.folder, self.sound_array("ids"), self.sound_array("id_ends"))
 
     @cached_property
     def _row_by_id(self) -> dict[str, int]:
-        return {image_id: row for row, image_id in enumerate(self.ids)}
+        rows = {image_id: row for row, image_id in enumerate(self.ids)}
+        if len(rows) < len(self.ids):
+            twice = next(item for row, item in enumerate(self.ids) if rows[item] != row)
+            raise GalleryError(f"{self.folder}: the id {twice!r} stands twice; {RESTORE}")
+        return rows
 
     def rows_of(self, ids: Sequence[str]) -> Rows:
         """Return the row of each id, int64 ``(len(ids),)``.

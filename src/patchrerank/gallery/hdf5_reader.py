@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, short_reason
+from patchrerank.file_bounds import check_hdf5, check_memory
 from patchrerank.types import Floats, LocalDescriptors
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
 DATASET = "features"
 META = 5
 """Columns of a slot in front of the descriptor."""
+MOST_SCALES = 32767
+SHOWN = 10
+"""Names of other data sets that an error lists."""
 
 
 class Hdf5Descriptors(Sequence[LocalDescriptors]):
@@ -40,15 +45,13 @@ class Hdf5Descriptors(Sequence[LocalDescriptors]):
             raise GalleryError(f"{path}: no such file") from None
         except OSError as error:
             raise GalleryError(f"{path}: not an HDF5 file that can be read ({error})") from error
-        self._data = _dataset(self._file, path)
-        self._sizes = sizes
+        except RuntimeError as error:
+            raise GalleryError(f"{path}: damaged HDF5 file ({short_reason(error)})") from error
+        with _closing_on_error(self._file):
+            self._data = _dataset(self._file, path)
+            self._sizes = None if sizes is None else _checked_sizes(sizes, len(self), path)
         _, self.slots, columns = self._data.shape
         self.dim = int(columns) - META
-        if sizes is not None and sizes.shape != (len(self), 2):
-            raise GalleryError(
-                f"{path}: sizes need the shape ({len(self)}, 2), width and height of each image, "
-                f"got {sizes.shape}"
-            )
 
     def __enter__(self) -> Hdf5Descriptors:
         return self
@@ -74,7 +77,13 @@ class Hdf5Descriptors(Sequence[LocalDescriptors]):
         number = row + len(self) if row < 0 else row
         if not 0 <= number < len(self):
             raise IndexError(f"{self.path}: no image {row}; it holds {len(self)}")
-        return self._image(number, np.asarray(self._data[number], dtype=np.float32))
+        try:
+            slots = np.asarray(self._data[number], dtype=np.float32)
+        except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
+            raise GalleryError(
+                f"{self.path}: image {number} cannot be read ({short_reason(error)}); damaged?"
+            ) from error
+        return self._image(number, slots)
 
     def close(self) -> None:
         """Close the file."""
@@ -84,6 +93,11 @@ class Hdf5Descriptors(Sequence[LocalDescriptors]):
         if not np.isfinite(slots).all():
             raise GalleryError(f"{self.path}: image {number} holds NaN or infinite values")
         used = slots[slots[:, 3] == 0]
+        if used.size and not 0 <= used[:, 2].min() <= used[:, 2].max() <= MOST_SCALES:
+            raise GalleryError(
+                f"{self.path}: scales of image {number} reach from {used[:, 2].min():g} to "
+                f"{used[:, 2].max():g}; they are numbers from 0"
+            )
         positions = np.ascontiguousarray(used[:, 1::-1])
         if self._sizes is not None:
             positions /= self._sizes[number]
@@ -101,22 +115,41 @@ class Hdf5Descriptors(Sequence[LocalDescriptors]):
 
 
 def _dataset(file: h5py.File, path: Path) -> Any:
-    with _closing_on_error(file):
-        data = file.get(DATASET)
-        if data is None or not hasattr(data, "shape"):
-            raise GalleryError(f"{path}: no dataset {DATASET!r}; it holds {sorted(file)}")
-        if data.ndim != 3 or data.shape[2] <= META or data.dtype.kind != "f":
-            raise GalleryError(
-                f"{path}: {DATASET!r} is {data.dtype} {data.shape}; floats of the shape (images, "
-                "slots, 5 + D) are needed"
-            )
-        return data
+    data = file.get(DATASET)
+    if data is None or not isinstance(getattr(data, "shape", None), tuple):
+        raise GalleryError(f"{path}: no dataset {DATASET!r}; it holds {sorted(file)[:SHOWN]}")
+    if data.ndim != 3 or data.shape[2] <= META or data.dtype.kind != "f":
+        raise GalleryError(
+            f"{path}: {DATASET!r} is {data.dtype} {data.shape}; floats of the shape (images, "
+            "slots, 5 + D) are needed"
+        )
+    check_hdf5(data, path, GalleryError)
+    check_memory(4 * math.prod(data.shape[1:]), f"{path}: one image", GalleryError)
+    return data
+
+
+def _checked_sizes(sizes: Floats, images: int, path: Path) -> Floats:
+    if sizes.shape != (images, 2):
+        raise GalleryError(
+            f"{path}: sizes need the shape ({images}, 2), width and height of each image, "
+            f"got {sizes.shape}"
+        )
+    good = (np.isfinite(sizes) & (sizes > 0)).all(axis=1)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise GalleryError(f"{path}: sizes: image {row} is {sizes[row].tolist()} pixels")
+    return sizes
 
 
 @contextmanager
 def _closing_on_error(file: h5py.File) -> Iterator[None]:
+    """Close a file that is refused, and name it where h5py itself stumbles over it."""
     try:
         yield
     except GalleryError:
         file.close()
         raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        name = file.filename
+        file.close()
+        raise GalleryError(f"{name}: damaged HDF5 file ({short_reason(error)})") from error

@@ -8,6 +8,7 @@ padded ones come last and are zero but for the mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -22,12 +23,14 @@ from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_rows import check_local_store
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_writer import open_local_writer
+from patchrerank.hdf5_writing import hdf5_with, hdf5_written
 from patchrerank.types import Floats, LocalDescriptors
 
 SLOTS = 700
 """Slots an image has in the published files."""
 
 BLOCK = 16
+FILE = hdf5_with("an HDF5 file of local descriptors", DATASET)
 
 
 def read_hdf5(path: str | Path, *, sizes: npt.ArrayLike | None = None) -> Hdf5Descriptors:
@@ -61,32 +64,30 @@ def write_hdf5(
     strongest are written.
 
     Args:
-        path: the file; replaced if it exists.
+        path: the file; an earlier one is replaced, and whoever reads it keeps it.
         descriptors: of N images.
         slots: the same for all.
         dtype: ``float16`` (ELViS) or ``float32`` (AMES).
 
     Raises:
-        SettingError: no slots, another dtype.
+        SettingError: no slots, another dtype, or the file cannot be written or holds something
+            else.
         GalleryError: no images, no descriptors at all, or of different dimensions.
     """
-    import h5py
-
     if slots < 1 or dtype not in ("float16", "float32"):
         raise SettingError(
             f"slots must be at least 1 and dtype float16 or float32, got {slots} and {dtype!r}"
         )
     target = Path(path)
     dim = _dim_of(descriptors)
-    scratch = target.with_name(f"{target.name}.tmp")
-    with h5py.File(scratch, "w") as file:
-        shape = (len(descriptors), slots, META + dim)
+    shape = (len(descriptors), slots, META + dim)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    with hdf5_written(target, FILE, size) as file:
         data = file.create_dataset(
             DATASET, shape, dtype=dtype, chunks=(1, *shape[1:]), compression="gzip"
         )
         for row, item in enumerate(_each(descriptors)):
             data[row] = _slots(item, slots, dim, f"{target}: image {row}")
-    scratch.replace(target)
 
 
 def import_hdf5(

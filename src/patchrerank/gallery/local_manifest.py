@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from patchrerank.gallery.local_rows import local_records
-from patchrerank.gallery.manifest import FORMAT, ArrayRecord, read_record, write_record
+from patchrerank.cells import Cells
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.local_rows import LOCAL_STORES, local_records
+from patchrerank.gallery.manifest import FORMAT, ArrayRecord, write_record
+from patchrerank.gallery.manifest_reading import check_arrays, check_sizes, damaged, read_record
 from patchrerank.version import __version__
 
+CELLS = "cells"
+"""Entry of an encoder's record: where cells lie that do not share the picture out evenly."""
 CODES = "codes"
 """Entry of an encoder's record where the vectors are a reranker's codes, which have any norm."""
+
+
+MOST_CELLS = 1 << 22
+"""Of one picture at one scale; more are no grid."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,25 @@ class LocalManifest:
     format: int = FORMAT
     version: str = __version__
 
+    @property
+    def cells(self) -> tuple[Cells, ...]:
+        """Where the cells of each scale lie in the picture, as the encoder recorded it.
+
+        Raises:
+            GalleryError: the record of it is damaged.
+        """
+        record = self.encoder.get(CELLS)
+        if record is None:
+            return tuple(Cells.equal(*grid) for grid in self.grids)
+        try:
+            pairs = zip(self.grids, record, strict=True)  # type: ignore[call-overload]
+            return tuple(Cells.of_record(grid, entry) for grid, entry in pairs)
+        except (TypeError, ValueError) as error:
+            raise GalleryError(
+                f"the record of a local store holds impossible encoder.{CELLS} ({error}); restore "
+                "manifest.json, or delete the folder 'local' and build it again"
+            ) from error
+
     def plan(self) -> dict[str, object]:
         """Return what must stay the same when a store is resumed or appended to."""
         return {name: getattr(self, name) for name in ("fingerprint", "store", "dim")}
@@ -83,8 +111,19 @@ def read_local_manifest(path: Path) -> LocalManifest:
     """Read one manifest file of a local store.
 
     Raises:
-        GalleryError: missing, not JSON, of another format, or with missing or unknown keys.
+        GalleryError: missing, not JSON, of another format; missing or unknown keys, values of
+            another type or range, or that contradict each other. Names file and key.
     """
-    content = read_record(path, LocalManifest)
-    content["grids"] = tuple((int(height), int(width)) for height, width in content["grids"])
-    return LocalManifest(**content)
+    made, where = read_record(path, LocalManifest), str(path)
+    check_sizes(where, made.dim, made.chunk, images=made.images, descriptors=made.descriptors)
+    if made.store not in LOCAL_STORES:
+        raise damaged(where, "store", f"{made.store!r} is none of {', '.join(LOCAL_STORES)}")
+    for number, grid in enumerate(made.grids):
+        if min(grid) < 1 or grid[0] * grid[1] > MOST_CELLS:
+            raise damaged(where, f"grids[{number}]", f"{list(grid)} is no grid of cells")
+    if made.ids_crc32 is not None and not 0 <= made.ids_crc32 < 1 << 32:
+        raise damaged(where, "ids_crc32", f"{made.ids_crc32} is no CRC-32")
+    template = empty_arrays(made.store, made.dim)
+    rows = {**dict.fromkeys(template, made.descriptors), "ends": made.images}
+    check_arrays(made.arrays, template, rows, where)
+    return made

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import MappedFolder, record_bytes
+from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.gallery import LOCAL
 from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
@@ -28,6 +30,9 @@ AGAIN = "run patchrerank index … --local again (or build_local) to finish them
 
 class LocalStore(MappedFolder):
     """The local descriptors of N images, one image behind the other, strongest first in each.
+
+    Opening checks the manifest and the files' sizes, first use the counts of descriptors; only
+    :func:`patchrerank.gallery.verify_local` (``info --verify``) reads the descriptors.
 
     Args:
         folder: written by :func:`patchrerank.gallery.build_local`: ``local`` in a gallery.
@@ -63,10 +68,17 @@ class LocalStore(MappedFolder):
         """The T descriptors as the scoring kernels take them; a binary store decodes to floats."""
         return open_local_rows(self.manifest.store, self.dim, self._arrays)
 
-    @property
+    @cached_property
     def ends(self) -> Rows:
-        """int64 ``(N,)``: descriptors of image n end before ``ends[n]``."""
-        return self.array("ends")  # type: ignore[return-value]
+        """int64 ``(N,)``: descriptors of image n end before ``ends[n]``.
+
+        Raises:
+            GalleryError: their checksum differs, or they do not rise to the number of
+                descriptors.
+        """
+        return checked_ends(
+            self.folder, "ends", self.sound_array("ends"), self.manifest.descriptors
+        )
 
     @property
     def positions(self) -> Floats:
@@ -87,6 +99,14 @@ class LocalStore(MappedFolder):
     def grids(self) -> tuple[tuple[int, int], ...]:
         """(h, w): cells at each scale; empty for descriptors from elsewhere."""
         return self.manifest.grids
+
+    @cached_property
+    def cells(self) -> tuple[Cells, ...]:
+        """Where the cells of each scale lie in the picture; empty as ``grids``.
+
+        A store that says nothing of it was made of cells that share the picture out evenly.
+        """
+        return self.manifest.cells
 
     @property
     def identity(self) -> str:
@@ -176,5 +196,4 @@ def ids_crc(gallery: Gallery, rows: int) -> int:
     """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
     if rows == len(gallery):
         return gallery.manifest.arrays["ids"].crc32
-    end = int(gallery.array("id_ends")[rows - 1]) if rows else 0
-    return zlib.crc32(gallery.array("ids")[:end].tobytes())
+    return zlib.crc32("".join(gallery.ids[:rows]).encode("utf-8"))

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from patchrerank.gallery.checks import check_ends, check_files
+from patchrerank.gallery.checks import check_ends, check_files, found_by
 from patchrerank.gallery.local_manifest import CODES
 from patchrerank.gallery.local_store import LocalStore
+from patchrerank.types import Rows
 
+IMPORTED = "hdf5:"
+"""Before the spec of descriptors from elsewhere, of which nobody knows the grids."""
 BLOCK_ROWS = 16_384
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 5e-3, "int8": 5e-2, "binary": 1e-3}
 
@@ -21,13 +24,30 @@ def verify_local(store: LocalStore) -> list[str]:
         One sentence for each thing that is wrong, naming the array and the first bad row; empty
         if all is well.
     """
-    made = store.manifest
-    return [
-        *check_files(store.folder, made.arrays),
-        *check_ends("ends", store.ends, made.images, made.descriptors),
-        *_check_vectors(store),
-        *_check_places(store),
+    checks = [
+        _check_files,
+        _check_ends,
+        _check_grids,
+        _check_vectors,
+        _check_places,
+        _check_weights,
     ]
+    return [sentence for check in checks for sentence in found_by(check, store)]
+
+
+def _check_files(store: LocalStore) -> Iterator[str]:
+    yield from check_files(store.folder, store.manifest.arrays)
+
+
+def _check_ends(store: LocalStore) -> Iterator[str]:
+    made = store.manifest
+    yield from check_ends("ends", store.array("ends"), made.images, made.descriptors)
+
+
+def _check_grids(store: LocalStore) -> Iterator[str]:
+    spec = str(store.manifest.encoder.get("spec", ""))
+    if not store.grids and not spec.startswith(IMPORTED):
+        yield f"grids: none are recorded, but {spec!r} has some"
 
 
 def _check_vectors(store: LocalStore) -> Iterator[str]:
@@ -45,20 +65,25 @@ def _check_vectors(store: LocalStore) -> Iterator[str]:
 
 
 def _check_places(store: LocalStore) -> Iterator[str]:
-    total = store.manifest.descriptors
-    for name in ("positions", "scales", "weights"):
-        if len(store.array(name)) != total:
-            yield f"{name}: {len(store.array(name))} rows for {total} descriptors"
-            return
-    positions, weights = np.asarray(store.positions), np.asarray(store.weights)
+    positions, scales = np.asarray(store.positions), np.asarray(store.scales, dtype=np.int64)
     inside = ((positions >= 0) & (positions <= 1)).all(axis=1)
     if not inside.all():
         row = int(np.argmin(inside))
         yield f"positions: row {row} is {positions[row].tolist()}, outside [0, 1]"
+    most = len(store.grids) or np.iinfo(np.int16).max
+    most = len(store.grids) or int(np.iinfo(np.int16).max)
+    unknown = np.flatnonzero(scales.clip(0, most - 1) != scales)
+    if unknown.size:
+        yield f"scales: row {unknown[0]} is of scale {scales[unknown[0]]}, there are {most}"
+
+
+def _check_weights(store: LocalStore) -> Iterator[str]:
+    weights, total = np.asarray(store.weights), store.manifest.descriptors
     if not np.isfinite(weights).all():
         yield f"weights: NaN or infinite value in row {int(np.argmin(np.isfinite(weights)))}"
+        return
     rising = np.diff(weights, prepend=np.inf) > 0
-    starts = np.asarray(store.ends)[:-1]
-    rising[starts[starts < total]] = False
+    starts: Rows = np.asarray(store.array("ends"), dtype=np.int64)[:-1]
+    rising[starts[(starts >= 0) & (starts < total)]] = False
     if rising.any():
         yield f"weights: row {int(np.argmax(rising))} is stronger than the one before it"

@@ -15,6 +15,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, ArrayFiles
 from patchrerank.gallery.folder import check_empty, check_plan, lock_folder, writing
 from patchrerank.gallery.local_manifest import (
+    CELLS,
     LocalManifest,
     empty_arrays,
     read_local_manifest,
@@ -144,5 +145,10 @@ class LocalWriter:
 
 
 def _check_plan(folder: Path, old: LocalManifest, new: LocalManifest) -> None:
+    if old.identity == new.identity and (CELLS in new.encoder) and CELLS not in old.encoder:
+        raise GalleryError(
+            f"{folder}: was begun when positions of this network's descriptors were recorded up "
+            "to half a cell off; delete this folder and build it again"
+        )
     remedy = f"use the same settings, or delete the folder {folder} and build it again"
     check_plan(folder, old, new, remedy)

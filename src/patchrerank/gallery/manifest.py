@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from patchrerank.errors import GalleryError
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -90,15 +88,6 @@ class Manifest:
         )
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read one manifest file of a gallery.
-
-    Raises:
-        GalleryError: missing, not JSON, of another format, or with missing or unknown keys.
-    """
-    return Manifest(**read_record(path, Manifest))
-
-
 def write_record(record: DataclassInstance, path: Path, *, durable: bool = True) -> None:
     """Write a dataclass as JSON, replacing the file at ``path`` atomically."""
     scratch = path.with_suffix(".tmp")
@@ -108,47 +97,3 @@ def write_record(record: DataclassInstance, path: Path, *, durable: bool = True)
         if durable:
             os.fsync(file.fileno())
     scratch.replace(path)
-
-
-def read_record(path: Path, kind: type[DataclassInstance]) -> dict[str, Any]:
-    """Return the fields of a manifest of ``kind``, which has ``format``, ``arrays``, ``skipped``.
-
-    Raises:
-        GalleryError: missing, not JSON, of another format, or with missing or unknown keys.
-    """
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content.get("format") != FORMAT:
-            raise GalleryError(
-                f"{path}: format {content.get('format')!r}, this version reads {FORMAT}; "
-                "index the images again"
-            )
-        _check_keys(path, content, kind)
-        content["arrays"] = {
-            name: ArrayRecord(record["dtype"], tuple(record["shape"]), record["crc32"])
-            for name, record in content["arrays"].items()
-        }
-        content["skipped"] = tuple((name, reason) for name, reason in content["skipped"])
-        return content
-    except FileNotFoundError:
-        raise GalleryError(f"{path}: no such file; is this a gallery folder?") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise GalleryError(
-            f"{path}: damaged manifest ({error}); restore it or index again"
-        ) from error
-
-
-def _check_keys(path: Path, content: dict[str, Any], kind: type[DataclassInstance]) -> None:
-    known = {item.name for item in fields(kind)}
-    needed = {
-        item.name
-        for item in fields(kind)
-        if item.default is MISSING and item.default_factory is MISSING
-    }
-    if set(content) - known:
-        raise GalleryError(f"{path}: unknown keys {sorted(set(content) - known)}")
-    if needed - set(content):
-        raise GalleryError(
-            f"{path}: damaged manifest (no {sorted(needed - set(content))}); restore it or index "
-            "again"
-        )

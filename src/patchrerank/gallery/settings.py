@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrays import decode_ids, open_array
+from patchrerank.gallery.arrays import open_array
+from patchrerank.gallery.ends import decode_ids
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of, index_options, is_module, loading_call
-from patchrerank.gallery.manifest import ArrayRecord, Manifest
-from patchrerank.gallery.stores import store_records
+from patchrerank.gallery.manifest import Manifest
+from patchrerank.gallery.stores import gallery_records
 from patchrerank.regions import FixedBoxes
 from patchrerank.version import __version__
 
@@ -73,15 +74,6 @@ def new_manifest(
     """Return the manifest of a gallery without images that is made with these settings."""
     store = options.store or "float32"
     dim = encoder.dim if whitening is None else whitening.matrix.shape[1]
-    arrays = {
-        "ids": ArrayRecord("|u1", (0,)),
-        "id_ends": ArrayRecord("<i8", (0,)),
-        "sizes": ArrayRecord("<i4", (0, 2)),
-        "globals": ArrayRecord("<f4", (0, dim)),
-        **store_records(store, dim),
-        "patch_ends": ArrayRecord("<i8", (0,)),
-        "boxes": ArrayRecord("<f4", (0, 4)),
-    }
     return Manifest(
         dim=dim,
         store=store,
@@ -90,7 +82,7 @@ def new_manifest(
         identity=identity_of(encoder, whitening),
         chunk=chunk,
         whitened=whitening is not None,
-        arrays=arrays,
+        arrays=gallery_records(store, dim),
         version=__version__,
     )
 
@@ -106,7 +98,7 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
 def ids_of(folder: Path, manifest: Manifest) -> list[str]:
     """Return the ids of a gallery's images, in row order."""
     blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
-    return decode_ids(blob, ends)
+    return decode_ids(folder, blob, ends)
 
 
 def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:

@@ -61,8 +61,10 @@ def check_id(image_id: str) -> str:
     """Return an id that can be stored.
 
     Raises:
-        GalleryError: it is no valid Unicode (a file name in another encoding).
+        GalleryError: it is empty, or no valid Unicode (a file name in another encoding).
     """
+    if not image_id:
+        raise GalleryError("an id is empty; pass (id, image) pairs with ids that name the image")
     try:
         image_id.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from patchrerank.errors import SettingError, near_matches
+from patchrerank.errors import SettingError, near_matches, shown
 
 IVF_LIST_BYTES = 8
 """faiss writes one 64-bit length for each inverted list."""
+LARGEST = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ def patches_at(level: int) -> int:
     """Return the patches an image has at grid level L: 1, 5, 14, 30, …"""
     if level < 0:
         raise SettingError(f"level must be at least 0, got {level}")
-    return sum(cells * cells for cells in range(1, level + 2))
+    side = level + 1
+    return side * (side + 1) * (2 * side + 1) // 6
 
 
 def storage_of(
@@ -59,10 +61,12 @@ def storage_of(
     """
     if store in ("pq", "ivfpq") and (m < 1 or dim % m):
         raise SettingError(f"m = {m} does not divide the {dim} dimensions")
-    if vectors < 0 or dim < 1 or nlist < 1 or not 1 <= nbits <= 16:
+    small = max(vectors, dim, nlist) < LARGEST
+    if vectors < 0 or dim < 1 or nlist < 1 or not 1 <= nbits <= 16 or not small:
         raise SettingError(
-            f"{vectors} vectors of {dim} dimensions in {nlist} lists with {nbits} bits make no "
-            "store; numbers must be positive, nbits at most 16"
+            f"{shown(vectors)} vectors of {shown(dim)} dimensions in {shown(nlist)} lists with "
+            f"{shown(nbits)} bits make no store; numbers must be positive, nbits at most 16, all "
+            "others below 2^53"
         )
     code = (m * nbits + 7) // 8
     codebooks = 4 * dim * (1 << nbits)

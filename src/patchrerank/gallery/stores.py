@@ -54,6 +54,25 @@ def store_records(store: str, dim: int, m: int = 1) -> dict[str, ArrayRecord]:
     }
 
 
+def gallery_records(store: str, dim: int, m: int = 1) -> dict[str, ArrayRecord]:
+    """Return all arrays of a gallery without images: dtypes and shapes that are ever written.
+
+    Args:
+        store: of the patch vectors.
+        dim: of the vectors.
+        m: codes a row for pq.
+    """
+    return {
+        "ids": ArrayRecord("|u1", (0,)),
+        "id_ends": ArrayRecord("<i8", (0,)),
+        "sizes": ArrayRecord("<i4", (0, 2)),
+        "globals": ArrayRecord("<f4", (0, dim)),
+        **store_records(store, dim, m),
+        "patch_ends": ArrayRecord("<i8", (0,)),
+        "boxes": ArrayRecord("<f4", (0, 4)),
+    }
+
+
 def store_columns(store: str, vectors: Floats, centroids: Floats | None) -> dict[str, Array]:
     """Return what is appended to a store's arrays for vectors float32 ``(n, d)``.
 

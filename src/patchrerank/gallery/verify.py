@@ -1,4 +1,4 @@
-"""Checking a gallery byte by byte and value by value."""
+"""Checking a gallery byte by byte and value by value; whatever is wrong, there is an answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.checks import check_ends, check_files
-from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.checks import check_ends, check_files, found_by
+from patchrerank.gallery.ends import decode_ids
+from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.types import Rows
 
@@ -21,7 +23,8 @@ NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3, "int8": 2e-2, "pq": 1.0}
 def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     """Check sizes, checksums, ids, counts, NaN/Inf, norms and boxes of a whole gallery.
 
-    Its local descriptors, if it has any, are checked too.
+    Whitening and identity are checked too, and local descriptors if it has any. What opening
+    checks (see :class:`Gallery`) has been checked before.
 
     Args:
         gallery: an open gallery.
@@ -31,10 +34,18 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         One sentence for each thing that is wrong, naming the array and the first bad row; empty
         if all is well.
     """
-    checks = [_check_files, _check_ids, _check_ends, _check_vectors, _check_boxes, _check_local]
+    checks = [
+        _check_files,
+        _check_ids,
+        _check_ends,
+        _check_vectors,
+        _check_boxes,
+        _check_identity,
+        _check_local,
+    ]
     found: list[str] = []
     for check in tqdm(checks, desc="verify", disable=not progress):
-        found += check(gallery)
+        found += found_by(check, gallery)
     return found
 
 
@@ -43,11 +54,7 @@ def _check_files(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
-    try:
-        ids = gallery.ids
-    except UnicodeDecodeError as error:
-        yield f"ids: not valid UTF-8 ({error})"
-        return
+    ids = decode_ids(gallery.folder, gallery.array("ids"), gallery.array("id_ends"))
     if len(set(ids)) != len(ids):
         seen: set[str] = set()
         double = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
@@ -86,6 +93,17 @@ def _check_boxes(gallery: Gallery) -> Iterator[str]:
         yield f"boxes: row {row} is {boxes[row].tolist()}, not a box within [0, 1]"
     if (np.asarray(gallery.sizes, dtype=np.int64) < 1).any():
         yield "sizes: an image has a side under one pixel"
+
+
+def _check_identity(gallery: Gallery) -> Iterator[str]:
+    made, whitening = gallery.manifest, gallery.whitening
+    if whitening is not None and whitening.dim != gallery.dim:
+        yield f"{WHITENING}: makes {whitening.dim} dimensions, the gallery has {gallery.dim}"
+    fingerprint = made.encoder.get("fingerprint")
+    if isinstance(fingerprint, str):
+        whole = fingerprint if whitening is None else combined_identity(fingerprint, whitening)
+        if whole != made.identity:
+            yield f"identity: {made.identity[:12]}… is not that of the encoder and its whitening"
 
 
 def _check_local(gallery: Gallery) -> Iterator[str]:

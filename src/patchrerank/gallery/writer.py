@@ -24,8 +24,8 @@ from patchrerank.gallery.manifest import (
     MANIFEST,
     SYNCED,
     Manifest,
-    read_manifest,
 )
+from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root
 from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
 from patchrerank.gallery.stores import UNTRAINED, store_columns

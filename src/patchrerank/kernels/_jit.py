@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from patchrerank.kernels._jit_cache import KernelCache
+
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 REASSOCIATE = frozenset({"reassoc", "contract", "arcp", "nsz"})
@@ -24,8 +26,7 @@ def compiled_loose(function: Kernel) -> Kernel:
 
 
 def _compile(function: Kernel, fastmath: Any) -> Kernel:
-    try:
-        kernel: Kernel = numba.njit(nogil=True, cache=True, fastmath=fastmath)(function)
-    except RuntimeError:  # no folder for the cache can be written (read-only installation)
-        kernel = numba.njit(nogil=True, fastmath=fastmath)(function)
-    return kernel
+    kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
+    kernel._cache = KernelCache.of(function)
+    found: Kernel = kernel
+    return found

@@ -36,9 +36,9 @@ def first_hits(
 
 @cache
 def _kernel() -> Any:
-    import numba
+    from patchrerank.kernels._jit import compiled
 
-    @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @compiled
     def fill(patches: Any, image_of_patch: Any, seen: Any, slots: Any) -> None:
         size = slots.shape[1]
         for query in range(patches.shape[0]):

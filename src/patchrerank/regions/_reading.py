@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
+from patchrerank import json_files
 from patchrerank.errors import RegionError
 
 OnError = Literal["raise", "skip"]
@@ -17,11 +17,4 @@ def read_json(path: str | Path) -> Any:
     Raises:
         RegionError: it cannot be read, or is no JSON.
     """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise RegionError(f"{path}: cannot be read ({error.strerror})") from error
-    except RecursionError as error:
-        raise RegionError(f"{path}: cannot be read as JSON (nested too deeply)") from error
-    except ValueError as error:
-        raise RegionError(f"{path}: cannot be read as JSON ({error})") from error
+    return json_files.read_json(path, RegionError)

@@ -93,7 +93,10 @@ class FixedBoxes:
         content = read_json(path)
         if not isinstance(content, dict):
             raise RegionError(f"{path}: expected an object from image id to a list of boxes")
-        return cls(content, whole_image=whole_image, most=most, on_error=on_error)
+        try:
+            return cls(content, whole_image=whole_image, most=most, on_error=on_error)
+        except RegionError as error:
+            raise RegionError(f"{path}: {error}") from error
 
     @classmethod
     def from_coco(

@@ -98,7 +98,7 @@ def parse_regions(
     if recorded:
         raise RegionError(
             f"{spec!r} is how a gallery records regions pooled in one pass; use {plain!r} as "
-            f"regions, and index with --one-pass {views}"
+            f"regions, and index with --one-pass {views.partition(' ')[0]}"
         )
     name, *parts = spec.split(":")
     if name not in STRATEGIES:

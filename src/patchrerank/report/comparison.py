@@ -10,6 +10,7 @@ import numpy as np
 
 from patchrerank.analysis import Measured
 from patchrerank.analysis.evaluation import Run
+from patchrerank.analysis.measurable import counted_queries
 from patchrerank.boxes import Floats
 from patchrerank.datasets import Dataset
 from patchrerank.report.content import (
@@ -58,8 +59,17 @@ def metrics_table(title: str, measured: Mapping[str, Measured]) -> ReportTable:
         title=title,
         headers=("method", *names, *(f"mAP, object {area}" for area in bins)),
         rows=tuple(rows),
-        note=f"Percent, higher is better. Average precision: {first.settings['AP']}.",
+        note=_note(measured),
     )
+
+
+def _note(measured: Mapping[str, Measured]) -> str:
+    """Return what to know about the means: their convention, their n, and what ties leave open."""
+    first = next(iter(measured.values()))
+    over = counted_queries(first.counted["all"], first.queries)
+    told = [f"Percent, higher is better. Average precision: {first.settings['AP']}; {over}."]
+    told += [f"{name}: {result.ties}." for name, result in measured.items() if result.ties.queries]
+    return " ".join(told)
 
 
 def bytes_column(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:

@@ -15,12 +15,14 @@ from string import Template
 from tqdm import tqdm
 
 from patchrerank.errors import SettingError
+from patchrerank.files import marked, write_whole
 from patchrerank.report.content import ReportQuery, ReportTable
-from patchrerank.report.files import write_whole
 from patchrerank.report.markup import group_choices, query_section, settings_list, table_card
 from patchrerank.report.pictures import PictureSheet
 
 SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 32, 2048
+PAGE = marked("a page of a report", b'<meta name="generator" content="patchrerank">')
+"""How pages are known that this library wrote."""
 
 
 def write_report(
@@ -51,7 +53,8 @@ def write_report(
 
     Raises:
         ImageError: a picture cannot be read; the message names it, its query and its method.
-        SettingError: ``thumbnail`` is outside its range, or ``path`` cannot be written.
+        SettingError: ``thumbnail`` is outside its range, or ``path`` cannot be written or holds
+            something else than such a page.
     """
     check_thumbnail(thumbnail)
     sheet = PictureSheet(thumbnail)
@@ -112,5 +115,9 @@ def _digest(text: str) -> str:
 
 
 def write_page(target: Path, page: str) -> None:
-    """Write a page in one go; what cannot be encoded becomes a question mark."""
-    write_whole(target, page.encode("utf-8", errors="replace"))
+    """Write a page in one go; what cannot be encoded becomes a question mark.
+
+    Raises:
+        SettingError: it cannot be written, or something else is there.
+    """
+    write_whole(target, page.encode("utf-8", errors="replace"), PAGE, make_folder=True)

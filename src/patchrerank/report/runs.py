@@ -12,14 +12,11 @@ import numpy as np
 from patchrerank.analysis import Measured, Relevance, relevance_of
 from patchrerank.analysis.compare import CompareSettings
 from patchrerank.analysis.costs import bytes_read
-from patchrerank.analysis.evaluation import (
-    Run,
-    dataset_convention,
-    encode_dataset_queries,
-    measure,
-    measure_areas,
-)
+from patchrerank.analysis.evaluation import Run, encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, stored_gallery, with_local_descriptors
+from patchrerank.analysis.measurable import check_measurable, crop_record, described, ties_of
+from patchrerank.analysis.measuring import counted as counted_by_bin
+from patchrerank.analysis.measuring import dataset_convention, measure, measure_areas
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import Gallery
@@ -59,6 +56,7 @@ def run_methods(
     """
     check_labels(methods)
     settings = replace(settings, query_crop=settings.query_crop or dataset.query_crop)
+    check_measurable(dataset, settings.query_crop)
     bench = _Bench(dataset, encoder, cache, settings)
     return {method.label: bench.run(method) for method in methods}
 
@@ -150,17 +148,20 @@ class _Bench:
             bytes_per_query={},
             settings={**record, "AP": str(convention)},
             per_query=tuple(float(value) for value in precisions),
+            queries=len(self.dataset.queries),
+            counted=counted_by_bin(relevance, self.dataset),
+            ties=ties_of(relevance, counted, convention),
         )
 
     def _record(self, method: Method, crop: QueryCrop) -> Settings:
         """Return the settings that the numbers of a method depend on."""
         data, encoder = self.dataset, self.encoder
         record = {
-            "dataset": f"{data.name} ({len(data.queries)} queries, {len(data.images)} images)",
+            "dataset": described(data),
             "encoder": f"{encoder.spec} {encoder.precision} ({encoder.backend.name})",
             "image_size": _pixels(encoder.preprocessing.image_size),
             "regions": self.settings.regions.spec,
-            "query_crop": crop,
+            **crop_record(data, crop),
             "method": method.described(data.fingerprint),
         }
         dense, asked = self.settings.dense_encoder, self._query_dense(method)

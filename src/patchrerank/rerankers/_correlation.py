@@ -8,10 +8,11 @@ import numpy as np
 
 from patchrerank.kernels.regions import peak_regions
 from patchrerank.kernels.rows import row_products
-from patchrerank.rerankers._local import Block, blocks_of, grids_of
+from patchrerank.rerankers._local import Block, blocks_of, cells_of
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
+    from patchrerank.cells import Cells
     from patchrerank.gallery import LocalStore
 
 CUT = 0.5
@@ -39,11 +40,13 @@ def located(
         without descriptors, and where nothing stands out.
     """
     boxes = np.full((len(images), 4), np.nan, dtype=np.float32)
-    cells = max(height * width for height, width in grids_of(local))
+    finest = finest_cells(local)
+    cells = finest.rows.count * finest.columns.count
     query = mean_descriptor(vectors)
     for block in blocks_of(local, images, MAP_FLOATS * cells):
-        here = None if windows is None else windows[block.slots]
+        here = None if windows is None else finest.boxes_across_map(windows[block.slots])
         regions = peak_regions(correlation_maps(query, local, block), here, cut=CUT)
+        regions = finest.boxes_across_picture(regions)
         boxes[block.slots] = np.where(block.counts[:, None] > 0, regions, np.nan)
     return boxes
 
@@ -72,21 +75,25 @@ def correlation_maps(query: Floats, local: LocalStore, block: Block) -> Floats:
     return _smoothed(np.where(np.isfinite(maps), maps, lowest))
 
 
+def finest_cells(local: LocalStore) -> Cells:
+    """Return the cells of the finest scale, on which correlation maps are drawn."""
+    return max(cells_of(local), key=lambda one: one.rows.count * one.columns.count)
+
+
 def _joined(values: Floats, slots: Rows, local: LocalStore, rows: Rows, count: int) -> Floats:
     """Return the maximum over scales on the finest grid, −inf where nothing is."""
-    grids = grids_of(local)
-    height, width = max(grids, key=lambda grid: grid[0] * grid[1])
-    scales = np.clip(local.scales[rows], 0, len(grids) - 1)
-    positions = local.positions[rows]
-    joined = np.full((count, height, width), -np.inf, dtype=np.float32)
-    for number, (own_height, own_width) in enumerate(grids):
+    finest, every = finest_cells(local), cells_of(local)
+    scales = np.clip(local.scales[rows], 0, len(every) - 1)
+    positions = np.nan_to_num(local.positions[rows])  # of damaged files
+    joined = np.full((count, *finest.grid), -np.inf, dtype=np.float32)
+    for number, own in enumerate(every):
         here = np.flatnonzero(scales == number)
-        cells = np.full((count, own_height, own_width), -np.inf, dtype=np.float32)
-        x = np.clip(positions[here, 0] * own_width, 0, own_width - 1).astype(np.int64)
-        y = np.clip(positions[here, 1] * own_height, 0, own_height - 1).astype(np.int64)
+        cells = np.full((count, *own.grid), -np.inf, dtype=np.float32)
+        x = own.columns.numbers(positions[here, 0])
+        y = own.rows.numbers(positions[here, 1])
         np.maximum.at(cells, (slots[here], y, x), values[here])
-        down = ((np.arange(height) + 0.5) * own_height / height).astype(np.int64)
-        across = ((np.arange(width) + 0.5) * own_width / width).astype(np.int64)
+        down = own.rows.numbers(finest.rows.centres())
+        across = own.columns.numbers(finest.columns.centres())
         np.maximum(joined, cells[:, down][:, :, across], out=joined)
     return joined
 

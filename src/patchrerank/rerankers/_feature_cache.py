@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import threading
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from patchrerank.errors import ImageError, SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.images import ImageSource, read_image
+from patchrerank.numpy_files import read_npz
 from patchrerank.rerankers._spatial_features import FeatureExtractor, LocalFeatures
 
 logger = logging.getLogger(__name__)
@@ -167,14 +167,14 @@ def _save(file: Path, features: LocalFeatures) -> None:
 def _load(file: Path) -> LocalFeatures | None:
     """Return what :func:`_save` wrote, or None where the file is damaged."""
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            points, descriptors = arrays["points"], arrays["descriptors"]
-            width, height = (int(side) for side in arrays["size"])
-    except (OSError, KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(file, SettingError)
+        points, descriptors = arrays["points"], arrays["descriptors"]
+        width, height = (int(side) for side in arrays["size"])
+    except (SettingError, KeyError, TypeError, ValueError, OverflowError) as error:
         logger.warning("%s: damaged, found again (%s)", file, error)
         return None
     whole = points.shape == (len(descriptors), 2) and descriptors.ndim == 2
-    kinds = (points.dtype, descriptors.dtype) == (np.float32, np.float16)
+    kinds = points.dtype == np.float32 and descriptors.dtype == np.float16
     if not whole or not kinds or min(width, height) < 1:
         logger.warning("%s: damaged, found again", file)
         return None

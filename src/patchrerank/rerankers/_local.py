@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.cells import Cells
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
@@ -177,16 +178,16 @@ def flat_rows(begins: Rows, counts: Rows) -> Rows:
     return shifts + np.arange(len(shifts))
 
 
-def grids_of(local: LocalStore) -> tuple[tuple[int, int], ...]:
-    """Return (h, w) of each scale; one of ``UNKNOWN_GRID`` where the store does not know."""
-    return local.grids or (UNKNOWN_GRID,)
+def cells_of(local: LocalStore) -> tuple[Cells, ...]:
+    """Return the cells of each scale; those of ``UNKNOWN_GRID`` where the store does not know."""
+    return local.cells or (Cells.equal(*UNKNOWN_GRID),)
 
 
 def cell_sizes(local: LocalStore, scales: npt.NDArray[np.int16]) -> Floats:
     """Return width and height of the cells of descriptors with these scales, in [0, 1].
 
-    float32 ``(…, 2)``; a scale beyond the store's grids counts as the last.
+    float32 ``(…, 2)``; a scale beyond the store's counts as the last.
     """
-    grids = grids_of(local)
-    table = np.array([(1 / width, 1 / height) for height, width in grids], dtype=np.float32)
+    cells = cells_of(local)
+    table = np.array([(one.columns.step, one.rows.step) for one in cells], dtype=np.float32)
     return np.asarray(table[np.clip(scales, 0, len(table) - 1)])

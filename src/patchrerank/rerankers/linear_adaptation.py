@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from patchrerank.encoders.checkpoints import read_checkpoint
 from patchrerank.errors import EncoderError, near_matches
+from patchrerank.numpy_files import read_npz
 from patchrerank.types import Floats
 
 KEYS = ("weight", "bias")
@@ -77,7 +77,7 @@ class LinearAdaptation:
         Raises:
             EncoderError: the file is missing, damaged, or lacks one of the two.
         """
-        state = _read_npz(path) if Path(path).suffix == ".npz" else _read_tensors(path)
+        state = read_npz(path, EncoderError) if Path(path).suffix == ".npz" else _read_tensors(path)
         named = {key.removeprefix(PREFIX): value for key, value in state.items()}
         for key in KEYS:
             if key not in named:
@@ -89,16 +89,6 @@ class LinearAdaptation:
             return cls(named["weight"], named["bias"])
         except (TypeError, ValueError, EncoderError) as error:
             raise EncoderError(f"{os.fspath(path)}: {error}") from error
-
-
-def _read_npz(path: str | os.PathLike[str]) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except (OSError, TypeError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise EncoderError(
-            f"{os.fspath(path)}: not a numpy archive that can be read safely ({error})"
-        ) from error
 
 
 def _read_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from patchrerank.encoders.checkpoint_digests import content_digest
 from patchrerank.encoders.checkpoints import read_content
 from patchrerank.errors import EncoderError, SettingError
 
@@ -20,6 +21,9 @@ TRAINING = "training"
 
 RUN, CONFIG, MOST = "run", "config", "most_descriptors"
 """What stands below it: identity of the run, the architecture, and :attr:`Trained.most`."""
+
+DIGEST = "digest"
+"""Also below it: of all that the file holds beside this entry. Older files have none."""
 
 
 class Architecture(Protocol):
@@ -72,15 +76,36 @@ def trained_in(content: Any, origin: str) -> Trained:
         origin: the file, for errors.
 
     Raises:
-        EncoderError: the record is damaged.
+        EncoderError: the record is damaged, or the file does not hold what was written.
     """
     record = content.get(TRAINING) if isinstance(content, Mapping) else None
     if not isinstance(record, Mapping) or not record.keys() >= {RUN, CONFIG}:
         return Trained(origin)
+    check_digest(content, origin)
     config, most = record[CONFIG], record.get(MOST)
     if not isinstance(config, Mapping) or not (most is None or _are_counts(most)):
         raise _damaged(origin)
     return Trained(origin, config, None if most is None else (most[0], most[1]))
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """Return the digest of all that a checkpoint of ours holds beside the digest itself."""
+    record = {key: value for key, value in content[TRAINING].items() if key != DIGEST}
+    return content_digest({**content, TRAINING: record})
+
+
+def check_digest(content: Mapping[str, Any], origin: str) -> None:
+    """Refuse a checkpoint of ours that does not hold what was written; older ones are believed.
+
+    Raises:
+        EncoderError: its digest differs; names the file.
+    """
+    recorded = content[TRAINING].get(DIGEST)
+    if recorded is not None and recorded != digest_of(content):
+        raise EncoderError(
+            f"{origin}: its digest differs from the one recorded when it was written; the file is "
+            "damaged or edited: restore it, or train again"
+        )
 
 
 def limited(settings: Limited, checkpoint: str | os.PathLike[str] | None) -> Limited:

@@ -89,7 +89,9 @@ def _is_json(text: str) -> bool:
 
 def _json_lists(text: str, *, said: bool) -> Lists:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_once)
+    except ShortlistError:
+        raise
     except (ValueError, RecursionError) as error:
         if "\n" not in text.strip() or isinstance(error, RecursionError):
             raise ShortlistError(f"not valid JSON ({short_reason(error)})") from error
@@ -101,6 +103,15 @@ def _json_lists(text: str, *, said: bool) -> Lists:
     if is_entry(content):
         return {None: entries_of([content], "entry", said=said)}
     return _from_object(content)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ShortlistError(f"the key {shown(twice)} stands twice in one object; keep one")
+    return made
 
 
 def _json_line(number: int, line: str) -> Any:

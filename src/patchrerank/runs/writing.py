@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from patchrerank.errors import SettingError, ShortlistError, shown
+from patchrerank.files import write_whole
 from patchrerank.hit_scores import falling_scores
 from patchrerank.runs.trec import LAYOUT, fits, is_run_line
 from patchrerank.types import Hit
@@ -62,13 +63,7 @@ def write_run(path: str | os.PathLike[str], run: Run, tag: str = TAG) -> None:
         check_ids((tag, *lists), "query or tag")
         check_ids((document for row in lists.values() for document in row), "document")
         text = "".join(_lines(lists, tag))
-    partial = where.with_name(f".{where.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(where)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise SettingError(f"{where}: cannot be written ({error.strerror})") from error
+    write_whole(where, text.encode())
 
 
 def check_run_path(path: str | os.PathLike[str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,9 +13,19 @@ from typing import Any
 
 import torch
 
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.encoders.checkpoints import read_content
+from patchrerank.errors import EncoderError, SettingError, short_reason
+from patchrerank.files import Ours, check_target, write_whole
 from patchrerank.rerankers.networks.projection import PairNetwork
-from patchrerank.rerankers.trained import CONFIG, MOST, RUN, TRAINING
+from patchrerank.rerankers.trained import (
+    CONFIG,
+    DIGEST,
+    MOST,
+    RUN,
+    TRAINING,
+    check_digest,
+    digest_of,
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,11 @@ def save_checkpoint(
         most: the largest numbers of descriptors of a query and of a gallery picture.
 
     Raises:
-        OSError: the file cannot be written.
+        SettingError: the file cannot be written, or something else is there.
     """
     record = {**asdict(progress), "validations": [list(one) for one in progress.validations]}
     record = {key: list(v) if isinstance(v, tuple) else v for key, v in record.items()}
-    content = {
+    content: dict[str, Any] = {
         "state": {key: value.detach().cpu() for key, value in network.state_dict().items()},
         "optim": optimiser.state_dict(),
         "epoch": progress.epoch,
@@ -76,14 +88,34 @@ def save_checkpoint(
             **record,
         },
     }
+    content[TRAINING][DIGEST] = digest_of(content)
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    scratch = path.with_name(f".{path.name}.part")
-    with scratch.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    write_whole(path, buffer.getvalue(), CHECKPOINT)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Refuse to begin a run whose checkpoint would take the place of something else.
+
+    Raises:
+        SettingError: names the file.
+    """
+    check_target(path, CHECKPOINT, make_folder=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a training's checkpoint: its pickle, read as bytes only, names what it holds."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = next((n for n in archive.namelist() if n.endswith("/data.pkl")), None)
+            content = b"" if inside is None else archive.read(inside)
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, zlib.error):
+        return False
+    return all(key.encode() in content for key in (TRAINING, MOST))
+
+
+CHECKPOINT = Ours("a checkpoint", _is_ours)
+"""How checkpoints are known that :func:`save_checkpoint` wrote."""
 
 
 def resume(
@@ -106,22 +138,25 @@ def resume(
             f"{path}: holds a training with other data or settings; use the same, or another "
             "name, or delete the file"
         )
-    network.load_state_dict(content["state"])
-    optimiser.load_state_dict(content["optim"])
-    given = {key: saved[key] for key in Progress.__dataclass_fields__}
-    validations = tuple((int(epoch), dict(values)) for epoch, values in given["validations"])
-    lists = {key: tuple(given[key]) for key in ("losses", "rates")}
-    return Progress(**{**given, **lists, "validations": validations})
+    check_digest(content, os.fspath(path))
+    try:
+        network.load_state_dict(content["state"])
+        optimiser.load_state_dict(content["optim"])
+        given = {key: saved[key] for key in Progress.__dataclass_fields__}
+        validations = tuple((int(epoch), dict(values)) for epoch, values in given["validations"])
+        lists = {key: tuple(given[key]) for key in ("losses", "rates")}
+        return Progress(**{**given, **lists, "validations": validations})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise EncoderError(
+            f"{path}: damaged ({short_reason(error)}); delete it, or choose another name"
+        ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise EncoderError(
-            f"{path}: not a checkpoint that can be read safely ({type(error).__name__}); delete "
-            "it, or choose another name"
-        ) from error
+        content = read_content(path)
+    except EncoderError as error:
+        raise EncoderError(f"{error}; or delete it, or choose another name") from error
     if not isinstance(content, dict):
         raise EncoderError(f"{path}: is no checkpoint of patchrerank train; choose another name")
     return content

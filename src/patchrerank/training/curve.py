@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.files import SVG_MARK, check_target, json_with, marked, write_whole
+
 if TYPE_CHECKING:
     from patchrerank.training.checkpoints import Progress
 
 WIDTH, HEIGHT, MARGIN = 640, 240, 44
+CURVE = json_with("a loss curve", "steps_per_epoch", "loss", "learning_rate")
+PICTURE = marked("the picture of a loss curve", SVG_MARK.encode())
 SMOOTH = 100
 """The line shows means of this many parts of the run."""
 
@@ -23,9 +27,11 @@ def write_curve(progress: Progress, steps_per_epoch: int, out: Path) -> tuple[Pa
 
     The JSON holds loss and learning rate of every step and the figures of every validation. The
     picture shows the loss (left axis) and the validations' first figure (right axis, percent).
+
+    Raises:
+        SettingError: a file cannot be written, or something else stands there.
     """
-    data = out.with_name(f"{out.name}.curve.json")
-    picture = out.with_name(f"{out.name}.curve.svg")
+    data, picture = curve_files(out)
     record = {
         "steps_per_epoch": steps_per_epoch,
         "loss": list(progress.losses),
@@ -33,9 +39,24 @@ def write_curve(progress: Progress, steps_per_epoch: int, out: Path) -> tuple[Pa
         "validation": [{"epoch": epoch, **values} for epoch, values in progress.validations],
         "best_epoch": progress.best_epoch if progress.best is not None else None,
     }
-    data.write_text(json.dumps(record) + "\n", encoding="utf-8")
-    picture.write_text(_svg(progress, steps_per_epoch), encoding="utf-8")
+    write_whole(data, f"{json.dumps(record)}\n".encode(), CURVE)
+    write_whole(picture, _svg(progress, steps_per_epoch).encode(), PICTURE)
     return data, picture
+
+
+def curve_files(out: Path) -> tuple[Path, Path]:
+    """Return the paths of the two files."""
+    return out.with_name(f"{out.name}.curve.json"), out.with_name(f"{out.name}.curve.svg")
+
+
+def check_curve_files(out: Path) -> None:
+    """Refuse to begin where something else stands in the files' place.
+
+    Raises:
+        SettingError: names the file.
+    """
+    for path, ours in zip(curve_files(out), (CURVE, PICTURE), strict=True):
+        check_target(path, ours, make_folder=True)
 
 
 def _svg(progress: Progress, steps_per_epoch: int) -> str:
@@ -56,7 +77,7 @@ def _svg(progress: Progress, steps_per_epoch: int) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'font-family="sans-serif" font-size="11">{frame}{"".join(lines)}</svg>\n'
+        f'font-family="sans-serif" font-size="11">{SVG_MARK}{frame}{"".join(lines)}</svg>\n'
     )
 
 

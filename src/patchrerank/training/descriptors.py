@@ -127,7 +127,6 @@ class _Maker:
         folder = self.cache / f"{_readable(title)}-{plan.fingerprint[:12]}"
         if (folder / MANIFEST).is_file():
             return LocalStore(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with open_local_writer(folder, plan) as writer:
             begun = writer.manifest.images
             bar = tqdm(

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchrerank.errors import EncoderError, SettingError
+from patchrerank.files import writing
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
 from patchrerank.training.config import TrainingConfig
-from patchrerank.training.curve import write_curve
+from patchrerank.training.curve import check_curve_files, write_curve
 from patchrerank.training.descriptors import DatasetDescriptors, QueryView, encode_dataset
 from patchrerank.training.neighbours import CandidateSettings, find_neighbours
 from patchrerank.training.pool import NO_OBJECT, Pool
@@ -129,15 +130,19 @@ def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) ->
         progress: show progress bars.
 
     Raises:
-        SettingError: settings that do not fit together or with ``out.resume``; no anchors.
+        SettingError: settings that do not fit together or with ``out.resume``; no anchors; a
+            file to write holds something else.
         EncoderError: a checkpoint does not fit, or the loss is not finite.
         PatchRerankError: whatever is wrong with pictures or the cache.
     """
     from patchrerank.encoders.backends.torch_eager import choose_device
     from patchrerank.training.batches import TripletBatches
+    from patchrerank.training.checkpoints import check_checkpoint
     from patchrerank.training.initial import new_network, start_from
     from patchrerank.training.trainer import Trainer
 
+    check_checkpoint(out)
+    check_curve_files(out)
     parts = [_encode(run, dataset, cache, progress) for dataset in run.datasets]
     pool = Pool(parts)
     means = pool.means()
@@ -156,7 +161,8 @@ def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) ->
     network = new_network(run.network, sample, run.config.seed, run.first.start)
     if run.first.checkpoint is not None:
         start_from(network, run.first.checkpoint, sample, run.config.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(
         network,
         batches,

@@ -8,7 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from patchrerank.errors import SettingError
+import numpy as np
+
+from patchrerank.files import json_with, write_whole
 from patchrerank.metrics import mean_over_queries
 from patchrerank.tuning.fused.cascades import evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -16,6 +18,9 @@ from patchrerank.tuning.trials.search import Search
 from patchrerank.tuning.trials.space import stages_text
 from patchrerank.tuning.trials.trial_evaluator import figures
 from patchrerank.tuning.tuning_run import TuningResult
+
+RECORD = json_with("the record of a tuning", "stages", "goal", "held_out", "space")
+"""How files are known that :func:`write_record` wrote."""
 
 
 def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
@@ -32,6 +37,8 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
         "goal": result.goal,
         "value": result.value,
         "convention": str(table.convention),
+        "queries": len(table),
+        "queries_with_positive": int((table.n_positives > 0).sum()),
         "figures": figures(evaluate_stages(table, used)),
         "first_stage": mean_over_queries(result.first),
         "published_grid": mean_over_queries(result.grid),
@@ -43,6 +50,7 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
             "published_grid": mean_over_queries(held_out.grid),
             "over_first_stage": asdict(held_out.over_first),
             "over_published_grid": asdict(held_out.over_grid),
+            "queries": int(np.isfinite(held_out.values).sum()),
             "folds": held_out.folds,
             "stages": [stages_text(stages) for stages in held_out.stages],
         },
@@ -76,16 +84,10 @@ def write_record(record: dict[str, Any], path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; figures that are not finite become null.
 
     Raises:
-        SettingError: the file cannot be written.
+        SettingError: the file cannot be written, or holds something else than a record.
     """
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}.part")
-    try:
-        text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False)
-        scratch.write_text(text + "\n", encoding="utf-8")
-        scratch.replace(target)
-    except OSError as error:
-        raise SettingError(f"{target}: cannot be written ({error})") from error
+    text = json.dumps(_finite(record), indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(path, f"{text}\n".encode(), RECORD)
 
 
 def _finite(value: Any) -> Any:

@@ -103,8 +103,14 @@ class Study(_Plan):
         """Their names, in order; none if the table's only one is meant."""
         return tuple(part.strip() for part in self.stages.split(",") if part.strip())
 
-    def settings(self, *, progress: bool = True) -> RunSettings:
+    def settings(
+        self, *, progress: bool = True, made_of: Mapping[str, str] | None = None
+    ) -> RunSettings:
         """Return the run that the study asks for.
+
+        Args:
+            progress: show a progress bar.
+            made_of: what its table is made of; see :class:`~.tune.TuneOptions`.
 
         Raises:
             SettingError: an impossible setting.
@@ -117,6 +123,7 @@ class Study(_Plan):
             study_name=self.study_name,
             workers=self.workers,
             progress=progress,
+            made_of=made_of or {},
         )
         objective = self.objective if len(self.objective) > 1 else self.objective[0]
         return RunSettings(
@@ -147,7 +154,7 @@ def read_study(path: str | Path) -> Study:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingError(f"{file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError(f"{file}: not valid TOML ({error})") from error
     names = [item.name for item in fields(Study)]
     for key in content:

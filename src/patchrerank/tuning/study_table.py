@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
+from patchrerank.analysis.measurable import check_measurable
 from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
@@ -19,6 +21,9 @@ from patchrerank.tuning.study_file import Study
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.objective import goals_of
+from patchrerank.tuning.trials.studies import check_study
+from patchrerank.tuning.trials.workers import asked
 from patchrerank.tuning.write_tuned import GLOBAL, about_tuned_on
 
 if TYPE_CHECKING:
@@ -43,6 +48,7 @@ def study_table(
         PatchRerankError: whatever is wrong with pictures, gallery or table.
     """
     names = names_of(study)
+    check_measurable(dataset, study.scores.query_crop)
     how, cache = study.scores, Path(cache)
     build = BuildOptions(progress=progress)
     gallery, _ = dataset_gallery(dataset, encoder, parse_regions(how.regions), cache, build)
@@ -58,6 +64,35 @@ def study_table(
     options = TableOptions(about=about_tuned_on(made), progress=progress)
     folder = table_folder(cache, gallery, study)
     return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
+
+
+def made_of(study: Study, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
+    """Return what surely makes another table, by the name that messages use.
+
+    Raises:
+        SettingError: the study names no stages, or impossible regions.
+    """
+    how, images = study.scores, len(dataset.images)
+    return {
+        "data set": dataset.fingerprint,
+        "encoder": encoder.fingerprint,
+        "choice of regions": encoder.recorded_regions(parse_regions(how.regions).spec),
+        "query crop": how.query_crop,
+        "first stage": how.first_stage,
+        "choice of rerankers": ",".join(names_of(study)),
+        "number of candidates": str(min(how.candidates or images, images)),
+    }
+
+
+def check_kept(study: Study, made_of: Mapping[str, str]) -> None:
+    """Refuse to go on with a study in its storage that tunes something else.
+
+    Raises:
+        SettingError: names what differs.
+    """
+    settings = study.settings(made_of=made_of)
+    record = asked(goals_of(settings.objective), settings.options)
+    check_study(settings.options.storage, settings.options.study_name, record)
 
 
 def names_of(study: Study) -> list[str]:

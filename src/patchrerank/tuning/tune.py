@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, shown
 from patchrerank.fusion import Fusion
 from patchrerank.tuning.fused.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import PUBLISHED, PUBLISHED_SIZE, GridSpace
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.objective import Measure, Objective, constraints_of, goals_of
+from patchrerank.tuning.trials.sampler_names import check_sampler
 from patchrerank.tuning.trials.space import OFF, SearchSpace, Stages
 from patchrerank.tuning.trials.trial_evaluator import Evaluator
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from patchrerank.tuning.trials.studies import Storage
 
 TRIALS = 400
+MOST_TRIALS, MOST_WORKERS = 1_000_000, 1024
+LARGEST_SEED = 1 << 32
+"""What numpy's old generators, which Optuna draws with, take."""
 
 FUNNELS = (10, 50)
 """In the cascades that are tried first, each stage rescores that many times fewer candidates."""
@@ -39,8 +43,9 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise SettingError(f"trials must be at least 1, got {self.trials}")
+        if not 1 <= self.trials <= MOST_TRIALS:
+            least = f"at least 1 and at most {MOST_TRIALS:,}"
+            raise SettingError(f"trials must be {least}, got {shown(self.trials)}")
         if self.seconds is not None and not self.seconds > 0:
             raise SettingError(f"seconds must be above 0, got {self.seconds}")
 
@@ -64,6 +69,8 @@ class TuneOptions:
         prune: stop a trial when its queries so far say that it is worse than the best
             (Wilcoxon's test); worth it only where scores are computed as trials ask for them.
         progress: show a progress bar.
+        made_of: what the table is made of, kept with the study; see
+            :func:`patchrerank.tuning.trials.studies.check_study`.
     """
 
     sampler: str = "refine"
@@ -75,12 +82,18 @@ class TuneOptions:
     start: Sequence[Stages] = ()
     prune: bool = False
     progress: bool = True
+    made_of: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
         if self.workers > 1 and self.storage is None:
             raise SettingError(f"{self.workers} workers need a storage; name a journal file")
+        if self.workers > MOST_WORKERS:
+            raise SettingError(f"workers must be at most {MOST_WORKERS}, got {self.workers}")
+        check_sampler(self.sampler)
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise SettingError(f"seed must lie in [0, 2^32), got {self.seed}")
 
 
 def tune(

@@ -12,6 +12,7 @@ import numpy as np
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
+from patchrerank.json_files import parse_json
 from patchrerank.metrics import mean_over_queries
 from patchrerank.pipeline import StageSpec, Tuned, TunedOn, TunedStage, Versions, parse_stages
 from patchrerank.records import from_json
@@ -129,14 +130,14 @@ def tuned_on_of(table: ScoreTable) -> TunedOn:
     Raises:
         SettingError: it does not say: it was not built by a study, but imported.
     """
-    text = table.about.get(TUNED_ON)
+    text, where = table.about.get(TUNED_ON), "the table's about.tuned_on"
     if text is None:
         raise SettingError(
             "this table does not say which gallery and queries it was made of, so tuned.json "
             "cannot say where it holds; build the table from a data set (patchrerank tune "
             "--dataset)"
         )
-    return from_json(TunedOn, json.loads(text), "the table's about.tuned_on")
+    return from_json(TunedOn, parse_json(text, where), where)
 
 
 def _calibrated(

@@ -21,6 +21,7 @@ from patchrerank.datasets.composite.pieces import PHOTO_SIDE, read_cutout
 from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.datasets.writing import write_index
 from patchrerank.errors import DatasetError
+from patchrerank.files import writing
 from patchrerank.types import Floats
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def build_composite(
     if is_finished(out, settings):
         logger.info("%s is finished already", out)
         return Dataset.load(out)
-    out.mkdir(parents=True, exist_ok=True)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     journal = Journal(out, settings)
     instances, pool = _cast(config, inputs, journal, progress)
     studio = Studio(config, out, instances, pool, inputs.backgrounds)

@@ -8,13 +8,18 @@ cut off, and its picture is made again.
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from patchrerank import json_files
 from patchrerank.datasets._entries import INDEX, parse_json
-from patchrerank.errors import DatasetError
+from patchrerank.errors import DatasetError, shown
+from patchrerank.files import writing
 
 JOURNAL = "building.jsonl"
+MOST_TOLD, LONGEST = 5, 80
+"""Settings named in a message, and characters of each."""
 Record = dict[str, Any]
 
 
@@ -57,7 +62,7 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _append(self, record: Record) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, sort_keys=True) + "\n")
 
     def _read(self) -> list[Record]:
@@ -71,13 +76,29 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             try:
-                lines.append(json.loads(line))
-            except ValueError:
+                record = json_files.parse_json(line, str(self.path), DatasetError)
+            except DatasetError:
                 break
+            if not isinstance(record, dict):
+                break
+            lines.append(record)
             length += len(line)
-        with self.path.open("r+b") as file:
+        self._check_ours(lines)
+        with writing(self.path), self.path.open("r+b") as file:
             file.truncate(length)
         return lines
+
+    def _check_ours(self, lines: list[Any]) -> None:
+        """Refuse a file that a build of ours did not begin, before anything is cut off it."""
+        begun = lines[0] if lines else None
+        ours = isinstance(begun, dict) and {"seed", "inputs"} <= begun.keys()
+        keys = {"file", "sizes"}
+        records = (isinstance(line, dict) and keys <= line.keys() for line in lines[1:])
+        if not (ours and all(records)) and self.path.stat().st_size:
+            raise DatasetError(
+                f"{self.path} was not written by this builder, or is damaged; choose a new folder, "
+                "or delete this one"
+            )
 
     def _check_settings(self, begun: Record, settings: Record) -> None:
         if begun != settings:
@@ -110,7 +131,13 @@ def is_finished(out: Path, settings: Record) -> bool:
 def differences(before: Record, after: Record) -> str:
     """Return ``"seed is 0, asked for 1; …"`` for the keys whose values differ."""
     keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return "; ".join(f"{key} is {before.get(key)}, asked for {after.get(key)}" for key in keys)
+    told = (f"{key} is {_brief(before, key)}, asked for {_brief(after, key)}" for key in keys)
+    return "; ".join(islice(told, MOST_TOLD))
+
+
+def _brief(settings: Record, key: str) -> str:
+    value = settings.get(key)
+    return value if isinstance(value, str) and len(value) < LONGEST else shown(value)
 
 
 def _check_empty(out: Path) -> None:

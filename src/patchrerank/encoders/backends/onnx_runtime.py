@@ -72,6 +72,7 @@ class OnnxRuntime:
 def _open_session(runtime: Any, network: Network) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1  # each caller's thread runs a batch of its own
+    options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
         return runtime.InferenceSession(
@@ -91,7 +92,7 @@ def _export(network: Network) -> bytes:
     from patchrerank.encoders.backends.tracing import FromPixels, example_crops, recording
 
     file = io.BytesIO()
-    with recording(), _exporter_on_stderr():
+    with recording(), _silent_exporter():
         torch.onnx.export(
             FromPixels(network),
             (example_crops(network),),
@@ -106,15 +107,19 @@ def _export(network: Network) -> bytes:
 
 
 @contextmanager
-def _exporter_on_stderr() -> Iterator[None]:
-    """Keep standard output clean: the exporter prints the graph of what it cannot export."""
+def _silent_exporter() -> Iterator[None]:
+    """Keep the exporter from printing the graph, hundreds of lines, of what it cannot export.
+
+    It means to do so only when its log is on, and takes it for on at all times.
+    """
     import torch
 
-    torch._C._jit_set_onnx_log_output_stream("stderr")
+    log = torch._C._jit_onnx_log
+    torch._C._jit_onnx_log = lambda *_: None
     try:
         yield
     finally:
-        torch._C._jit_set_onnx_log_output_stream("stdout")
+        torch._C._jit_onnx_log = log
 
 
 def _import_runtime() -> Any:

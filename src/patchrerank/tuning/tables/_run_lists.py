@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import TableError, near_matches, shown
-from patchrerank.tuning.tables.run_files import PathLike, read_run
+from patchrerank.errors import TableError, near_matches
+from patchrerank.tuning.tables._given_runs import given_run
+from patchrerank.tuning.tables.run_files import PathLike
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
@@ -20,24 +20,11 @@ Judgements = Mapping[str, Mapping[str, int]]
 RunLike = Mapping[str, Mapping[str, float]]
 
 
-def as_mapping(table: Any) -> Any:
-    """Return a run or judgements in memory as a mapping, ranx's objects among them.
-
-    Raises:
-        TableError: they are none.
-    """
-    if not isinstance(table, Mapping) and hasattr(table, "to_dict"):
-        table = table.to_dict()
-    if isinstance(table, Mapping):
-        return table
-    raise TableError(f"expected {{query: {{document: …}}}} or a file, got {shown(table)}")
-
-
 def checked_run(
-    name: str, run: RunLike | PathLike, judged: Judgements, how: ImportOptions
+    name: str, run: RunLike | PathLike | object, judged: Judgements, how: ImportOptions
 ) -> RunLike:
-    """Return a run, read if it is a file, after checking its queries and scores."""
-    table: RunLike = read_run(run) if isinstance(run, str | os.PathLike) else as_mapping(run)
+    """Return a run, read if it is a file, taken over from ranx, after checking it."""
+    table = given_run(name, run)
     strangers = [query for query in table if query not in judged]
     if strangers and how.extra == "error":
         raise TableError(
@@ -109,6 +96,8 @@ def group_numbers(queries: list[str], groups: Mapping[str, str] | None) -> Rows:
     """Return the number of each query's group; each is its own where there are none."""
     if groups is None:
         return np.arange(len(queries))
+    if not isinstance(groups, Mapping):
+        raise TableError(f"groups: expected {{query: group}}, got a {type(groups).__name__}")
     lacking = next((query for query in queries if query not in groups), None)
     if lacking is not None:
         raise TableError(f"groups: query {lacking!r} has none")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import ShortlistError, TableError
+from patchrerank.errors import ShortlistError, TableError, short_reason
 from patchrerank.types import EMPTY, Shortlist
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def fixed(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[i
     Raises:
         TableError: another shape, or values of another kind (no float becomes a row number).
     """
-    given, wanted = np.asarray(values), np.dtype(dtype)
+    given, wanted = array_of(name, values), np.dtype(dtype)
     kinds = {"f": "fiu", "i": "iu", "b": "b"}[wanted.kind]
     if given.size and given.dtype.kind not in kinds:
         raise TableError(f"{name}: expected {KINDS[wanted.kind]}, got {given.dtype}")
@@ -39,14 +39,29 @@ def fixed(name: str, values: npt.ArrayLike, dtype: npt.DTypeLike, shape: tuple[i
     return array
 
 
+def array_of(name: str, values: npt.ArrayLike) -> Array:
+    """Return ``values`` as an array of whatever kind.
+
+    Raises:
+        TableError: they are none.
+    """
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError) as error:  # lists of different lengths, objects of others
+        raise TableError(f"{name}: no array of numbers ({short_reason(error)})") from error
+
+
 def fixed_ids(name: str, ids: Sequence[str]) -> tuple[str, ...]:
     """Return ids as a tuple after checking that they are distinct text."""
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise TableError(f"{name}: expected a list of text, got a {type(ids).__name__}")
     listed = tuple(ids)
     wrong = next((item for item in listed if not isinstance(item, str)), None)
     if wrong is not None:
         raise TableError(f"{name}: {wrong!r} is a {type(wrong).__name__}; ids are text")
     if len(set(listed)) != len(listed):
-        twice = next(item for item in listed if listed.count(item) > 1)
+        seen: set[str] = set()
+        twice = next(item for item in listed if item in seen or seen.add(item))  # type: ignore[func-returns-value]
         raise TableError(f"{name}: {twice!r} stands there twice; ids are unique")
     return listed
 
@@ -59,6 +74,8 @@ def check_table(table: ScoreTable) -> None:
     for name, overlaps in table.overlaps.items():
         outside = (overlaps < 0) | (overlaps > 1 + 1e-6)
         _refuse(f"overlaps[{name!r}]", overlaps, outside, "in [0, 1] or NaN")
+    for name, areas in (("areas", table.areas), ("positive_areas", table.positive_areas)):
+        _refuse(name, areas, (areas < 0) | (areas > 1 + 1e-3), "in [0, 1] or NaN")
     _check_marks(table)
     _check_names(table)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.errors import TableError
+from patchrerank.numpy_files import read_npz
 from patchrerank.tuning.tables.table_files import write_durably
 from patchrerank.types import Floats, Shortlist
 
@@ -55,8 +55,9 @@ def scored(
 def _read(path: Path, shape: tuple[int, int]) -> Part | None:
     """Return what a part's file holds; None if it is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            scores, overlaps = file["scores"], file["overlaps"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        held = read_npz(path, TableError)
+        scores, overlaps = held["scores"], held["overlaps"]
+    except (TableError, KeyError):
         return None
-    return (scores, overlaps) if scores.shape == overlaps.shape == shape else None
+    whole = scores.shape == overlaps.shape == shape
+    return (scores, overlaps) if whole and scores.dtype == overlaps.dtype == np.float32 else None

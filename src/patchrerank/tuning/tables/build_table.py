@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.analysis.evaluation import dataset_convention
+from patchrerank.analysis.measurable import described
+from patchrerank.analysis.measuring import dataset_convention
 from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import SettingError, TableError, near_matches
+from patchrerank.json_files import read_json
 from patchrerank.metrics.convention import APConvention
 from patchrerank.tuning.fused.query_scores import GLOBAL, Cost
 from patchrerank.tuning.tables._reranker_records import pace_of
@@ -25,9 +27,9 @@ from patchrerank.tuning.tables.table_files import (
     BUILDING,
     MANIFEST,
     PARTS,
-    check_folder,
     load_table,
     locked,
+    make_folder,
     save_table,
     tidy,
     write_durably,
@@ -97,8 +99,7 @@ def build_table(
     if len(shortlist) != len(scorer.queries):
         raise TableError(f"{len(shortlist)} shortlists, but {len(scorer.queries)} queries")
     where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    check_folder(where)
+    make_folder(where)
     plan = _plan(scorer, shortlist)
     with locked(where):
         if (where / MANIFEST).exists():
@@ -141,8 +142,8 @@ def _begin(folder: Path, plan: Mapping[str, str]) -> None:
     path = folder / BUILDING
     if path.exists():
         try:
-            begun = json.loads(path.read_bytes())
-        except ValueError:
+            begun = read_json(path, TableError)
+        except TableError:
             begun = None
         if begun != plan:
             raise TableError(
@@ -239,7 +240,7 @@ def _about(scorer: PairScorer) -> dict[str, str]:
     dataset: Dataset = scorer.dataset
     made = scorer.gallery.manifest
     return {
-        "dataset": f"{dataset.name} ({len(dataset.queries)} queries, {len(dataset.images)} images)",
+        "dataset": described(dataset),
         "encoder": str(made.encoder.get("spec", "")),
         "regions": made.regions,
         "store": made.store,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,11 +13,11 @@ from patchrerank.datasets.ilias_similarities import read_similarities
 from patchrerank.errors import SettingError, TableError, near_matches
 from patchrerank.metrics import FULL, APConvention, ilias_at, instance_of
 from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables._given_runs import RanxLike, given_qrels
 from patchrerank.tuning.tables._run_lists import (
     Judgements,
     RunLike,
     aligned_values,
-    as_mapping,
     checked_run,
     grades_of,
     group_numbers,
@@ -26,7 +25,8 @@ from patchrerank.tuning.tables._run_lists import (
     local_scores_of,
     ordered,
 )
-from patchrerank.tuning.tables.run_files import PathLike, Qrels, read_qrels
+from patchrerank.tuning.tables._table_checks import array_of, fixed
+from patchrerank.tuning.tables.run_files import PathLike, Qrels
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY
 
@@ -87,17 +87,17 @@ def table_from_arrays(
     Raises:
         TableError: something has the wrong shape or kind, or contradicts something else.
     """
-    shape = np.shape(rows)
+    shape = array_of("rows", rows).shape
     if len(shape) != 2:
         raise TableError(f"rows: expected the shape (Q, K), got {shape}")
-    images = int(np.max(rows, initial=-1)) + 1
+    images = int(fixed("rows", rows, np.int64, (-1, -1)).max(initial=-1)) + 1
     given: dict[str, Any] = {
         "overlaps": overlaps or {},
         "junk": np.zeros(shape, dtype=np.bool_) if junk is None else junk,
         "areas": np.full(shape, np.nan, dtype=np.float32) if areas is None else areas,
         "positive_areas": np.empty((shape[0], 0)) if positive_areas is None else positive_areas,
-        "query_ids": _numbers(shape[0]) if query_ids is None else tuple(query_ids),
-        "gallery_ids": _numbers(images) if gallery_ids is None else tuple(gallery_ids),
+        "query_ids": _numbers(shape[0]) if query_ids is None else query_ids,
+        "gallery_ids": _numbers(images) if gallery_ids is None else gallery_ids,
         "groups": np.arange(shape[0]) if groups is None else groups,
     }
     lists: dict[str, Any] = {
@@ -111,21 +111,21 @@ def table_from_arrays(
 
 
 def table_from_runs(
-    first_stage: RunLike | PathLike,
-    local: Mapping[str, RunLike | PathLike],
-    qrels: Judgements | PathLike,
+    first_stage: RunLike | PathLike | RanxLike,
+    local: Mapping[str, RunLike | PathLike | RanxLike],
+    qrels: Judgements | PathLike | RanxLike,
     options: ImportOptions | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> ScoreTable:
     """Return a table of a first stage's run, local runs and judgements.
 
     Args:
-        first_stage: ``{query: {document: score}}``, ranx's ``Run``, or a file (see
+        first_stage: ``{query: {document: score}}``, a ``ranx.Run``, or a file (see
             :func:`~patchrerank.tuning.tables.run_files.read_run`). Nothing is cut off: K is the
             longest list's length. Equal scores keep the order given.
-        local: by reranker, a run or a file.
-        qrels: ``{query: {document: grade}}``, ranx's ``Qrels``, or a file. Its queries, in order,
-            are the table's.
+        local: by reranker, likewise.
+        qrels: ``{query: {document: grade}}``, a ``ranx.Qrels``, or a file. Its queries,
+            in order, are the table's.
         options: see :class:`ImportOptions`.
         groups: the instance of each query; None: each is a group of its own.
 
@@ -134,9 +134,12 @@ def table_from_runs(
             not finite, or a file is damaged.
     """
     how = options or ImportOptions()
-    judged: Judgements = (
-        read_qrels(qrels) if isinstance(qrels, str | os.PathLike) else as_mapping(qrels)
-    )
+    judged: Judgements = given_qrels(qrels)
+    if not isinstance(local, Mapping):
+        raise TableError(
+            f"local runs: expected {{reranker: run}}, got a {type(local).__name__}; give the "
+            "reranker a name"
+        )
     first = checked_run("first stage", first_stage, judged, how)
     runs = {name: checked_run(name, run, judged, how) for name, run in local.items()}
     lists = {query: ordered(first.get(query, {})) for query in judged}

@@ -22,18 +22,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError, TableError
+from patchrerank.errors import TableError
+from patchrerank.files import writing
 from patchrerank.gallery.arrays import crc_of
-from patchrerank.metrics.convention import APConvention
-from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.json_files import read_json
+from patchrerank.numpy_files import map_npy
+from patchrerank.tuning.tables._table_manifest import (
+    FORMAT,
+    IDS,
+    REMEDY,
+    Manifest,
+    convention_of,
+    costs_of,
+    read_table_manifest,
+)
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER, ScoreTable
 from patchrerank.types import Floats
 from patchrerank.version import __version__
 
-FORMAT = 1
 MANIFEST = "manifest.json"
 LOCK = "fill.lock"
-IDS = ("query_ids", "gallery_ids")
 BUILDING = "building.json"
 PARTS = "parts"
 OURS = (MANIFEST, BUILDING, PARTS, LOCK)
@@ -41,8 +49,6 @@ DATA = re.compile(
     rf"({'|'.join((*IDS, *BY_QUERY, *BY_RERANKER))})(-\d+)?-[0-9a-f]{{8}}\.(npy|json)"
 )
 """What the files of arrays and ids are called."""
-REMEDY = "restore the file or build the table again"
-Manifest = dict[str, Any]
 
 
 def save_table(table: ScoreTable, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -57,8 +63,7 @@ def save_table(table: ScoreTable, folder: str | Path, *, overwrite: bool = False
         TableError: the folder holds a table and ``overwrite`` is False, or other files.
     """
     where = Path(folder)
-    where.mkdir(parents=True, exist_ok=True)
-    check_folder(where)
+    make_folder(where)
     if (where / MANIFEST).exists() and not overwrite:
         raise TableError(f"{where}: a score table is there already; choose another folder")
     manifest: Manifest = {"format": FORMAT, "version": __version__, "files": {}}
@@ -116,12 +121,19 @@ def _load(where: Path, manifest: Manifest, verify: bool) -> ScoreTable:
                 name: _read_array(where, manifest, f"{field}-{number}", verify)
                 for number, name in enumerate(manifest[field])
             }
-        held["costs"] = {name: Cost(**cost) for name, cost in manifest["costs"].items()}
-        held["convention"] = APConvention(**manifest["convention"])
+        held |= {"costs": costs_of(manifest), "convention": convention_of(manifest)}
         held |= {name: manifest[name] for name in ("list_depths", "fingerprint", "about")}
         return ScoreTable(**held)
-    except (KeyError, TypeError, AttributeError, SettingError) as error:
-        raise TableError(f"{where / MANIFEST}: damaged ({error!r}); {REMEDY}") from error
+    except TableError as error:
+        named = str(error).startswith(str(where))
+        raise error if named else TableError(f"{where}: {error}; {REMEDY}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a table; see :func:`check_folder`."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
 
 
 def check_folder(folder: Path) -> None:
@@ -150,21 +162,14 @@ def read_manifest(folder: Path) -> Manifest:
     """Return the manifest's content.
 
     Raises:
-        TableError: it is missing, no JSON, or of another format.
+        TableError: it is missing, or :func:`read_table_manifest` refuses it.
     """
     path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         half = (folder / BUILDING).is_file()
         what = "this table is half-built; build it again to finish it" if half else "no such file"
-        raise TableError(f"{path}: {what}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise TableError(f"{path}: damaged ({error}); build the table again") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
-        raise TableError(f"{path}: format {found!r}, this version reads {FORMAT}; build it again")
-    return content
+        raise TableError(f"{path}: {what}")
+    return read_table_manifest(path)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -179,11 +184,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def write_durably(path: Path, content: bytes) -> None:
     """Replace a file atomically, and wait until it is on the disk."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with scratch.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    with writing(path):
+        try:
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def tidy(folder: Path) -> None:
@@ -229,22 +238,21 @@ def _checked(folder: Path, manifest: Manifest, name: str, verify: bool) -> Path:
 
 def _read_ids(folder: Path, manifest: Manifest, name: str, verify: bool) -> tuple[str, ...]:
     path = _checked(folder, manifest, name, verify)
-    try:
-        return tuple(json.loads(path.read_bytes()))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
+    ids = read_json(path, TableError)
+    if not isinstance(ids, list):
+        raise TableError(f"{path}: holds no list of ids; {REMEDY}")
+    return tuple(ids)
 
 
 def _read_array(folder: Path, manifest: Manifest, name: str, verify: bool) -> npt.NDArray[Any]:
     path, record = _checked(folder, manifest, name, verify), manifest["files"][name]
     try:
-        empty = 0 in record["shape"]
-        array = np.load(path, mmap_mode=None if empty else "r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise TableError(f"{path}: damaged ({error}); {REMEDY}") from error
+        array = map_npy(path, TableError)
+    except TableError as error:
+        raise TableError(f"{error}; damaged: {REMEDY}") from error
     if array.dtype.str != record["dtype"] or list(array.shape) != record["shape"]:
         raise TableError(
             f"{path}: holds {array.dtype.str} {array.shape}, the manifest says "
             f"{record['dtype']} {tuple(record['shape'])}; {REMEDY}"
         )
-    return np.asarray(array) if empty else array
+    return array

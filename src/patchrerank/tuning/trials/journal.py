@@ -11,7 +11,8 @@ from typing import IO, Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, cannot_write
+from patchrerank.tuning.trials.journal_lines import check_journal, damaged
 
 CHUNK = 65536
 """Bytes read at a time, from the end, when a half-written line is looked for."""
@@ -43,21 +44,43 @@ class KernelLock(JournalFileOpenLock):
             self._file = None
 
 
+class _Journal(JournalFileBackend):
+    """A journal that a full disk leaves as it was, and whose refusal says so."""
+
+    def __init__(self, path: Path, lock: KernelLock | None) -> None:
+        super().__init__(str(path), lock_obj=lock)
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines, all or none."""
+        before = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            if self._path.stat().st_size > before:
+                os.truncate(self._path, before)
+            raise cannot_write(self._path, error) from error
+
+
 def open_journal(path: Path) -> JournalStorage:
     """Open a journal file for Optuna; a line that was cut off by a crash is removed.
 
     Raises:
-        SettingError: its folder is not there, or not to be written to.
+        SettingError: its folder is not there, or not to be written to; the file is not empty and
+            no journal, or a line is damaged. Nothing has been touched then.
     """
+    check_journal(path)
     lock = _beside(path, "lock")
     try:
         with _held(lock):
             _mend(path)
-        if not _system_locks():
-            return JournalStorage(JournalFileBackend(str(path)))
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=KernelLock(lock)))
+        return JournalStorage(_Journal(path, KernelLock(lock) if _system_locks() else None))
+    except SettingError:
+        raise
     except OSError as error:
-        raise SettingError(f"storage {path}: cannot be opened ({error.strerror})") from error
+        raise cannot_write(path, error, "cannot be opened") from error
+    except Exception as error:  # whatever Optuna makes of a line that says something else
+        raise damaged(path) from error
 
 
 @contextmanager
@@ -99,6 +122,7 @@ def _mend(path: Path) -> None:
     """Cut a journal behind its last whole line."""
     if not path.exists():
         return
+    check_journal(path)  # again, now that nobody else is writing
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)
         whole = _end_of_lines(file, end)

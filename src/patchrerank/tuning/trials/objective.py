@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from patchrerank.analysis.evaluation import AREA_BINS
+from patchrerank.analysis.measuring import AREA_BINS
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.metrics import mean_over_queries
 from patchrerank.tuning.fused.cascades import Missing, StageResult, evaluate_stages

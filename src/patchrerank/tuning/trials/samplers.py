@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
@@ -17,9 +17,10 @@ from optuna.samplers import (
     TPESampler,
 )
 
-from patchrerank.errors import MissingExtraError, SettingError, near_matches
+from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.tuning.trials.grid_space import GridSpace
 from patchrerank.tuning.trials.refining import Refining
+from patchrerank.tuning.trials.sampler_names import check_sampler
 from patchrerank.tuning.trials.seeded import Delegating, Make, Reseeded, place_of
 from patchrerank.tuning.trials.space import SearchSpace
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
-
-SamplerName = Literal["refine", "tpe", "gp", "cmaes", "random", "qmc", "nsgaii", "grid"]
 
 
 def make_sampler(name: str, space: SearchSpace, seed: int) -> BaseSampler:
@@ -45,9 +44,7 @@ def make_sampler(name: str, space: SearchSpace, seed: int) -> BaseSampler:
         SettingError: an unknown name, or ``grid`` over ranges.
         MissingExtraError: a package is absent.
     """
-    if name not in get_args(SamplerName):
-        near, known = near_matches(name, get_args(SamplerName)), ", ".join(get_args(SamplerName))
-        raise SettingError(f"sampler {name!r} is unknown{near}; use one of {known}")
+    check_sampler(name)
     if name == "grid":
         if not isinstance(space, GridSpace):
             raise SettingError("sampler 'grid' needs a grid to walk; pass a GridSpace")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from patchrerank.errors import SettingError
 from patchrerank.pipeline.stages import parse_stages
 from patchrerank.tuning.trials.objective import Goal
 from patchrerank.tuning.trials.space import Stages
@@ -105,6 +106,11 @@ def _trial(trial: FrozenTrial) -> SearchTrial:
     text = trial.user_attrs.get(STAGES)
     limits = trial.constraints or {}
     done = trial.state.name == "COMPLETE"
+    if done and text is None:
+        raise SettingError(
+            f"trial {trial.number} of this study has a value but no stages; the storage is "
+            "damaged: restore it from a copy, or name another study"
+        )
     return SearchTrial(
         number=trial.number,
         stages=stages_of(text) if text else (),

@@ -17,10 +17,12 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, short_reason
+from patchrerank.files import check_folder
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.journal import open_journal
 from patchrerank.tuning.trials.journal import turn as journal_turn
+from patchrerank.tuning.trials.journal_lines import check_journal
 from patchrerank.tuning.trials.objective import Direction
 from patchrerank.tuning.trials.seeded import FAILURE
 
@@ -33,6 +35,9 @@ RECORD, WORKER, RETRY = "patchrerank", "worker", "retry of"
 STALE_AFTER = 3600.0
 """Seconds after which a trial on another machine counts as lost."""
 
+MADE_OF = "made_of"
+"""Key of the record: what the table is made of, where a study had it built."""
+
 SAME = ("table", "space", "objective", "constraints", "pruning")
 """What must not change when a study goes on."""
 
@@ -43,6 +48,17 @@ Storage = str | Path | None
 def is_journal(storage: Storage) -> bool:
     """Tell a journal file from a URL, or from nothing."""
     return storage is not None and "://" not in str(storage)
+
+
+def check_storage(storage: Storage) -> None:
+    """Refuse a journal that cannot be opened, before any work; what is there stays as it is.
+
+    Raises:
+        SettingError: see :func:`open_storage`.
+    """
+    if storage is not None and is_journal(storage):
+        check_journal(Path(storage))
+        check_folder(storage, Path(storage).parent)
 
 
 def open_storage(storage: Storage) -> BaseStorage | None:
@@ -58,7 +74,9 @@ def open_storage(storage: Storage) -> BaseStorage | None:
     try:
         return optuna.storages.get_storage(str(storage))
     except Exception as error:  # whatever a data base raises
-        raise SettingError(f"storage {storage}: cannot be opened ({error})") from error
+        raise SettingError(
+            f"storage {storage}: cannot be opened ({short_reason(error)})"
+        ) from error
 
 
 def open_study(
@@ -90,13 +108,43 @@ def open_study(
     if known is None:
         study.set_user_attr(RECORD, dict(record))
         return study
-    for key in SAME:
-        if known.get(key) != record[key]:
+    _check_same(name, known, record, SAME)
+    return study
+
+
+def check_study(storage: Storage, name: str, record: Mapping[str, Any]) -> None:
+    """Refuse a study that tunes something else, as far as can be told before its table is built.
+
+    Args:
+        storage: that may hold the study.
+        name: of the study.
+        record: what :func:`open_study` will be given, without ``table`` and ``space``; of
+            ``made_of``, a mapping, each entry is compared.
+
+    Raises:
+        SettingError: see :func:`open_study`.
+    """
+    if storage is None or (is_journal(storage) and not Path(storage).exists()):
+        return
+    opened = open_storage(storage)
+    names = [] if opened is None else optuna.get_all_study_names(opened)
+    if opened is None or name not in names:
+        return
+    known = optuna.load_study(study_name=name, storage=opened).user_attrs.get(RECORD, {})
+    _check_same(name, known, record, [key for key in SAME if key in record])
+    before, now = (held.get(MADE_OF) or {} for held in (known, record))
+    _check_same(name, before, now, [key for key in now if key in before])
+
+
+def _check_same(
+    name: str, known: Mapping[str, Any], record: Mapping[str, Any], keys: Sequence[str]
+) -> None:
+    for key in keys:
+        if key in known and known[key] != record[key]:
             raise SettingError(
                 f"study {name!r} in this storage was made for another {key}; use the same, or "
                 "another study name or storage"
             )
-    return study
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import multiprocessing
 import pickle
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,13 @@ from tqdm import tqdm
 from patchrerank.errors import PatchRerankError, SettingError
 from patchrerank.tuning.fused.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.objective import Objective, goals_of
+from patchrerank.tuning.trials.objective import Goal, Objective, goals_of
 from patchrerank.tuning.trials.samplers import make_sampler
 from patchrerank.tuning.trials.search import Search, search_of
 from patchrerank.tuning.trials.seeded import FAILURE
 from patchrerank.tuning.trials.space import SearchSpace
 from patchrerank.tuning.trials.studies import (
+    MADE_OF,
     WORKER,
     cut_off,
     identity_of,
@@ -98,9 +99,7 @@ def _study(job: Job) -> Study:
     record = {
         "table": identity_of(job.table),
         "space": _plain(job.space.record()),
-        "objective": [goal.name for goal in goals],
-        "constraints": [str(getattr(item, "__name__", item)) for item in options.constraints],
-        "pruning": options.prune,
+        **asked(goals, options),
         "sampler": options.sampler,
         "seed": options.seed,
         "optuna": optuna.__version__,
@@ -116,6 +115,16 @@ def _study(job: Job) -> Study:
     if options.prune:
         study.pruner = optuna.pruners.WilcoxonPruner()
     return study
+
+
+def asked(goals: Sequence[Goal], options: TuneOptions) -> dict[str, Any]:
+    """Return the part of a study's record that follows from what was asked for alone."""
+    return {
+        "objective": [goal.name for goal in goals],
+        "constraints": [str(getattr(item, "__name__", item)) for item in options.constraints],
+        "pruning": options.prune,
+        MADE_OF: dict(options.made_of),
+    }
 
 
 def _work(study: Study, evaluator: Evaluator, job: Job) -> None:

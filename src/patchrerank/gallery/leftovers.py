@@ -1,0 +1,33 @@
+"""Whose files lie in a folder that a gallery is to be written to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from patchrerank.files import json_with
+
+LOCK = "build.lock"
+ARRAYS = (
+    *("ids", "id_ends", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
+    *("patch_ends", "boxes", "descriptors", "descriptor_scales", "ends", "positions"),
+    *("scales", "weights"),
+)
+"""What array files are called."""
+OURS = re.compile(
+    r"(manifest|building|building\.synced|local)\.tmp|whitening\.npz(\.partial)?|\.[0-9a-f]+\.part"
+)
+"""Other files that a killed run may leave behind."""
+MANIFEST = json_with("a manifest", "format", "arrays")
+
+
+def has_manifest(folder: Path) -> bool:
+    """Tell a gallery's folder by its manifest; many other programs write files of that name."""
+    path = folder / "manifest.json"
+    return path.is_file() and MANIFEST.made(path)
+
+
+def is_leftover(path: Path) -> bool:
+    """Tell the files that a killed run leaves behind, by name; a manifest is none of them."""
+    array = path.suffix == ".bin" and path.stem in ARRAYS
+    return array or path.name == LOCK or OURS.fullmatch(path.name) is not None

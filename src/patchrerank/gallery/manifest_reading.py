@@ -1,0 +1,181 @@
+"""Reading a manifest: held against itself and against what the writer makes.
+
+Array files are memory-mapped by what is written here, so only dtypes and shapes that the writer
+makes are ever believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from patchrerank.errors import GalleryError, SettingError
+from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest
+from patchrerank.gallery.stores import STORES, gallery_records
+from patchrerank.json_files import read_json
+from patchrerank.records import from_json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
+
+MOST_PIXELS = 1 << 14
+"""Side of a network's input, as in ``encoders.preprocessing`` (which is slow to import)."""
+MOST_DIMENSIONS = 1 << 20
+REMEDY = "damaged manifest: restore it or index again"
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest file of a gallery.
+
+    Raises:
+        GalleryError: missing, not JSON, of another format; missing or unknown keys, values of
+            another type or range, or that contradict each other. Names file and key.
+    """
+    made = read_record(path, Manifest)
+    _check_manifest(made, str(path))
+    return made
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """Return a manifest of ``kind``, which has a ``format``; only types are checked.
+
+    Raises:
+        GalleryError: missing, not JSON, of another format; missing or unknown keys, or values of
+            another type. Names file and key.
+    """
+    if not path.is_file():
+        raise GalleryError(f"{path}: no such file; is this a gallery folder?")
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise SettingError(f"{path}: holds no object")
+        if content.get("format") != FORMAT:
+            raise GalleryError(
+                f"{path}: format {content.get('format')!r}, this version reads {FORMAT}; "
+                "index the images again"
+            )
+        unknown = sorted(set(content) - {item.name for item in fields(kind)})
+        if unknown:
+            raise GalleryError(f"{path}: unknown keys {', '.join(unknown)[:200]}; {REMEDY}")
+        return from_json(kind, content, str(path), complete=False)
+    except SettingError as error:
+        raise GalleryError(f"{error}; {REMEDY}") from error
+
+
+def _check_manifest(made: Manifest, where: str) -> None:
+    check_sizes(where, made.dim, made.chunk, images=made.images, patches=made.patches)
+    if made.store not in STORES:
+        raise damaged(where, "store", f"{made.store!r} is none of {', '.join(STORES)}")
+    if made.root is not None and "\0" in made.root:
+        raise damaged(where, "root", "no path has a null character")
+    check_encoder(made.encoder, where)
+    parts = _parts(made, where)
+    template = gallery_records(made.store, made.dim, parts)
+    images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)
+    patches = dict.fromkeys(("patches", "patch_scales", "boxes"), made.patches)
+    check_arrays(made.arrays, template, {**images, **patches, "pq_centroids": parts}, where)
+
+
+def check_sizes(where: str, dim: int, chunk: int, **counts: int) -> None:
+    """Refuse sizes and counts that no folder of arrays has.
+
+    Args:
+        where: the manifest's file.
+        dim: dimensions of a vector.
+        chunk: images that are committed together.
+        counts: numbers of rows, by key.
+
+    Raises:
+        GalleryError: names file and key.
+    """
+    if not 1 <= dim <= MOST_DIMENSIONS:
+        raise damaged(where, "dim", f"must lie in 1 … {MOST_DIMENSIONS}, got {dim}")
+    if chunk < 1:
+        raise damaged(where, "chunk", f"must be at least 1, got {chunk}")
+    for key, count in counts.items():
+        if count < 0:
+            raise damaged(where, key, f"must be at least 0, got {count}")
+
+
+def check_arrays(
+    records: Mapping[str, ArrayRecord],
+    template: Mapping[str, ArrayRecord],
+    rows: Mapping[str, int],
+    where: str,
+) -> None:
+    """Hold the record of each array against what the writer makes.
+
+    Args:
+        records: of the manifest.
+        template: the arrays that there must be, with dtype and shape; the first side is free.
+        rows: the first side, where it is known.
+        where: the manifest's file.
+
+    Raises:
+        GalleryError: names file and key.
+    """
+    for name in template:
+        if name not in records:
+            raise damaged(where, f"arrays.{name}", "missing")
+    for name, record in records.items():
+        if name not in template:
+            raise damaged(where, f"arrays.{name}", f"none of {', '.join(template)}")
+        _check_array(f"arrays.{name}", record, template[name], rows.get(name), where)
+
+
+def _check_array(
+    key: str, record: ArrayRecord, wanted: ArrayRecord, rows: int | None, where: str
+) -> None:
+    if record.dtype != wanted.dtype:
+        raise damaged(where, f"{key}.dtype", f"expected {wanted.dtype!r}, got {record.dtype!r}")
+    sides = len(record.shape) == len(wanted.shape) and record.shape[1:] == wanted.shape[1:]
+    if not sides or record.shape[0] < 0 or (rows is not None and record.shape[0] != rows):
+        first = "n" if rows is None else rows
+        expected = [first, *wanted.shape[1:]]
+        raise damaged(where, f"{key}.shape", f"expected {expected}, got {list(record.shape)}")
+    if not 0 <= record.crc32 < 1 << 32:
+        raise damaged(where, f"{key}.crc32", f"{record.crc32} is no CRC-32")
+
+
+def check_encoder(record: Mapping[str, object], where: str) -> None:
+    """Refuse an encoder's record of which the encoder could not be loaded.
+
+    Raises:
+        GalleryError: names file and key.
+    """
+    for key in ("spec", "architecture", "precision"):
+        if not isinstance(record.get(key), str):
+            raise damaged(where, f"encoder.{key}", f"expected text, got {record.get(key)!r}")
+    if not isinstance(record.get("pretrained", True), bool):
+        raise damaged(where, "encoder.pretrained", "expected true or false")
+    preprocessing = record.get("preprocessing")
+    size = preprocessing.get("image_size") if isinstance(preprocessing, Mapping) else None
+    if not (isinstance(size, list | tuple) and len(size) == 2 and all(map(_is_side, size))):
+        raise damaged(
+            where, "encoder.preprocessing.image_size", f"expected [height, width], got {size!r}"
+        )
+
+
+def damaged(where: str, key: str, why: str) -> GalleryError:
+    """Return the error of a manifest that cannot be."""
+    return GalleryError(f"{where}: {key}: {why}; {REMEDY}")
+
+
+def _parts(made: Manifest, where: str) -> int:
+    """Return the parts of a product quantiser; 1 for other stores."""
+    if made.store != "pq":
+        return 1
+    shape = made.arrays["patches"].shape if "patches" in made.arrays else ()
+    if len(shape) != 2 or shape[1] < 1 or made.dim % shape[1]:
+        raise damaged(
+            where, "arrays.patches.shape", f"expected codes of {made.dim} dimensions, got {shape}"
+        )
+    return shape[1]
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MOST_PIXELS
