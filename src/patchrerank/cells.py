@@ -49,7 +49,7 @@ class CellAxis:
     def numbers(self, points: npt.ArrayLike) -> Rows:
         """Return the number of the cell whose centre is nearest to each point, int64."""
         at = self.across_map(points) * self.count
-        return (at + NEARLY).astype(np.int64).clip(0, self.count - 1)
+        return (at + NEARLY).clip(0, self.count - 1).astype(np.int64)
 
     def across_map(self, points: npt.ArrayLike) -> Doubles:
         """Return points of the picture as shares of the map, whose cells are equal, in [0, 1].

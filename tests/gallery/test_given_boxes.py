@@ -126,6 +126,26 @@ def test_an_interrupted_build_goes_on_with_more_boxes(tmp_path, tiny_encoder, qu
     assert np.diff(gallery.patch_ends, prepend=0)[rows].tolist() == [2, 1, 2]
 
 
+def test_an_interrupted_append_goes_on_with_more_boxes(tmp_path, three, tiny_encoder, quiet):
+    folder, more = photos(tmp_path, 40, 3), replace(quiet, append=True)
+    (folder / "39.jpg").write_bytes(b"broken")
+    known = [(0, BOX), (1, BOX)]
+    first = parse_regions(f"coco:{coco(tmp_path / 'c.json', names(40), [*known, (3, BOX)])}")
+    with pytest.raises(Exception, match=r"39\.jpg"):
+        build_gallery(three, folder, tiny_encoder, first, more)
+    assert len(Gallery(three)) == 3, "what was complete stays readable"
+    assert json.loads((three / "building.json").read_text())["images"] > 3
+    save(folder / "39.jpg")
+    grown = [*known, (3, BOX), (39, BOX)]
+    second = parse_regions(f"coco:{coco(tmp_path / 'c.json', names(40), grown)}")
+    gallery = build_gallery(three, folder, tiny_encoder, second, quiet)
+    whole = build_gallery(tmp_path / "w", folder, tiny_encoder, second, quiet)
+    rows = gallery.rows_of(whole.ids)
+    counts = np.diff(gallery.patch_ends, prepend=0)[rows]
+    assert np.array_equal(counts, np.diff(whole.patch_ends, prepend=0))
+    assert verify(gallery) == []
+
+
 def test_pictures_without_boxes_are_skipped_if_asked(tmp_path, tiny_encoder, quiet):
     folder = photos(tmp_path, 3)
     regions = parse_regions(f"coco:{coco(tmp_path / 'c.json', names(2), [(0, BOX)])}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from patchrerank.cells import Cells
-from patchrerank.errors import GalleryError
 from patchrerank.gallery.local_rows import LOCAL_STORES, local_records
 from patchrerank.gallery.manifest import FORMAT, ArrayRecord, write_record
 from patchrerank.gallery.manifest_reading import check_arrays, check_sizes, damaged, read_record
@@ -64,19 +63,15 @@ class LocalManifest:
         """Where the cells of each scale lie in the picture, as the encoder recorded it.
 
         Raises:
-            GalleryError: the record of it is damaged.
+            ValueError: what is recorded is no such thing.
         """
-        record = self.encoder.get(CELLS)
-        if record is None:
+        recorded = self.encoder.get(CELLS)
+        if recorded is None:
             return tuple(Cells.equal(*grid) for grid in self.grids)
-        try:
-            pairs = zip(self.grids, record, strict=True)  # type: ignore[call-overload]
-            return tuple(Cells.of_record(grid, entry) for grid, entry in pairs)
-        except (TypeError, ValueError) as error:
-            raise GalleryError(
-                f"the record of a local store holds impossible encoder.{CELLS} ({error}); restore "
-                "manifest.json, or delete the folder 'local' and build it again"
-            ) from error
+        if not isinstance(recorded, list) or len(recorded) != len(self.grids):
+            raise ValueError(f"{len(self.grids)} grids need as many entries")
+        pairs = zip(self.grids, recorded, strict=True)
+        return tuple(Cells.of_record(grid, entry) for grid, entry in pairs)
 
     def plan(self) -> dict[str, object]:
         """Return what must stay the same when a store is resumed or appended to."""
@@ -121,6 +116,10 @@ def read_local_manifest(path: Path) -> LocalManifest:
     for number, grid in enumerate(made.grids):
         if min(grid) < 1 or grid[0] * grid[1] > MOST_CELLS:
             raise damaged(where, f"grids[{number}]", f"{list(grid)} is no grid of cells")
+    try:
+        _ = made.cells
+    except (TypeError, ValueError) as error:
+        raise damaged(where, f"encoder.{CELLS}", str(error)) from error
     if made.ids_crc32 is not None and not 0 <= made.ids_crc32 < 1 << 32:
         raise damaged(where, "ids_crc32", f"{made.ids_crc32} is no CRC-32")
     template = empty_arrays(made.store, made.dim)

@@ -109,7 +109,8 @@ def _loaded_again(
     Raises:
         RegionError: the weights there are others than when it was pickled.
     """
-    made = GroundingDINO(checkpoint, prompt, top, threshold=threshold, device=device)
+    how: dict[str, Any] = {"threshold": threshold, "device": device, "most": None}
+    made = GroundingDINO(checkpoint, prompt, top, **how)
     if made._digest != digest:
         raise RegionError(
             f"Grounding DINO: the weights in {checkpoint!r} are others than when it was pickled "
