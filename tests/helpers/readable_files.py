@@ -368,6 +368,23 @@ def read_journal(folder: Path) -> Any:
     return [(trial.number, trial.params, trial.values, str(trial.state)) for trial in study.trials]
 
 
+def make_shortlists(folder: Path) -> None:
+    (folder / "pairs.json").write_text('[["a", 0.9], ["b", 0.5]]')
+    (folder / "objects.json").write_text('[{"id": "a", "score": 2}, {"id": "b", "score": 1.5}]')
+    (folder / "mapping.json").write_text('{"q": {"a": 0.9, "b": 0.5}}')
+    (folder / "lines.txt").write_text('{"id": "a", "score": 2}\n{"id": "b", "score": 1}\n')
+    (folder / "trec.txt").write_text("q Q0 a 1 0.9 t\nq Q0 b 2 0.5 t\n")
+    (folder / "table.txt").write_text("id,score\na,0.9\nb,0.5\n")
+
+
+def read_shortlists(folder: Path) -> Any:
+    from patchrerank.runs import read_shortlist
+
+    names = ("pairs.json", "objects.json", "mapping.json", "lines.txt", "trec.txt", "table.txt")
+    found = [read_shortlist(folder / name) for name in names]
+    return [(one.ids, one.scores, one.query_id) for one in found]
+
+
 ARRAYS = ("manifest.json", "*.bin")
 
 
@@ -405,6 +422,7 @@ def kinds(gallery: Path) -> list[Kind]:
         Kind("HDF5", make_hdf5, ("*.hdf5",), read_hdf5_files),
         Kind("npz", make_npz, ("*.npz",), read_npz_files, PROTECTED),
         Kind("data set", make_dataset, ("*.json",), read_dataset),
+        Kind("shortlist", make_shortlists, ("*.json", "*.txt"), read_shortlists),
         Kind("study", make_study, ("study.toml",), read_study_file),
         *journals,
     ]  # fmt: skip

@@ -125,6 +125,8 @@ def test_what_is_wrong_is_named(text, message):
 def test_an_id_that_stands_twice_in_an_object_is_not_dropped_in_silence():
     with pytest.raises(ShortlistError, match=r"the key 'a.png' stands twice"):
         parse_shortlist('{"a.png": 0.9, "a.png": 0.5}', "s")
+    with pytest.raises(ShortlistError, match=r"s: line 2: the key 'id' stands twice"):
+        parse_shortlist('{"id": "a", "score": 2}\n{"id": "b", "id": "c", "score": 1}\n', "s")
 
 
 def test_ids_that_begin_as_json_does():

@@ -116,7 +116,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _json_line(number: int, line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_once)
+    except ShortlistError as error:
+        raise ShortlistError(f"line {number}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ShortlistError(
             f"neither valid JSON nor JSON lines: line {number} ({short_reason(error)})"
