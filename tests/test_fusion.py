@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.fusion import Fusion, fuse
-from patchrerank.types import LocalScores, Shortlist
+from patchrerank.types import LocalScores, Ranking, Shortlist
 
 
 def shortlist_of(scores):
@@ -43,7 +43,7 @@ pairs = st.integers(0, 12).flatmap(
 @given(pairs, st.floats(0, 1), st.floats(0, 5), st.one_of(st.none(), st.integers(0, 15)))
 def test_equals_the_slow_twin_ties_included(pair, lam, gamma, size):
     shortlist, local = shortlist_of(pair[0]), pair[1]
-    ranking = Fusion(lam, gamma, size).apply(shortlist, LocalScores(local))
+    ranking = Fusion(lam, gamma, size).apply(Ranking.of(shortlist), LocalScores(local))
     assert np.array_equal(ranking.rows, slow_ranking(shortlist, local, lam, gamma, size))
 
 
@@ -51,14 +51,14 @@ def test_equals_the_slow_twin_ties_included(pair, lam, gamma, size):
 def test_lam_one_and_size_zero_give_back_the_first_stage(pair, gamma):
     shortlist, local = shortlist_of(pair[0]), LocalScores(pair[1])
     for fusion in (Fusion(1.0, gamma), Fusion(0.3, gamma, 0)):
-        ranking = fusion.apply(shortlist, local)
+        ranking = fusion.apply(Ranking.of(shortlist), local)
         assert np.array_equal(ranking.rows, shortlist.rows)
         assert np.array_equal(ranking.scores, shortlist.scores)
 
 
 @given(pairs)
 def test_gamma_zero_keeps_the_order(pair):
-    ranking = Fusion(0.0, 0.0).apply(shortlist_of(pair[0]), LocalScores(pair[1]))
+    ranking = Fusion(0.0, 0.0).apply(Ranking.of(shortlist_of(pair[0])), LocalScores(pair[1]))
     assert np.array_equal(ranking.rows, shortlist_of(pair[0]).rows)
 
 
@@ -66,7 +66,7 @@ def test_components_stay_beside_the_fused_score():
     shortlist = shortlist_of([[0.9, 0.8, 0.7, 0.6]])
     boxes = np.arange(8, dtype=np.float32).reshape(1, 2, 4)
     local = LocalScores(np.array([[0.0, 4.0]], np.float32), boxes)
-    ranking = Fusion(0.5, 1.0, 2).apply(shortlist, local)
+    ranking = Fusion(0.5, 1.0, 2).apply(Ranking.of(shortlist), local)
     assert ranking.rows.tolist() == [[1, 0, 2, 3]]
     assert np.allclose(ranking.global_scores, [[0.8, 0.9, 0.7, 0.6]])
     assert ranking.local_scores[0, :2].tolist() == [4.0, 0.0]
@@ -80,7 +80,7 @@ def test_components_stay_beside_the_fused_score():
 def test_empty_slots_stay_last():
     shortlist = Shortlist(np.array([[3, -1]]), np.array([[0.1, 0.0]], np.float32))
     local = LocalScores(np.array([[-5.0, -np.inf]], np.float32))
-    assert Fusion(0.0, 1.0).apply(shortlist, local).rows.tolist() == [[3, -1]]
+    assert Fusion(0.0, 1.0).apply(Ranking.of(shortlist), local).rows.tolist() == [[3, -1]]
 
 
 def test_no_evidence_counts_as_sigma_zero():
@@ -106,10 +106,14 @@ def test_settings_are_checked(bad):
 
 def test_too_few_local_scores():
     with pytest.raises(ShortlistError, match="3 candidates"):
-        Fusion().apply(shortlist_of([[0.3, 0.2, 0.1]]), LocalScores(np.zeros((1, 2), np.float32)))
+        Fusion().apply(
+            Ranking.of(shortlist_of([[0.3, 0.2, 0.1]])), LocalScores(np.zeros((1, 2), np.float32))
+        )
 
 
 def test_a_saturated_sigmoid_makes_no_ties_at_lam_zero():
     local = np.array([[1.0, 3.0, 2.0]], np.float32)
-    ranking = Fusion(0.0, 50.0).apply(shortlist_of([[0.3, 0.2, 0.1]]), LocalScores(local))
+    ranking = Fusion(0.0, 50.0).apply(
+        Ranking.of(shortlist_of([[0.3, 0.2, 0.1]])), LocalScores(local)
+    )
     assert ranking.rows.tolist() == [[1, 2, 0]]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
 from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.types import EMPTY, Floats, LocalScores, Ranking, Shortlist
+from patchrerank.types import EMPTY, Floats, LocalScores, Ranking, Rows
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -45,43 +48,45 @@ class Fusion:
                 f"shortlist_size must be at least 0 or None (all), got {self.shortlist_size}"
             )
 
-    def head(self, shortlist: Shortlist) -> Shortlist:
-        """Return the part of ``shortlist`` that this fusion rescores."""
-        size = self.shortlist_size
-        return Shortlist(shortlist.rows[:, :size], shortlist.scores[:, :size])
+    def size_of(self, width: int) -> int:
+        """Return how many candidates of a list of ``width`` are rescored."""
+        return width if self.shortlist_size is None else min(self.shortlist_size, width)
 
-    def scores(self, global_scores: Floats, local_scores: Floats) -> Floats:
-        """Return the fused scores, float32, for two arrays of one shape."""
-        return fuse(global_scores, local_scores, self.lam, self.gamma)
-
-    def apply(self, shortlist: Shortlist, local: LocalScores) -> Ranking:
-        """Fuse and re-sort.
+    def apply(self, ranking: Ranking, local: LocalScores) -> Ranking:
+        """Fuse the head of a ranking with what a reranker found there, and re-sort it.
 
         Args:
-            shortlist: ``(Q, K)`` candidates, best first.
+            ranking: ``(Q, K)`` candidates, best first; their scores are the global ones here.
             local: scores ``(Q, k)`` of the first k = min(K, shortlist_size) candidates; more
                 columns are cut off, so one set of scores serves every shortlist size.
+
+        Returns:
+            The ranking with the new order, scores and local scores of the head. A candidate
+            without a new box keeps the one it had; global scores go along.
 
         Raises:
             ShortlistError: ``local`` covers fewer candidates than are to be rescored.
         """
-        queries, width = shortlist.rows.shape
-        size = width if self.shortlist_size is None else min(self.shortlist_size, width)
+        queries, width = ranking.rows.shape
+        size = self.size_of(width)
         if local.scores.shape[0] != queries or local.scores.shape[1] < size:
             raise ShortlistError(
                 f"local scores have the shape {local.scores.shape}, but {size} candidates of "
                 f"{queries} queries are to be rescored"
             )
-        head, found = shortlist.scores[:, :size], local.scores[:, :size]
-        exact = fuse_exactly(head, found, self.lam, self.gamma)
-        fused = shortlist.scores.copy()
-        fused[:, :size] = exact
-        fused[shortlist.rows == EMPTY] = -np.inf
-        by = found if self.lam == 0 and self.gamma > 0 else exact
-        by = np.where(shortlist.rows[:, :size] == EMPTY, -np.inf, by)
-        order = np.tile(np.arange(width), (queries, 1))
-        order[:, :size] = np.argsort(-by, axis=1, kind="stable")
-        return _reorder(shortlist, fused, _widen(local, width, size), order)
+        found, empty = local.scores[:, :size], ranking.rows[:, :size] == EMPTY
+        exact = fuse_exactly(ranking.scores[:, :size], found, self.lam, self.gamma)
+        by = np.where(empty, -np.inf, found if self.lam == 0 and self.gamma > 0 else exact)
+        order = np.argsort(-by, axis=1, kind="stable")
+        fused = np.where(empty, -np.inf, exact).astype(np.float32)
+        return replace(
+            ranking,
+            rows=_moved(ranking.rows[:, :size], order, ranking.rows),
+            scores=_moved(fused, order, ranking.scores),
+            global_scores=_moved(ranking.global_scores[:, :size], order, ranking.global_scores),
+            local_scores=_moved(found, order, ranking.local_scores),
+            boxes=_moved(_newest(ranking.boxes[:, :size], local.boxes), order, ranking.boxes),
+        )
 
 
 def fuse(global_scores: Floats, local_scores: Floats, lam: float, gamma: float) -> Floats:
@@ -120,25 +125,16 @@ def narrowed(limit: float, number: int, size: int | None) -> float:
     return min(limit, reach or limit)
 
 
-def _widen(local: LocalScores, width: int, size: int) -> LocalScores:
-    """Pad local scores and boxes with NaN behind the cut, out to the shortlist's width."""
-    queries = local.scores.shape[0]
-    scores = np.full((queries, width), np.nan, dtype=np.float32)
-    scores[:, :size] = local.scores[:, :size]
-    boxes = np.full((queries, width, 4), np.nan, dtype=np.float32)
-    if local.boxes is not None:
-        boxes[:, :size] = local.boxes[:, :size]
-    return LocalScores(scores, boxes)
+def _newest(before: Floats, found: Floats | None) -> Floats:
+    """Return the boxes that were found, where there are any, else those of before."""
+    if found is None:
+        return before
+    now = found[:, : before.shape[1]]
+    return np.where(np.isnan(now).any(axis=-1, keepdims=True), before, now)
 
 
-def _reorder(
-    shortlist: Shortlist, fused: Floats, local: LocalScores, order: npt.NDArray[np.int64]
-) -> Ranking:
-    boxes = local.boxes if local.boxes is not None else np.empty((*order.shape, 4), np.float32)
-    return Ranking(
-        rows=np.take_along_axis(shortlist.rows, order, axis=1),
-        scores=np.take_along_axis(fused, order, axis=1),
-        global_scores=np.take_along_axis(shortlist.scores, order, axis=1),
-        local_scores=np.take_along_axis(local.scores, order, axis=1),
-        boxes=np.take_along_axis(boxes, order[..., None], axis=1),
-    )
+def _moved(head: npt.NDArray[T], order: Rows, whole: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the head in another order, and behind it the rest of what it is the head of."""
+    places = order.reshape(*order.shape, *[1] * (head.ndim - 2))
+    moved = np.take_along_axis(head, places, axis=1)
+    return np.concatenate([moved, whole[:, head.shape[1] :]], axis=1, dtype=whole.dtype)

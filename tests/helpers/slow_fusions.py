@@ -18,7 +18,7 @@ from patchrerank.metrics import (
     ilias_at,
     locscores,
 )
-from patchrerank.types import EMPTY, LocalScores, Shortlist
+from patchrerank.types import EMPTY, LocalScores, Ranking, Shortlist
 
 CONVENTIONS = [
     FULL,
@@ -67,7 +67,7 @@ def slow_value(lists, lam, gamma, size, convention=FULL, *, tail_pays=True):
     places = np.arange(lists.scores.shape[1])
     empty = np.isneginf(lists.scores)
     shortlist = Shortlist(np.where(empty, EMPTY, places), lists.scores)
-    ranking = Fusion(lam, gamma, size).apply(shortlist, LocalScores(lists.local))
+    ranking = Fusion(lam, gamma, size).apply(Ranking.of(shortlist), LocalScores(lists.local))
     valid = ranking.rows != EMPTY
 
     def reordered(values):

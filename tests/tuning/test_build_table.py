@@ -24,7 +24,7 @@ from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import load_table
-from patchrerank.types import Shortlist
+from patchrerank.types import Ranking, Shortlist
 from synthetic import TableReranker
 
 QUIET = TableOptions(progress=False, timed=False, block=3)
@@ -68,7 +68,7 @@ def test_the_table_holds_what_rerankers_and_ground_truth_say(
     for name, reranker in scorer.rerankers.items():
         found = reranker.score(scorer.queries, small_shortlist)
         np.testing.assert_allclose(table.local_scores[name], found.scores, rtol=1e-6)
-        ranking = rescore(reranker, Fusion(lam=1.0), scorer.queries, small_shortlist)
+        ranking = rescore(reranker, Fusion(lam=1.0), scorer.queries, Ranking.of(small_shortlist))
         relevance = relevance_of(ranking, scorer.gallery, small_dataset)
         assert np.array_equal(table.relevant, relevance.relevant)
         assert np.array_equal(table.n_positives, relevance.n_positives)

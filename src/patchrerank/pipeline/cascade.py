@@ -154,19 +154,9 @@ class Cascade(Ranker):
         last stage that saw the candidate, and a box is the last one that was found.
         Probabilities are those of the candidates that the last stage rescored.
         """
-        ranking = Ranking(
-            rows=shortlist.rows,
-            scores=shortlist.scores,
-            global_scores=shortlist.scores,
-            local_scores=np.full(shortlist.rows.shape, np.nan, dtype=np.float32),
-            boxes=np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32),
-            crop=queries.crop,
-        )
+        ranking = Ranking.of(shortlist, queries.crop)
         for stage in self.stages:
-            size = stage.fusion.shortlist_size
-            width = ranking.rows.shape[1]
-            if size != 0 and width:
-                ranking = _advance(ranking, stage, queries, width if size is None else size)
+            ranking = rescore(stage.reranker, stage.fusion, queries, ranking)
         if self.calibration is None:
             return ranking
         return replace(ranking, probabilities=self._probabilities(self.calibration, ranking))
@@ -179,33 +169,6 @@ class Cascade(Ranker):
         found[:, :head] = calibration.probabilities(ranking.scores[:, :head])
         found[ranking.rows == EMPTY] = np.nan
         return found
-
-
-def _advance(ranking: Ranking, stage: Stage, queries: Queries, size: int) -> Ranking:
-    """Replace the first ``size`` slots of ``ranking`` by what ``stage`` makes of them."""
-    head = Shortlist(ranking.rows[:, :size], ranking.scores[:, :size])
-    fusion = replace(stage.fusion, shortlist_size=None)
-    new = rescore(stage.reranker, fusion, queries, head)
-    place = _places(head, new)
-    boxes = np.take_along_axis(ranking.boxes[:, :size], place[..., None], axis=1)
-    found = ~np.isnan(new.boxes).any(axis=-1, keepdims=True)
-    kept = np.take_along_axis(ranking.global_scores[:, :size], place, axis=1)
-    return Ranking(
-        rows=np.concatenate([new.rows, ranking.rows[:, size:]], axis=1),
-        scores=np.concatenate([new.scores, ranking.scores[:, size:]], axis=1),
-        global_scores=np.concatenate([kept, ranking.global_scores[:, size:]], axis=1),
-        local_scores=np.concatenate([new.local_scores, ranking.local_scores[:, size:]], axis=1),
-        boxes=np.concatenate([np.where(found, new.boxes, boxes), ranking.boxes[:, size:]], axis=1),
-        crop=ranking.crop,
-        settings=(*ranking.settings, f"{stage.reranker.name}: {stage.fusion}"),
-    )
-
-
-def _places(head: Shortlist, new: Ranking) -> npt.NDArray[np.int64]:
-    """Return for each slot of ``new`` where its image stood in ``head``."""
-    before = np.argsort(head.rows, axis=1, kind="stable")
-    after = np.argsort(np.argsort(new.rows, axis=1, kind="stable"), axis=1, kind="stable")
-    return np.take_along_axis(before, after, axis=1)
 
 
 def _checked(stages: Sequence[Stage]) -> tuple[Stage, ...]:

@@ -131,7 +131,7 @@ class Reranker(Ranker):
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
-        return rescore(self, self.fusion, queries, shortlist)
+        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crop))
 
 
 def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
@@ -166,10 +166,12 @@ def check_parts(gallery: object, encoder: object, fusion: object, query_crop: ob
         check_encoder(cast(Gallery, gallery), cast("Encoder", encoder))
 
 
-def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, shortlist: Shortlist) -> Ranking:
-    """Apply one reranker with one fusion; only candidates within the cut are scored."""
-    if len(queries) != len(shortlist):
-        raise QueryError(f"{len(queries)} queries but {len(shortlist)} shortlists")
-    local = reranker.score(queries, fusion.head(shortlist))
-    ranking = fusion.apply(shortlist, local)
-    return replace(ranking, crop=queries.crop, settings=(f"{reranker.name}: {fusion}",))
+def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, ranking: Ranking) -> Ranking:
+    """Run one stage: only candidates within its cut are scored, fused and re-sorted."""
+    if len(queries) != len(ranking):
+        raise QueryError(f"{len(queries)} queries but {len(ranking)} shortlists")
+    size = fusion.size_of(ranking.rows.shape[1])
+    if not size:
+        return ranking
+    found = fusion.apply(ranking, reranker.score(queries, ranking.head(size)))
+    return replace(found, settings=(*ranking.settings, f"{reranker.name}: {fusion}"))

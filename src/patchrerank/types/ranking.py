@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from patchrerank.hit_scores import falling_scores
 from patchrerank.types.arrays import EMPTY, Floats, Rows
 from patchrerank.types.queries import QueryCrop
+from patchrerank.types.shortlist import Shortlist
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,22 @@ class Ranking:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def of(cls, shortlist: Shortlist, crop: QueryCrop = "none") -> Ranking:
+        """Return the first stage's order, which nobody has rescored yet."""
+        return cls(
+            rows=shortlist.rows,
+            scores=shortlist.scores,
+            global_scores=shortlist.scores,
+            local_scores=np.full(shortlist.rows.shape, np.nan, dtype=np.float32),
+            boxes=np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32),
+            crop=crop,
+        )
+
+    def head(self, size: int) -> Shortlist:
+        """Return the first ``size`` candidates with their fused scores, as a stage takes them."""
+        return Shortlist.trusted(self.rows[:, :size], self.scores[:, :size])
 
     def hit_scores(self) -> Floats:
         """Return the scores that hits and runs carry; ``-inf`` in empty slots.
