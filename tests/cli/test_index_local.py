@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from command_line import run
 from patchrerank.cli.main import app
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.gallery import Gallery, verify
@@ -51,10 +52,10 @@ def test_a_network_of_one_size_is_refused_before_the_gallery_is_built(tmp_path, 
 
 def test_a_compressed_copy_keeps_them_and_info_counts_and_checks_them(tmp_path, photo_folder):
     index(photo_folder, tmp_path / "g", "--regions", "grid:0", *LOCAL)
-    run = CliRunner().invoke(
+    done = CliRunner().invoke(
         app, ["compress", str(tmp_path / "g"), str(tmp_path / "small"), "--store", "int8"]
     )
-    assert run.exit_code == 0, run.output
+    assert done.exit_code == 0, done.output
     before, after = Gallery(tmp_path / "g").local, Gallery(tmp_path / "small").local
     assert before.manifest == after.manifest
     shown = CliRunner().invoke(app, ["info", str(tmp_path / "small"), "--verify", "--json"])
@@ -67,3 +68,16 @@ def test_a_compressed_copy_keeps_them_and_info_counts_and_checks_them(tmp_path, 
     assert len(path) == len(damaged)
     broken = CliRunner().invoke(app, ["info", str(tmp_path / "small"), "--verify"])
     assert broken.exit_code == 1 and "positions" in broken.output
+
+
+def test_local_descriptors_of_a_gallery_that_is_there_are_of_its_own_encoder(
+    photo_folder, tmp_path
+):
+    """Without --encoder, at the gallery's image size, whatever the command's defaults are."""
+    folder = tmp_path / "g"
+    index(photo_folder, folder, "--regions", "grid:0")
+    made = Gallery(folder).manifest.encoder
+    run("index", photo_folder, folder, *LOCAL, "--quiet", "--json")
+    found = Gallery(folder).local.manifest.encoder
+    assert found["spec"] == made["spec"]
+    assert found["weights"] == made["weights"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import was_given
 from patchrerank.errors import GalleryError, SettingError
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from patchrerank.gallery import BuildOptions, Gallery, LocalStore
 
 
+MADE_WITH = ("encoder", "image_size", "precision", "random_weights")
+"""Options that say which encoder; a gallery's own record says so too."""
+
+
 def command(
+    context: typer.Context,
     images: Annotated[Path, typer.Argument(help="Folder of pictures, or a text file of paths.")],
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
@@ -92,6 +98,7 @@ def command(
         Gallery,
         build_gallery,
         compress,
+        load_own_encoder,
     )
     from patchrerank.gallery.manifest import MANIFEST
     from patchrerank.regions import MOST_REGIONS, FixedBoxes, parse_regions
@@ -106,20 +113,23 @@ def command(
         progress=not quiet,
         root=root,
     )
-    model = load_encoder(
-        encoder,
-        image_size=image_size,
-        device=device,
-        precision=precision,  # type: ignore[arg-type]
-        pretrained=not random_weights,
-        backend=backend,
-    )
+    finished = dense is not None and not append and (gallery / MANIFEST).exists()
+    if finished and not any(was_given(context, name) for name in MADE_WITH):
+        model = load_own_encoder(Gallery(gallery), device)
+    else:
+        model = load_encoder(
+            encoder,
+            image_size=image_size,
+            device=device,
+            precision=precision,  # type: ignore[arg-type]
+            pretrained=not random_weights,
+            backend=backend,
+        )
     maker = load_one_pass(model, one_pass) if one_pass is not None else model
     # what the network cannot do is said before the gallery is built
     maps = None if dense is None else dense.encoder_of(model)
     begun = time.perf_counter()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
-    finished = dense is not None and not append and (gallery / MANIFEST).exists()
     if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
         how = replace(how, append=True)
     strategy = None

@@ -76,7 +76,7 @@ def check_count(what: str, counts: Iterable[float], most: int | None) -> None:
             short = what if len(what) <= LONGEST_SPEC else f"{what[:LONGEST_SPEC]}…"
             raise RegionError(
                 f"{short}: more than {most:,} regions an image; ask for fewer, or allow more with "
-                "most= (--max-regions on the command line)"
+                "most= (--max-regions of index and evaluate)"
             )
 
 
