@@ -70,9 +70,7 @@ def test_a_compressed_copy_keeps_them_and_info_counts_and_checks_them(tmp_path, 
     assert broken.exit_code == 1 and "positions" in broken.output
 
 
-def test_a_complete_gallery_gets_local_descriptors_of_its_own_encoder(
-    photo_folder, tmp_path
-):
+def test_a_complete_gallery_gets_local_descriptors_of_its_own_encoder(photo_folder, tmp_path):
     """Without --encoder, at the gallery's image size, whatever the command's defaults are."""
     folder = tmp_path / "g"
     index(photo_folder, folder, "--regions", "grid:0")

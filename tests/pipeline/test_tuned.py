@@ -16,7 +16,6 @@ from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.pipeline import (
-    Cascade,
     Estimate,
     StageSpec,
     Tuned,
@@ -215,7 +214,7 @@ def tuned_here(tiny_gallery, tmp_path):
 
 
 def test_a_loaded_cascade_ranks(tuned_here, tiny_gallery, tiny_encoder, photo_folder, caplog):
-    cascade = Cascade.load(tuned_here, tiny_gallery, tiny_encoder)
+    cascade = Tuned.load(tuned_here).cascade(tiny_gallery, tiny_encoder)
     assert [stage.fusion for stage in cascade.stages] == [Fusion(0.25, 2.0, 20)]
     assert cascade.query_crop == "none"
     ids = list(tiny_gallery.ids)
@@ -233,11 +232,11 @@ def test_another_encoder_is_refused(
     quiet = BuildOptions(progress=False)
     gallery = build_gallery(tmp_path / "g", photo_folder, other_encoder, GridPyramid(1), quiet)
     with pytest.raises(SettingError, match="tune again on this gallery") as caught:
-        Cascade.load(tuned_here, gallery)
+        Tuned.load(tuned_here).cascade(gallery)
     assert tiny_gallery.manifest.identity[:12] in str(caught.value)
     assert gallery.manifest.identity[:12] in str(caught.value)
     with caplog.at_level(logging.WARNING):
-        assert Cascade.load(tuned_here, gallery, strict=False).gallery is gallery
+        assert Tuned.load(tuned_here).cascade(gallery, strict=False).gallery is gallery
     assert "another scale" in caplog.text
     assert "tuned with regions grid:2, the gallery has grid:1" in caplog.text
 
@@ -246,7 +245,7 @@ def test_other_regions_only_warn(tuned_here, tmp_path, photo_folder, tiny_encode
     quiet = BuildOptions(progress=False)
     gallery = build_gallery(tmp_path / "g", photo_folder, tiny_encoder, GridPyramid(1), quiet)
     with caplog.at_level(logging.WARNING):
-        Cascade.load(tuned_here, gallery)
+        Tuned.load(tuned_here).cascade(gallery)
     assert "scores may be shifted" in caplog.text
 
 

@@ -1,6 +1,7 @@
 """The database side on disk: build, append, resume, open, verify."""
 
-from patchrerank.gallery.builder import BuildOptions, build_gallery
+from patchrerank.gallery.build_options import BuildOptions
+from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
 from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.gallery import Gallery

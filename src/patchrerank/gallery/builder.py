@@ -6,68 +6,31 @@ import logging
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from tqdm import tqdm
 
 from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
 from patchrerank.gallery.sources import Images, check_id, open_source, with_sound_ids
-from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
-from patchrerank.images import MAX_PIXELS, ImageSource
+from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
 
-OnError = Literal["raise", "skip"]
 MIN_CHUNK = 16
 CHUNK_CROPS = 512
 """Crops that may wait for the network (twice: one chunk is prepared ahead), from one image up."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """How a gallery is built (not what is in it).
-
-    Attributes:
-        store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
-            a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
-            what a gallery that is appended to has.
-        on_error: ``raise`` stops at the first image that cannot be read, or that regions are
-            missing for, keeping all finished work; ``skip`` records it with its reason and goes
-            on.
-        append: allow adding images to a gallery that is already complete.
-        workers: threads that decode and cut images while the network runs.
-        max_pixels: limit on an image's declared size; None = no limit.
-        progress: show a progress bar.
-        root: the folder that the images already in the gallery are in now, where they have moved
-            since; it is recorded, and images of that folder can be added.
-    """
-
-    store: str | None = None
-    on_error: OnError = "raise"
-    append: bool = False
-    workers: int = 2
-    max_pixels: int | None = MAX_PIXELS
-    progress: bool = True
-    root: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.store is not None:
-            check_store(self.store)
-        if self.on_error not in ("raise", "skip"):
-            raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
-        if self.workers < 1:
-            raise SettingError(f"workers must be at least 1, got {self.workers}")
 
 
 def build_gallery(

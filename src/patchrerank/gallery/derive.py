@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, RegionError
-from patchrerank.gallery.builder import BuildOptions, chunk_size
+from patchrerank.gallery.build_options import BuildOptions
+from patchrerank.gallery.builder import chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer

@@ -17,7 +17,7 @@ from patchrerank.gallery.writer import roots_differ
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
-    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.gallery.build_options import BuildOptions
     from patchrerank.regions import Regions
 
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from patchrerank.errors import GalleryError, ImageError, SettingError
 from patchrerank.gallery.ahead import chunks_ahead
-from patchrerank.gallery.builder import MIN_CHUNK, OnError
+from patchrerank.gallery.build_options import OnError
+from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_rows import check_local_store

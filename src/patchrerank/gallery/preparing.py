@@ -20,7 +20,7 @@ from patchrerank.regions import UPRIGHT, FixedBoxes, Regions, boxes_in
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
-    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.gallery.build_options import BuildOptions
 
 Unusable = ImageError | RegionError
 """Why an image is skipped."""

@@ -19,7 +19,7 @@ from patchrerank.version import __version__
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
-    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.gallery.build_options import BuildOptions
     from patchrerank.regions import Regions
 
 

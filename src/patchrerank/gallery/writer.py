@@ -32,7 +32,7 @@ from patchrerank.gallery.stores import UNTRAINED, store_columns
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
-    from patchrerank.gallery.builder import BuildOptions
+    from patchrerank.gallery.build_options import BuildOptions
     from patchrerank.regions import Regions
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,9 +18,7 @@ from patchrerank.rerankers.ranker import Ranker
 from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder
-    from patchrerank.gallery import Gallery
-    from patchrerank.images import ImageSource
+    from patchrerank.encoders import Encoder
     from patchrerank.pipeline.query_encoders import QueryEncoders
 
 
@@ -93,38 +90,6 @@ class Cascade(Ranker):
     def __repr__(self) -> str:
         stages = ", ".join(map(repr, self.stages))
         return f"Cascade({stages} on {str(self.gallery.folder)!r})"
-
-    @classmethod
-    def load(
-        cls,
-        path: str | Path,
-        gallery: Gallery,
-        encoder: Encoder | None = None,
-        dense_encoder: DenseEncoder | None = None,
-        images: Mapping[str, ImageSource] | None = None,
-        *,
-        strict: bool = True,
-    ) -> Cascade:
-        """Make the cascade that a tuning run wrote down; see :class:`~.tuned.Tuned`.
-
-        Args:
-            path: ``tuned.json``.
-            gallery: one encoded as the gallery was that it was tuned on.
-            encoder: encodes query pictures; not needed for ready vectors.
-            dense_encoder: makes the local descriptors of query pictures, for stages that compare
-                them, at the image size that it was tuned with.
-            images: ``{gallery id: picture}``, for rerankers that look at the pictures again;
-                None: the files the gallery was built from.
-            strict: refuse encoders other than those it was tuned with, whose scores lie on
-                another scale; False only warns (other regions only warn in any case).
-
-        Raises:
-            SettingError: the file is missing or damaged, or, with ``strict``, encoders differ.
-        """
-        from patchrerank.pipeline.tuned import Tuned
-
-        tuned = Tuned.load(path)
-        return tuned.cascade(gallery, encoder, dense_encoder, images, strict=strict)
 
     @property
     def first_lam(self) -> float:

@@ -175,7 +175,17 @@ class Tuned:
         *,
         strict: bool = True,
     ) -> Cascade:
-        """Make the cascade on a gallery; see :meth:`Cascade.load`.
+        """Make the cascade on a gallery; ``load_reranker`` finds the encoders by itself.
+
+        Args:
+            gallery: one encoded as the gallery was that it was tuned on.
+            encoder: encodes query pictures; not needed for ready vectors.
+            dense_encoder: makes the local descriptors of query pictures, for stages that compare
+                them, at the image size that it was tuned with.
+            images: ``{gallery id: picture}``, for rerankers that look at the pictures again;
+                None: the files the gallery was built from.
+            strict: refuse encoders other than those it was tuned with, whose scores lie on
+                another scale; False only warns (other regions only warn in any case).
 
         Raises:
             SettingError: with ``strict``, an encoder other than those it was tuned with.

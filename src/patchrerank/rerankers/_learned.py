@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import EncoderError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import (
@@ -20,9 +21,10 @@ from patchrerank.rerankers._candidates import (
     gallery_vectors,
 )
 from patchrerank.rerankers._local import LocalReranker, local_of
-from patchrerank.rerankers._weights import Remade, Weights, carried
+from patchrerank.rerankers._weights import Weights
 from patchrerank.rerankers.base import Reranker
 from patchrerank.rerankers.execution import Execution, run_batches, threads_of, tokens_of
+from patchrerank.rerankers.limits import Limits
 from patchrerank.rerankers.stage_parts import StageParts
 from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, QueryCrop, Shortlist
 
@@ -32,24 +34,8 @@ if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.rerankers.networks.projection import PairNetwork
 
-
-@dataclass(frozen=True)
-class Limits:
-    """How many descriptors are compared; of each image the strongest.
-
-    Attributes:
-        query_descriptors: of a query at most; None: all.
-        gallery_descriptors: of a candidate at most; None: all.
-    """
-
-    query_descriptors: int | None = None
-    gallery_descriptors: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("query_descriptors", "gallery_descriptors"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"{name} must be at least 1 or None (all), got {value}")
+Remade = tuple[Callable[..., Any], tuple[Any, ...]]
+"""What ``__reduce__`` returns: a function, and what to call it with."""
 
 
 class LearnedReranker(LocalReranker):
@@ -205,3 +191,38 @@ class LearnedReranker(LocalReranker):
         kept = np.array(query.vectors[: self.settings.query_descriptors], dtype=np.float32)
         vectors = torch.from_numpy(kept).to(self.execution.device)
         return self._state(self.network.query_side(vectors))
+
+
+def carried(reranker: LearnedReranker, weights: Weights) -> Remade:
+    """Return how a learned reranker is pickled: its checkpoint's path and digest, no weights.
+
+    One whose network was passed in carries the network.
+    """
+    file = None if weights.checkpoint is None else Path(weights.checkpoint).absolute()
+    arguments = {
+        "gallery": reranker.gallery,
+        "encoder": reranker.encoder,
+        "fusion": reranker.fusion,
+        "query_crop": reranker.query_crop,
+        "dense_encoder": reranker.dense_encoder,
+        "checkpoint": file,
+        "network": reranker.network if file is None else None,
+        "config": weights.config,
+        "settings": reranker.settings,
+        "execution": reranker.execution,
+        "local": reranker.own_local,
+    }
+    return _made_again, (type(reranker), arguments, reranker.fingerprint)
+
+
+def _made_again(
+    kind: type[LearnedReranker], arguments: dict[str, Any], fingerprint: str
+) -> LearnedReranker:
+    reranker = kind(**arguments)
+    if reranker.fingerprint != fingerprint:
+        raise EncoderError(
+            f"{arguments['checkpoint']}: holds other weights than when the reranker "
+            f"{reranker.name!r} was pickled (then {fingerprint[:12]}…, now "
+            f"{reranker.fingerprint[:12]}…); restore the file, or make the reranker anew"
+        )
+    return reranker

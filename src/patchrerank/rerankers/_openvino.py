@@ -10,7 +10,6 @@ import numpy as np
 
 from patchrerank.encoders.backends import openvino as engine
 from patchrerank.errors import SettingError, short_reason
-from patchrerank.rerankers.execution import as_tuple
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -100,3 +99,8 @@ def _compile(module: nn.Module, example: Sequence[Tensor], threads: int) -> Any:
         raise SettingError(
             f"openvino cannot take over the network ({short_reason(error)}); pass backend='eager'"
         ) from error
+
+
+def as_tuple(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return the one output, or the outputs, of a module as a tuple."""
+    return found if isinstance(found, tuple) else (found,)

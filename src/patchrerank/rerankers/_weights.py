@@ -6,21 +6,16 @@ import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.errors import SettingError
 from patchrerank.rerankers.networks.configs import State
 from patchrerank.rerankers.trained import Architecture, trained_in
 
 if TYPE_CHECKING:
-    from patchrerank.rerankers._learned import LearnedReranker
     from patchrerank.rerankers.networks.projection import PairNetwork
 
 CheckpointPath = str | os.PathLike[str]
-Remade = tuple[Callable[..., Any], tuple[Any, ...]]
-"""What ``__reduce__`` returns: a function, and what to call it with."""
-
 Network = TypeVar("Network", bound="PairNetwork")
 
 
@@ -68,41 +63,6 @@ class Weights:
                 f"{name}: network is a {type(self.network).__name__}, not a {make.__name__}"
             )
         return copy.deepcopy(self.network).eval().requires_grad_(False)
-
-
-def carried(reranker: LearnedReranker, weights: Weights) -> Remade:
-    """Return how a learned reranker is pickled: its checkpoint's path and digest, no weights.
-
-    One whose network was passed in carries the network.
-    """
-    file = None if weights.checkpoint is None else Path(weights.checkpoint).absolute()
-    arguments = {
-        "gallery": reranker.gallery,
-        "encoder": reranker.encoder,
-        "fusion": reranker.fusion,
-        "query_crop": reranker.query_crop,
-        "dense_encoder": reranker.dense_encoder,
-        "checkpoint": file,
-        "network": reranker.network if file is None else None,
-        "config": weights.config,
-        "settings": reranker.settings,
-        "execution": reranker.execution,
-        "local": reranker.own_local,
-    }
-    return _made_again, (type(reranker), arguments, reranker.fingerprint)
-
-
-def _made_again(
-    kind: type[LearnedReranker], arguments: dict[str, Any], fingerprint: str
-) -> LearnedReranker:
-    reranker = kind(**arguments)
-    if reranker.fingerprint != fingerprint:
-        raise EncoderError(
-            f"{arguments['checkpoint']}: holds other weights than when the reranker "
-            f"{reranker.name!r} was pickled (then {fingerprint[:12]}…, now "
-            f"{reranker.fingerprint[:12]}…); restore the file, or make the reranker anew"
-        )
-    return reranker
 
 
 def load_network(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import Batch
-from patchrerank.rerankers._learned import LearnedReranker, Limits
+from patchrerank.rerankers._learned import LearnedReranker
 from patchrerank.rerankers._weights import CheckpointPath, Weights
 from patchrerank.rerankers.execution import Execution, open_runner
+from patchrerank.rerankers.limits import Limits
 from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.rerankers.trained import limited
 from patchrerank.types import Floats, QueryCrop

@@ -11,10 +11,11 @@ from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import Batch, NetworkSpace, batches_of, gallery_vectors
-from patchrerank.rerankers._learned import LearnedReranker, Limits
+from patchrerank.rerankers._learned import LearnedReranker
 from patchrerank.rerankers._local import cell_sizes
 from patchrerank.rerankers._weights import CheckpointPath, Weights
 from patchrerank.rerankers.execution import Execution, open_runner
+from patchrerank.rerankers.limits import Limits
 from patchrerank.rerankers.networks.configs import ElvisConfig
 from patchrerank.rerankers.trained import limited
 from patchrerank.rerankers.votes import VoteMap, vote_boxes

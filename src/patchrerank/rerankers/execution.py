@@ -87,16 +87,11 @@ def open_runner(
         SettingError: the back end cannot run it, or not with the same results.
         MissingExtraError: OpenVINO is absent.
     """
+    from patchrerank.rerankers._openvino import OpenVinoRunner, as_tuple
+
     if how.backend == "eager":
         return lambda *inputs: as_tuple(module(*inputs))
-    from patchrerank.rerankers._openvino import OpenVinoRunner
-
     return OpenVinoRunner(module, examples(), threads_of(how))
-
-
-def as_tuple(found: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return the one output, or the outputs, of a module as a tuple."""
-    return found if isinstance(found, tuple) else (found,)
 
 
 def threads_of(how: Execution) -> int:

@@ -12,7 +12,7 @@ from patchrerank.encoders.checkpoints import read_content
 from patchrerank.errors import EncoderError, SettingError
 
 if TYPE_CHECKING:
-    from patchrerank.rerankers._learned import Limits
+    from patchrerank.rerankers.limits import Limits
 
     Limited = TypeVar("Limited", bound=Limits)
 

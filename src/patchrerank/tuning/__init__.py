@@ -17,8 +17,8 @@ from patchrerank.tuning.study_file import Study, read_study
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.tables.fill_table import TableFiller
+from patchrerank.tuning.tables.import_options import ImportOptions
 from patchrerank.tuning.tables.import_table import (
-    ImportOptions,
     table_from_arrays,
     table_from_ilias,
     table_from_runs,

@@ -14,7 +14,7 @@ from patchrerank.tuning.tables.run_files import PathLike
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
-    from patchrerank.tuning.tables.import_table import ImportOptions
+    from patchrerank.tuning.tables.import_options import ImportOptions
 
 Judgements = Mapping[str, Mapping[str, int]]
 RunLike = Mapping[str, Mapping[str, float]]

@@ -1,0 +1,49 @@
+"""How a gallery is built, whatever is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from patchrerank.errors import SettingError
+from patchrerank.gallery.stores import check_store
+from patchrerank.images import MAX_PIXELS
+
+OnError = Literal["raise", "skip"]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a gallery is built (not what is in it).
+
+    Attributes:
+        store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
+            a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
+            what a gallery that is appended to has.
+        on_error: ``raise`` stops at the first image that cannot be read, or that regions are
+            missing for, keeping all finished work; ``skip`` records it with its reason and goes
+            on.
+        append: allow adding images to a gallery that is already complete.
+        workers: threads that decode and cut images while the network runs.
+        max_pixels: limit on an image's declared size; None = no limit.
+        progress: show a progress bar.
+        root: the folder that the images already in the gallery are in now, where they have moved
+            since; it is recorded, and images of that folder can be added.
+    """
+
+    store: str | None = None
+    on_error: OnError = "raise"
+    append: bool = False
+    workers: int = 2
+    max_pixels: int | None = MAX_PIXELS
+    progress: bool = True
+    root: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.store is not None:
+            check_store(self.store)
+        if self.on_error not in ("raise", "skip"):
+            raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
+        if self.workers < 1:
+            raise SettingError(f"workers must be at least 1, got {self.workers}")
