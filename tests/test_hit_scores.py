@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from patchrerank.fusion import Fusion
 from patchrerank.hit_scores import falling_scores
-from patchrerank.types import LocalScores, Shortlist
+from patchrerank.types import LocalScores, Ranking, Shortlist
 
 F32 = np.finfo(np.float32)
 EXTREMES = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, -1e-38, 3.4e38, -3.4e38, math.inf, -math.inf]
@@ -93,7 +93,7 @@ def test_sorting_by_the_scores_of_hits_gives_back_the_ranking(seed, lam, gamma, 
     given = -np.sort(-scale * rng.random((3, 50)).astype(np.float32), axis=1)
     local = rng.normal(0, 2, (3, 50)).astype(np.float32)
     local[0, ::7] = -np.inf
-    ranking = Fusion(lam, gamma, size).apply(Shortlist(rows, given), LocalScores(local))
+    ranking = Fusion(lam, gamma, size).apply(Ranking.of(Shortlist(rows, given)), LocalScores(local))
     scores = ranking.hit_scores()
     again = np.argsort(-scores, axis=1, kind="stable")
     assert np.array_equal(again, np.tile(np.arange(50), (3, 1)))

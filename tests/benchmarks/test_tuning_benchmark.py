@@ -17,7 +17,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.metrics import FULL, average_precisions, ilias_at
 from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
 from patchrerank.tuning.fused.fused_ap import fused_average_precisions
-from patchrerank.types import LocalScores, Shortlist
+from patchrerank.types import LocalScores, Ranking, Shortlist
 
 QUERIES, WIDTH = 1232, 1000
 LAMS = np.arange(11) / 10
@@ -77,7 +77,9 @@ def by_fusion(lists, size, gamma, lam):
     """As the library fuses and measures a single point, with boxes and scores."""
     scores, local, relevant, _, counts = lists
     rows = np.tile(np.arange(WIDTH), (QUERIES, 1))
-    ranking = Fusion(lam, gamma, size).apply(Shortlist(rows, scores), LocalScores(local))
+    ranking = Fusion(lam, gamma, size).apply(
+        Ranking.of(Shortlist(rows, scores)), LocalScores(local)
+    )
     return average_precisions(np.take_along_axis(relevant, ranking.rows, axis=1), counts)
 
 

@@ -26,7 +26,7 @@ from patchrerank.metrics import (
 )
 from patchrerank.runs import check_run_path, run_of_hits, write_run
 from patchrerank.tuning.tables.run_files import read_run
-from patchrerank.types import EMPTY, Hit, LocalScores, Shortlist
+from patchrerank.types import EMPTY, Hit, LocalScores, Ranking, Shortlist
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 FULL = parse_convention("full")
@@ -79,7 +79,7 @@ def reference_fusions():
     for mode in ("medium", "hard"):
         good, bad = positives_and_junk(truths, mode)
         for fusion in (Fusion(), Fusion(0.3, 60.0), Fusion(0.0, 60.0), Fusion(0.5, 0.5, 10)):
-            ranking = fusion.apply(shortlist, local)
+            ranking = fusion.apply(Ranking.of(shortlist), local)
             relevant, junk = membership(ranking.rows, good), membership(ranking.rows, bad)
             yield f"{mode}, {fusion}", ranking.rows, ranking.hit_scores(), relevant, junk
 
@@ -109,7 +109,8 @@ def tied_and_mixed():
         relevant = rng.random((6, 50)) < 0.2
         first = -np.sort(-scale * (0.5 + rng.random((6, 50)) / 2), axis=1).astype(np.float32)
         local = spread * (1 + rng.random((6, 50)) + np.take_along_axis(relevant, rows, axis=1))
-        ranking = fusion.apply(Shortlist(rows, first), LocalScores(local.astype(np.float32)))
+        behind = Ranking.of(Shortlist(rows, first))
+        ranking = fusion.apply(behind, LocalScores(local.astype(np.float32)))
         if fusion == Fusion(0.0, 60.0):
             assert (np.diff(ranking.scores) == 0).mean() > 0.4, "the case must be one"
         found = np.take_along_axis(relevant, ranking.rows, axis=1)
