@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# pycocotools 2.0.11: a ground-truth annotation whose id is 0 can be matched and still counts as missed.
+# pycocotools 2.0.11: a ground-truth annotation whose id is 0 can be matched and still counts as
+# missed.
 #
 # Four pictures, one object each, four perfect detections. Average precision and recall are 1 when the
 # annotations are numbered from 1, and 0.564 and 0.75 when the same annotations are numbered from 0:

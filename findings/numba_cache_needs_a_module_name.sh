@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# numba 0.68.1: a cached kernel of a module that was loaded by its file works in the process that compiles it and fails in every later one.
+# numba 0.68.1: a cached kernel of a module that was loaded by its file works in the process that
+# compiles it and fails in every later one.
 #
 # The module is loaded with importlib from its path, as plugins and notebooks' helpers are, without an
 # entry in sys.modules. The first process compiles and fills the cache without a word; the second gets

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Optuna 5.0.0: a journal file whose last line was cut short is read without a word, and the next worker that joins makes it unreadable for good.
+# Optuna 5.0.0: a journal file whose last line was cut short is read without a word, and the next
+# worker that joins makes it unreadable for good.
 #
 # A write that is interrupted (full disk, power cut) leaves the journal without the end of its last line.
 # - Loading the study says nothing; the trial that had finished is RUNNING.

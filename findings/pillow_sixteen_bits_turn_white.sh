@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Pillow 13.0.0: convert("RGB") and convert("L") of a 16-bit grey picture cut off at 255 in place of scaling, so that nearly all of it turns white.
+# Pillow 13.0.0: convert("RGB") and convert("L") of a 16-bit grey picture cut off at 255 in place of
+# scaling, so that nearly all of it turns white.
 #
 # A ramp of the whole range, 0 to 65535, saved as 16-bit PNG or TIFF (scanners, microscopes, depth maps)
 # and opened again: every level from 255 on is white. Nothing warns. A network that is fed the picture

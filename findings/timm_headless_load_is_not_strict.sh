@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# timm 1.0.31: asking for a model without its head makes the loading of its weights lenient, so that a wholly foreign file gives random weights.
+# timm 1.0.31: asking for a model without its head makes the loading of its weights lenient, so that
+# a wholly foreign file gives random weights.
 #
 # The file holds the right weights under names with a prefix ("backbone."), as training frameworks save
 # them. With num_classes=1000 loading it is an error, and with num_classes=0 through checkpoint_path too;
