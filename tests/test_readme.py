@@ -1,4 +1,4 @@
-"""README and docs keep their promises: commands and options that exist, links that lead somewhere."""
+"""README and docs keep their promises: commands and options exist, links lead somewhere."""
 
 from __future__ import annotations
 
