@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alone import only_alone, run_alone
 from damaging import damages_of
 from patchrerank.errors import PatchRerankError
 from readable_files import PLAIN, VERIFIED, Kind, kinds
@@ -122,7 +123,12 @@ def run_kinds(chosen: list[Kind], folder: Path, flips: int, step: int) -> dict[s
     return table
 
 
-def test_a_sample_of_damaged_files(tmp_path, tiny_gallery):
+def test_a_sample_of_damaged_files():
+    run_alone(__file__, "test_the_sample_itself")
+
+
+@only_alone
+def test_the_sample_itself(tmp_path, tiny_gallery):
     table = run_kinds(kinds(tiny_gallery.folder), tmp_path, flips=3, step=53)
     assert sum(sum(counts.values()) for counts in table.values()) >= 100
     refused = sum(counts["refused"] for counts in table.values())

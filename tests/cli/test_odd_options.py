@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from alone import only_alone, run_alone
 from command_line import run
 from odd_options import odd_calls
 from patchrerank.cli.main import main
@@ -114,7 +115,12 @@ def check(calls: list[list[str]], out: Any) -> Counter:
     return Counter(found)
 
 
-def test_a_sample_of_odd_options(calls):
+def test_a_sample_of_odd_options():
+    run_alone(__file__, "test_the_sample_itself")
+
+
+@only_alone
+def test_the_sample_itself(calls):
     listed, out = calls
     quick = [w for w in listed if w[0] in ("storage", "info") or "--first-stage" in w]
     assert check(quick[::4], out)["refused"] > 10
