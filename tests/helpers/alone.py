@@ -21,7 +21,7 @@ def run_alone(file: str, name: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", file, "-q", "-p", "no:xdist", "-k", name],
         cwd=ROOT,
-        env={**kept, ALONE: "1"},
+        env={**kept, ALONE: "1", "OMP_NUM_THREADS": "1"},  # no pool of threads to lose in a fork
         capture_output=True,
         text=True,
     )
