@@ -166,3 +166,25 @@ def test_a_run_of_a_data_set(photos, tmp_path):
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
     said = run(*words, "--regions", "grid:2", "--run", tmp_path / "run.txt", code=2).stderr
     assert "2 --regions" in said
+
+
+@pytest.mark.parametrize("option", [("--lam", 0.9), ("--gamma", 9), ("--shortlist-size", 1)])
+def test_what_stages_decide_is_not_said_twice(gallery, photos, option):
+    words = [photos / "07.png", "-", "--stages", "patchify", *option]
+    refused = run("rerank", gallery, *words, code=2, stdin=json.dumps(IDS)).stderr
+    assert f"--stages decides what {option[0]} would" in refused
+    words = [gallery, photos / "07.png", "--stages", "patchify", *option]
+    if option[0] == "--shortlist-size":  # of the first stage's list, which no stage decides
+        assert run("search", *words).stdout.count(".png") == 1
+    else:
+        assert f"--stages decides what {option[0]}" in run("search", *words, code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["search", "rerank"])
+def test_a_crop_to_no_box_is_refused(gallery, photos, command):
+    words = [command, gallery, photos / "07.png", *(["-"] if command == "rerank" else [])]
+    crop = ["--query-crop", "box", "--json"]
+    refused = run(*words, *crop, code=2, stdin=json.dumps(IDS)).stderr
+    assert "there is none; say where the object is with --box" in refused
+    cropped = run(*words, *crop, "--box", "0.1,0.1,0.9,0.9", stdin=json.dumps(IDS)).stdout
+    assert json.loads(cropped)["query_crop"] == "box"

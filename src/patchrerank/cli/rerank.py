@@ -11,7 +11,12 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
-from patchrerank.cli.tuned_option import TunedFile, open_reranker, read_tuned
+from patchrerank.cli.tuned_option import (
+    TunedFile,
+    check_beside_stages,
+    open_reranker,
+    read_tuned,
+)
 from patchrerank.errors import ShortlistError
 from patchrerank.runs import (
     ShortlistFile,
@@ -73,6 +78,7 @@ def command(
 ) -> None:
     """Rerank candidates that your own search returned."""
     best = read_tuned(context, tuned)
+    check_beside_stages(context, "shortlist_size", "lam", "gamma")
     given = read_candidates(
         candidates, query_id, said=metric is not None or higher_is_better is not None
     )

@@ -9,7 +9,12 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli.hits import show_hits
-from patchrerank.cli.tuned_option import TunedFile, open_reranker, read_tuned
+from patchrerank.cli.tuned_option import (
+    TunedFile,
+    check_beside_stages,
+    open_reranker,
+    read_tuned,
+)
 
 
 def command(
@@ -42,6 +47,7 @@ def command(
 
     name = opt.run_query(run, query_id, query)
     best = read_tuned(context, tuned)
+    check_beside_stages(context, "lam", "gamma")
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
     queries = reranker.encode([query], [opt.parse_box(box)])

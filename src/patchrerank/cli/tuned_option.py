@@ -61,22 +61,53 @@ def open_reranker(
         stages: what the options ask for where no ``--tuned`` decides it.
         tuned: the content of ``--tuned``.
         device: of the encoder.
+
+    Raises:
+        SettingError: options that contradict each other, or are out of range.
     """
     from patchrerank.gallery import Gallery
     from patchrerank.pipeline import load_reranker
 
     given = context.params
+    check_crop(context)
     opened = Gallery(gallery, root=given["root"])
     if tuned is not None:
         return load_reranker(opened, tuned, device=device)
     return load_reranker(
         opened,
-        given["stages"] or stages,
+        stages if given["stages"] is None else given["stages"],
         device=device,
         query_crop=given["query_crop"],
         query_size=given["query_size"],
         query_part=given["query_part"],
     )
+
+
+def check_beside_stages(context: typer.Context, *names: str) -> None:
+    """Refuse options whose values ``--stages`` holds already.
+
+    Raises:
+        SettingError: one of them stands beside it.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in names if was_given(context, name)]
+    if was_given(context, "stages") and given:
+        raise SettingError(
+            f"--stages decides what {', '.join(given)} would; leave one out "
+            "(name:K:lam:gamma, as in --stages patchify:400:0.3:4)"
+        )
+
+
+def check_crop(context: typer.Context) -> None:
+    """Refuse a crop to a box that is not given.
+
+    Raises:
+        SettingError: ``--query-crop box`` without ``--box``.
+    """
+    if context.params["query_crop"] == "box" and context.params["box"] is None:
+        raise SettingError(
+            "--query-crop box cuts the query to its box, and there is none; say where the object "
+            "is with --box x0,y0,x1,y1, or leave --query-crop out"
+        )
 
 
 def was_given(context: typer.Context, name: str) -> bool:
