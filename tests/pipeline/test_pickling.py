@@ -169,3 +169,18 @@ def test_plain_values():
     for value in (Fusion(0.3, 4, 10), Calibration(1.0, 2.0, 0.5)):
         assert pickle.loads(pickle.dumps(value)) == value
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(shortlist)).rows, shortlist.rows)
+
+
+def test_a_change_of_the_working_directory_loses_no_gallery(tmp_path, monkeypatch, made):
+    folder, _, _, photos = made
+    monkeypatch.chdir(folder)
+    opened = Gallery("g", root=os.path.relpath(photos))
+    assert str(opened.folder) == "g"
+    monkeypatch.chdir(tmp_path)
+    assert opened.has_local
+    assert len(opened.local) == len(opened)
+    assert opened.image_path(0).is_file()
+    assert pickle.loads(pickle.dumps(opened)).ids == opened.ids
+    cascade = load_reranker(opened)
+    found = pickle.loads(pickle.dumps(cascade)).rank(photos / "00.png", list(opened.ids))
+    assert found[0].id == "00.png"

@@ -57,12 +57,18 @@ class MappedFolder:
 
     def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
         self.folder = folder
+        self._opened_at = folder.absolute()
         self._records = dict(records)
         self._arrays = {name: open_array(folder, name, record) for name, record in records.items()}
 
     def __reduce__(self) -> tuple[Callable[..., MappedFolder], tuple[object, ...]]:
         # another process, in another working directory, maps them again
-        return _reopen, (type(self), self.folder.absolute(), self.manifest.identity)
+        return _reopen, (type(self), self._opened_at, self.manifest.identity)
+
+    @property
+    def place(self) -> Path:
+        """Where the folder is: as it was given, or absolute once the working directory changed."""
+        return self.folder if self.folder.absolute() == self._opened_at else self._opened_at
 
     def array(self, name: str) -> Array:
         """Return the memory-mapped array ``name`` of the manifest."""

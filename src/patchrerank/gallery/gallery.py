@@ -76,15 +76,15 @@ class Gallery(MappedFolder):
             )
         self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
         super().__init__(self.folder, self.manifest.arrays)
-        self._root = None if root is None else Path(root)
-        if self._root is not None:
-            check_root(self.folder, self.ids, self.sizes, self._root)
+        self._root = None if root is None else Path(root).absolute()
+        if root is not None:
+            check_root(self.folder, self.ids, self.sizes, Path(root))
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
         if self._root is None:
             return make, given
-        here = partial(type(self), root=self._root.absolute())  # opened again where pictures are
+        here = partial(type(self), root=self._root)  # opened again where pictures are
         return (
             here if make is type(self) else make,
             tuple(here if isinstance(item, type) else item for item in given),
@@ -184,12 +184,12 @@ class Gallery(MappedFolder):
             return None
         from patchrerank.encoders import Whitening
 
-        return Whitening.load(self.folder / WHITENING)
+        return Whitening.load(self.place / WHITENING)
 
     @property
     def has_local(self) -> bool:
         """Whether there are local descriptors, complete or not."""
-        return (self.folder / LOCAL).is_dir()
+        return (self.place / LOCAL).is_dir()
 
     @cached_property
     def local(self) -> LocalStore:

@@ -164,7 +164,7 @@ def open_local(gallery: Gallery) -> LocalStore:
     Raises:
         GalleryError: none, half-written, of fewer or of other images; says what to do.
     """
-    folder = gallery.folder / LOCAL
+    folder = gallery.place / LOCAL
     if not folder.is_dir():
         raise GalleryError(
             f"{gallery.folder}: has no local descriptors; make them with {_command(gallery)} (or "

@@ -126,7 +126,7 @@ def _from_stages(
     given: dict[str, Any],
 ) -> Cascade:
     made = Cascade(stages)
-    if made.gallery.folder.resolve() != gallery.folder.resolve():
+    if made.gallery.place.resolve() != gallery.place.resolve():
         raise SettingError(
             f"the stages work on the gallery {made.gallery.folder}, not on {gallery.folder}"
         )
