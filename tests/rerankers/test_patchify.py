@@ -338,3 +338,15 @@ def test_settings_of_wrong_types(tiny_gallery, tiny_encoder, photo_folder):
     for images in (str(file), file, file.read_bytes(), io.BytesIO(), 3):
         with pytest.raises(QueryError, match="expected a sequence of query pictures"):
             encode_queries(tiny_encoder, images)
+
+
+def test_a_crop_to_boxes_that_no_query_has_is_said(
+    tiny_gallery, tiny_encoder, photo_folder, caplog
+):
+    reranker = Patchify(tiny_gallery, tiny_encoder, query_crop="box")
+    ids = list(tiny_gallery.ids)[:3]
+    query = photo_folder / ids[0]
+    reranker.rank(query, ids, box=[0.1, 0.1, 0.9, 0.9])
+    assert "encoded whole" not in caplog.text
+    reranker.rank(query, ids)
+    assert "none of 1 has one: encoded whole" in caplog.text

@@ -155,6 +155,12 @@ class Ranker(ABC):
         pictures, vectors = pictures_and_vectors(queries)
         if not pictures:
             return ready_queries(vectors, self.gallery.dim)
+        if self.query_crop == "box" and (boxes is None or all(box is None for box in boxes)):
+            logger.warning(
+                "query_crop='box' cuts queries to their boxes, but none of %d has one: encoded "
+                "whole",
+                len(pictures),
+            )
         encoder = self.query_encoder()
         if encoder is None:
             raise QueryError(
