@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from patchrerank import load_reranker
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
@@ -235,6 +236,9 @@ def test_another_encoder_is_refused(
         Tuned.load(tuned_here).cascade(gallery)
     assert tiny_gallery.manifest.identity[:12] in str(caught.value)
     assert gallery.manifest.identity[:12] in str(caught.value)
+    with pytest.raises(SettingError, match=r"stages alone, 'patchify\+refine:20:0\.25:2\.0'"):
+        load_reranker(gallery, tuned_here)
+    assert load_reranker(gallery, str(Tuned.load(tuned_here))).stages[0].fusion.lam == 0.25
     with caplog.at_level(logging.WARNING):
         assert Tuned.load(tuned_here).cascade(gallery, strict=False).gallery is gallery
     assert "another scale" in caplog.text

@@ -160,7 +160,7 @@ class Tuned:
             if strict:
                 raise SettingError(
                     f"{difference}; scores lie on another scale: tune again on this gallery, or "
-                    "go on with strict=False"
+                    f"go on all the same with its stages alone, {str(self)!r} (--stages)"
                 )
             logger.warning("%s; scores lie on another scale", difference)
         for difference in self.tuned_on.other_regions(gallery):
