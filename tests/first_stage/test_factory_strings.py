@@ -49,6 +49,8 @@ REFUSED = [
     ("PQ" + "9" * 90, "the number of parts"),
     ("IMI2x30,Flat", "is unknown"),
     ("Refine(Flat)", "is unknown"),
+    ("IDMap,Flat", "the part 'IDMap' is unknown"),  # faiss then takes no vectors without ids
+    ("Flat,IDMap2", "the part 'IDMap2' is unknown"),
 ]
 
 

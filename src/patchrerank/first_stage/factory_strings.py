@@ -21,7 +21,7 @@ MOST_LISTS = 1 << 24
 FEWEST_FOR_NSG = 1000
 """NSG starts from a graph of nearest neighbours, which a handful of vectors has not."""
 KNOWN = "Flat, IVFn, IVFn_HNSWm, PQm, PQmxb, PQmx4fs, SQ4, SQ6, SQ8, SQfp16, SQbf16, RaBitQ, \
-HNSWm, NSGm, RFlat; before these PCAd, PCAWd, PCARd, OPQm, OPQm_d, ITQ, RR, Padd, L2norm, IDMap"
+HNSWm, NSGm, RFlat; before these PCAd, PCAWd, PCARd, OPQm, OPQm_d, ITQ, RR, Padd, L2norm"
 
 
 @dataclass
@@ -142,7 +142,7 @@ def _spread(where: str, numbers: Numbers, seen: _Vectors) -> None:
 
 
 PARTS: list[tuple[str, Callable[[str, Numbers, _Vectors], None]]] = [
-    (r"Flat|RFlat|IDMap2?|L2norm|SQ4|SQ6|SQ8|SQfp16|SQbf16", _plain),
+    (r"Flat|RFlat|L2norm|SQ4|SQ6|SQ8|SQfp16|SQbf16", _plain),
     (r"RaBitQ[1-9]?(?:fs)?", _plain),
     (r"PCA[WR]{0,2}([0-9]+)", _reduced),
     (r"(?:ITQ|RR)([0-9]+)?", _reduced),
