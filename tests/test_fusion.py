@@ -117,3 +117,23 @@ def test_a_saturated_sigmoid_makes_no_ties_at_lam_zero():
         Ranking.of(shortlist_of([[0.3, 0.2, 0.1]])), LocalScores(local)
     )
     assert ranking.rows.tolist() == [[1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lam": "0.3"}, "lam must be a number, got '0.3'"),
+        ({"lam": None}, "lam must be a number, got None"),
+        ({"gamma": [4]}, "gamma must be a number"),
+        ({"shortlist_size": "all"}, r"whole number or None \(all\), got 'all'"),
+        ({"shortlist_size": 2.5}, r"whole number or None \(all\), got 2.5"),
+    ],
+)
+def test_settings_of_the_wrong_type(settings, words):
+    with pytest.raises(SettingError, match=words):
+        Fusion(**settings)
+
+
+def test_numbers_of_numpy_are_numbers():
+    made = Fusion(np.float32(0.25), np.int64(4), np.int32(3))
+    assert made == Fusion(0.25, 4.0, 3)

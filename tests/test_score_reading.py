@@ -59,6 +59,10 @@ def test_each_query_has_its_own_number_of_vectors():
         ScoreReading("maxsim-sum", n_query_vectors=[1, 2, 3]).similarities(np.ones((2, 2)), valid)
     with pytest.raises(SettingError, match="at least 1"):
         ScoreReading("maxsim-sum", n_query_vectors=0).similarities(np.ones((2, 2)), valid)
+    for count in (2.5, "3", [2, float("nan")], [True, True]):
+        with pytest.raises(SettingError, match="give a whole number of at least 1"):
+            ScoreReading("maxsim-sum", n_query_vectors=count).similarities(np.ones((2, 2)), valid)
+    ScoreReading("maxsim-sum", n_query_vectors=3.0).similarities(np.ones((2, 2)), valid)
 
 
 def test_distances_are_not_sorted_upside_down():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.types import EMPTY, Floats, LocalScores, Ranking, Rows
 
 T = TypeVar("T", bound=np.generic)
@@ -39,6 +40,7 @@ class Fusion:
     shortlist_size: int | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if not 0.0 <= self.lam <= 1.0:
             raise SettingError(f"lam must lie in [0, 1], got {self.lam}")
         if not 0.0 <= self.gamma < float("inf"):
@@ -46,6 +48,16 @@ class Fusion:
         if self.shortlist_size is not None and self.shortlist_size < 0:
             raise SettingError(
                 f"shortlist_size must be at least 0 or None (all), got {self.shortlist_size}"
+            )
+
+    def _check_kinds(self) -> None:
+        for name, value in (("lam", self.lam), ("gamma", self.gamma)):
+            if not isinstance(value, Real):
+                raise SettingError(f"{name} must be a number, got {shown(value)}")
+        size = self.shortlist_size
+        if size is not None and not isinstance(size, Integral):
+            raise SettingError(
+                f"shortlist_size must be a whole number or None (all), got {shown(size)}"
             )
 
     def size_of(self, width: int) -> int:

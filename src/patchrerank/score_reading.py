@@ -117,13 +117,14 @@ class ScoreReading:
         return -numbers if self.lower_is_better else numbers.copy()
 
     def _counts(self, queries: int) -> Doubles:
-        counts = np.asarray(self.n_query_vectors, dtype=np.float64).reshape(-1, 1)
-        if len(counts) not in (1, queries) or (counts < 1).any():
+        counts = np.asarray(self.n_query_vectors)
+        numbers = counts.dtype.kind in "iuf" and counts.size in (1, queries)
+        if not numbers or (counts < 1).any() or (counts % 1 != 0).any():
             raise SettingError(
-                f"n_query_vectors={shown(self.n_query_vectors)}: give a number of at least 1, or "
-                f"one for each of the {queries} queries"
+                f"n_query_vectors={shown(self.n_query_vectors)}: give a whole number of at least "
+                f"1, or one for each of the {queries} queries"
             )
-        return counts
+        return counts.astype(np.float64).reshape(-1, 1)
 
     def _check_signs(self, numbers: Doubles) -> None:
         bad = np.argwhere(numbers < -ROUNDING)

@@ -177,6 +177,30 @@ def test_unknown_names():
 
 
 @pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"device": None}, "the device is None; use auto, cpu"),
+        ({"device": 0}, r"the device is a int \(0\); use auto, cpu"),
+        ({"backend": None}, "backend None is unknown; use one of auto"),
+        ({"batch_size": "8"}, "batch_size must be a whole number of at least 1, got '8'"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, got 2.5"),
+    ],
+)
+def test_settings_of_the_wrong_type(settings, words):
+    with pytest.raises(EncoderError, match=words):
+        load_encoder("timm:test_resnet", pretrained=False, **settings)
+
+
+def test_crops_that_are_no_array(photo_folder):
+    made = load_encoder("timm:test_resnet", pretrained=False, device="cpu", backend="eager")
+    for crops in ([photo_folder / "00.png"], "00.png", None):
+        with pytest.raises(
+            EncoderError, match=r"the crops are .* or pass pictures to encode_image"
+        ):
+            made.encode(crops)
+
+
+@pytest.mark.parametrize(
     ("name", "package", "extra"),
     [
         ("openvino", "openvino", "openvino"),

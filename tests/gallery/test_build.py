@@ -288,3 +288,15 @@ def test_ids_that_are_no_unicode_can_be_skipped(tmp_path, tiny_encoder, quiet, c
         gallery = build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), skip)
         assert list(gallery.ids) == ["a", "c"]
     assert "'b\\udcff' is not valid Unicode" in caplog.text
+
+
+@pytest.mark.parametrize("images", [None, 3, 2.5])
+def test_images_of_the_wrong_type(tmp_path, tiny_encoder, quiet, images):
+    with pytest.raises(GalleryError, match=r"the images are .*; pass a folder of pictures"):
+        build_gallery(tmp_path / "g", images, tiny_encoder, None, quiet)
+    assert not (tmp_path / "g").exists()
+
+
+def test_a_folder_of_the_wrong_type(photo_folder, tiny_encoder, quiet):
+    with pytest.raises(GalleryError, match="a gallery is written to a folder, not to None"):
+        build_gallery(None, photo_folder, tiny_encoder, None, quiet)

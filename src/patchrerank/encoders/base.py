@@ -17,7 +17,7 @@ from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.encoders.pickling import Remade, Unchanging, reduce_encoder
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.encoders.quick_gelu import activation_of
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, described
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -209,6 +209,11 @@ class Encoder(Unchanging):
 
     def _checked(self, crops: Crops) -> Crops:
         expected = (*self.preprocessing.image_size, 3)
+        if not isinstance(crops, np.ndarray):
+            raise EncoderError(
+                f"the crops are {described(crops)}; make them with preprocessing.prepare(image, "
+                "boxes), or pass pictures to encode_images"
+            )
         if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
             raise EncoderError(
                 f"encoder {self.spec} takes uint8 crops of the shape (B, {expected[0]}, "

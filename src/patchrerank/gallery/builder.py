@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -60,7 +61,7 @@ def build_gallery(
         options: see :class:`BuildOptions`.
 
     Raises:
-        SettingError: something of the wrong type.
+        SettingError: something of the wrong type (GalleryError for the folder or the images).
         EncoderError, RegionError: a spec that names nothing.
         ImageError: an image cannot be read (unless ``on_error="skip"``).
         RegionError: there are no boxes for an image (likewise).
@@ -68,6 +69,8 @@ def build_gallery(
             gallery without ``append``; another process at work on it; no image could be read; it
             cannot be written (a full disk).
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
     options = options or BuildOptions()
     regions, encoder = _strategy(regions, options.on_error), _loaded(encoder)
     source = open_source(images)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, described
 from patchrerank.images import ImageSource, find_images
 
 Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | tuple[str, ImageSource]]
@@ -53,6 +53,11 @@ def open_source(images: Images) -> SourceItems:
             raise GalleryError(f"{root}: no images found in this folder{why}")
         pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
         return SourceItems(pairs, len(found.files), str(root.resolve()), left_out)
+    if not isinstance(images, Iterable):
+        raise GalleryError(
+            f"the images are {described(images)}; pass a folder of pictures, a list of files, or "
+            "(id, image) pairs"
+        )
     count = len(images) if isinstance(images, Sized) else None
     return SourceItems(_pairs(images), count, None)
 

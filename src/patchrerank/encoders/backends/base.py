@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from patchrerank.encoders.preprocessing import Crops
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, shown
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ def check_batch_size(batch_size: int | None, default: int) -> int:
     """Return ``batch_size``, or ``default`` where it is None.
 
     Raises:
-        EncoderError: below 1.
+        EncoderError: below 1, or no whole number.
     """
     if batch_size is None:
         return default
-    if batch_size < 1:
-        raise EncoderError(f"batch_size must be at least 1, got {batch_size}")
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise EncoderError(
+            f"batch_size must be a whole number of at least 1, got {shown(batch_size)}"
+        )
     return int(batch_size)
 
 

@@ -60,7 +60,7 @@ def open_backend(
     if name != "auto" and name not in BACKENDS:
         known = ", ".join(["auto", *BACKENDS])
         raise EncoderError(
-            f"backend {name!r} is unknown; use one of {known}{near_matches(name, BACKENDS)}"
+            f"backend {name!r} is unknown; use one of {known}{near_matches(str(name), BACKENDS)}"
         )
     where = choose_device(device)
     settings = {"device": where, "precision": precision, "batch_size": batch_size}

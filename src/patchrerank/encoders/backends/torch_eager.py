@@ -10,7 +10,7 @@ import numpy as np
 from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, described
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -93,6 +93,10 @@ def choose_device(device: str) -> str:
     """
     import torch
 
+    if not isinstance(device, str):
+        raise EncoderError(
+            f"the device is {described(device)}; use auto, cpu, cuda, cuda:<number> or mps"
+        )
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
