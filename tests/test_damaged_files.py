@@ -7,11 +7,11 @@ The table of the long version: ``pytest -m slow -s tests/test_damaged_files.py``
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
 import shutil
 import warnings
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ import pytest
 
 from alone import only_alone, run_alone
 from damaging import damages_of
+from forked import outcomes
 from patchrerank.errors import PatchRerankError
 from readable_files import PLAIN, VERIFIED, Kind, kinds
 
 SECONDS = 30
-MEMORY = 8 << 30
 GOOD = ("refused", "same answer", "other answer, seen by --verify", "other answer, another file")
 
 
@@ -60,40 +60,15 @@ def outcome(kind: Kind, folder: Path, expected: Any) -> str:
 
 
 def answer_all(
-    kind: Kind, whole: Path, scratch: Path, expected: Any, jobs: list, pipe: Any
+    kind: Kind, whole: Path, scratch: Path, expected: Any, jobs: list, tell: Callable
 ) -> None:
     """In a child: damage, read, tell; job after job."""
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
     for name, _, damage in jobs:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.copytree(whole, scratch)
         damage(scratch / name)
-        pipe.send(outcome(kind, scratch, expected))
-
-
-def outcomes(kind: Kind, whole: Path, scratch: Path, jobs: list) -> list[str]:
-    """Return what came of each job; a child that dies or hangs is replaced by another."""
-    context, expected = multiprocessing.get_context("fork"), kind.read(whole)
-    found: list[str] = []
-    while len(found) < len(jobs):
-        pipe, theirs = context.Pipe(duplex=False)
-        given = (kind, whole, scratch, expected, jobs[len(found) :], theirs)
-        child = context.Process(target=answer_all, args=given, daemon=True)
-        child.start()
-        theirs.close()
-        while len(found) < len(jobs):
-            if not pipe.poll(SECONDS):
-                found.append("endless")
-                break
-            try:
-                found.append(pipe.recv())
-            except EOFError:
-                found.append("the process died")
-                break
-        child.kill()
-        child.join()
-    return found
+        tell(outcome(kind, scratch, expected))
 
 
 def run_kinds(chosen: list[Kind], folder: Path, flips: int, step: int) -> dict[str, Counter]:
@@ -112,7 +87,8 @@ def run_kinds(chosen: list[Kind], folder: Path, flips: int, step: int) -> dict[s
                 number += 1
                 if number % step == 0:
                     jobs.append((path.relative_to(whole), how, damage))
-        found = outcomes(kind, whole, folder / kind.name / "scratch", jobs)
+        given = (kind, whole, folder / kind.name / "scratch", kind.read(whole))
+        found = outcomes(partial(answer_all, *given), jobs, SECONDS)
         table[kind.name] = Counter(found)
         wrong += [
             f"{kind.name}: {name}: {how}: {what}"

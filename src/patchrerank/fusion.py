@@ -60,6 +60,11 @@ class Fusion:
                 f"shortlist_size must be a whole number or None (all), got {shown(size)}"
             )
 
+    def stage_text(self, name: str) -> str:
+        """Return ``name:K:lam:gamma``, rounded, for people to read."""
+        size = "all" if self.shortlist_size is None else self.shortlist_size
+        return f"{name}:{size}:{self.lam:g}:{self.gamma:g}"
+
     def size_of(self, width: int) -> int:
         """Return how many candidates of a list of ``width`` are rescored."""
         return width if self.shortlist_size is None else min(self.shortlist_size, width)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +109,17 @@ class _TwiceError(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _TwiceError(key[:LONGEST_KEY])
-            seen.add(key)
-    return made
+    key = twice_in(pairs)
+    if key is not None:
+        raise _TwiceError(key[:LONGEST_KEY])
+    return dict(pairs)
+
+
+def twice_in(pairs: Sequence[tuple[str, Any]]) -> str | None:
+    """Return a key that stands twice in an object as ``object_pairs_hook`` gets it, if any does."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    return Counter(key for key, _ in pairs).most_common(1)[0][0]
 
 
 def _whole_number(digits: str) -> int | float:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import multiprocessing
-import resource
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,11 +20,11 @@ from PIL import Image
 
 from alone import only_alone, run_alone
 from command_line import run
+from forked import outcomes
 from odd_options import odd_calls
 from patchrerank.cli.main import main
 
 SECONDS = 60
-MEMORY = 8 << 30
 LONGEST = 12_000
 """Characters of a message: some repeat what was typed."""
 
@@ -74,38 +74,14 @@ def outcome(words: list[str]) -> str:
     return "taken"
 
 
-def answer_all(calls: list[list[str]], out: Any, pipe: Any) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+def answer_all(out: Any, calls: list[list[str]], tell: Callable) -> None:
     for words in calls:
         shutil.rmtree(out, ignore_errors=True)
-        pipe.send(outcome(words))
-
-
-def outcomes(calls: list[list[str]], out: Any) -> list[str]:
-    """Return what came of each call; a child that dies or hangs is replaced by another."""
-    context, found = multiprocessing.get_context("fork"), []
-    while len(found) < len(calls):
-        pipe, theirs = context.Pipe(duplex=False)
-        given = (calls[len(found) :], out, theirs)
-        child = context.Process(target=answer_all, args=given, daemon=True)
-        child.start()
-        theirs.close()
-        while len(found) < len(calls):
-            if not pipe.poll(SECONDS):
-                found.append("endless")
-                break
-            try:
-                found.append(pipe.recv())
-            except EOFError:
-                found.append("the process died")
-                break
-        child.kill()
-        child.join()
-    return found
+        tell(outcome(words))
 
 
 def check(calls: list[list[str]], out: Any) -> Counter:
-    found = outcomes(calls, out)
+    found = outcomes(partial(answer_all, out), calls, SECONDS)
     wrong = [
         f"{' '.join(words)[-120:]!r}: {what}"
         for words, what in zip(calls, found, strict=True)

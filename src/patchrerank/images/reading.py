@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ MAX_PIXELS = 178_956_970
 """Default limit on the declared size of an image (where Pillow itself begins to raise)."""
 
 EXIF_ORIENTATION = 0x0112
+
+Told = TypeVar("Told")
 
 
 def read_image(
@@ -76,14 +78,7 @@ def read_image(
 
 def upright_size(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> tuple[int, int]:
     """Return ``(width, height)`` in pixels after EXIF rotation, from the header alone."""
-    source = held_source(source)
-    name = describe_source(source)
-    with _image_errors(name):
-        if isinstance(source, Image.Image):
-            return _upright(source)
-        with _open(source, name) as image:
-            _check_size(image, name, max_pixels)
-            return _upright(image)
+    return _of_header(_upright, source, max_pixels)
 
 
 def stored_orientation(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> int:
@@ -91,14 +86,20 @@ def stored_orientation(source: ImageSource, *, max_pixels: int | None = MAX_PIXE
 
     HEIC is always upright: its decoder turns it, whatever its EXIF says.
     """
+    return _of_header(_orientation, source, max_pixels)
+
+
+def _of_header(
+    ask: Callable[[Image.Image], Told], source: ImageSource, max_pixels: int | None
+) -> Told:
     source = held_source(source)
     name = describe_source(source)
     with _image_errors(name):
         if isinstance(source, Image.Image):
-            return _orientation(source)
+            return ask(source)
         with _open(source, name) as image:
             _check_size(image, name, max_pixels)
-            return _orientation(image)
+            return ask(image)
 
 
 def describe_source(source: ImageSource) -> str:

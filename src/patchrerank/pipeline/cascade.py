@@ -44,9 +44,7 @@ class Stage:
             raise SettingError(f"a stage's fusion is {described(self.fusion)}; use Fusion(…)")
 
     def __repr__(self) -> str:
-        fusion = self.fusion
-        size = "all" if fusion.shortlist_size is None else fusion.shortlist_size
-        return f"Stage({self.reranker.name}:{size}:{fusion.lam:g}:{fusion.gamma:g})"
+        return f"Stage({self.fusion.stage_text(self.reranker.name)})"
 
 
 class Cascade(Ranker):

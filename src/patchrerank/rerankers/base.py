@@ -71,9 +71,7 @@ class Reranker(Ranker):
         self.query_crop = query_crop
 
     def __repr__(self) -> str:
-        fusion = self.fusion
-        size = "all" if fusion.shortlist_size is None else fusion.shortlist_size
-        how = f"{self.name}:{size}:{fusion.lam:g}:{fusion.gamma:g}"
+        how = self.fusion.stage_text(self.name)
         return f"{type(self).__name__}({how} on {str(self.gallery.folder)!r})"
 
     @property

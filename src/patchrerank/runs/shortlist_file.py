@@ -5,12 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 import os
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from patchrerank.errors import ShortlistError, near_matches, short_reason, shown
+from patchrerank.json_files import twice_in
 from patchrerank.runs.entries import Lists, entries_of, id_of, is_entry, scores_of
 from patchrerank.runs.text_lines import lists_of_lines
 
@@ -107,11 +107,10 @@ def _json_lists(text: str, *, said: bool) -> Lists:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ShortlistError(f"the key {shown(twice)} stands twice in one object; keep one")
-    return made
+    key = twice_in(pairs)
+    if key is not None:
+        raise ShortlistError(f"the key {shown(key)} stands twice in one object; keep one")
+    return dict(pairs)
 
 
 def _json_line(number: int, line: str) -> Any:
