@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_encoder
 from patchrerank.regions import GridPyramid
 
@@ -25,7 +25,7 @@ def main(
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print metrics, index bytes and milliseconds of a search, level by level."""
-    data, model, records = Dataset.load(dataset), load_encoder(encoder), {}
+    data, model, records = load_dataset(dataset), load_encoder(encoder), {}
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         for level in map(int, levels.split(",")):
             regions = GridPyramid(level)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.analysis import EvaluationSettings, evaluate
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_encoder
 from patchrerank.regions import GroundingDINO
 
@@ -25,7 +25,7 @@ def main(
 ) -> None:
     """Print the metrics of Patchify over the detector's boxes."""
     settings = EvaluationSettings(GroundingDINO(checkpoint, prompt, top, threshold=threshold))
-    run = evaluate(Dataset.load(dataset), load_encoder(encoder), settings, cache)
+    run = evaluate(load_dataset(dataset), load_encoder(encoder), settings, cache)
     print(json.dumps(run.measured.as_dict(), indent=1))
 
 

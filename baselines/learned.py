@@ -16,7 +16,7 @@ import typer
 
 from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import Dataset, load_dataset
 from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
@@ -57,7 +57,7 @@ def main(
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print what tuning finds behind the global search, and behind Patchify as the retriever."""
-    data, model = Dataset.load(dataset), load_encoder(encoder, image_size=image_size)
+    data, model = load_dataset(dataset), load_encoder(encoder, image_size=image_size)
     part = Selection(query_part=query_part)  # type: ignore[arg-type]
     asked = load_dense_encoder(model, image_size=query_image_size, selection=part)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:

@@ -10,7 +10,7 @@ import typer
 
 from patchrerank.analysis import EvaluationSettings, evaluate
 from patchrerank.analysis.region_costs import seconds_per_image
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_encoder, load_one_pass
 from patchrerank.regions import GridPyramid, parse_regions
 
@@ -26,7 +26,7 @@ def main(
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print the metrics of Patchify over pooled regions, and its time beside Patchify's L3."""
-    data, crops = Dataset.load(dataset), load_encoder(encoder)
+    data, crops = load_dataset(dataset), load_encoder(encoder)
     pooled = load_one_pass(crops, views)
     where = parse_regions(regions)
     run = evaluate(data, pooled, EvaluationSettings(where), cache)

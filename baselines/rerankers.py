@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.analysis.compare import CompareSettings, compare
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
 from patchrerank.regions import GridPyramid
 
@@ -49,7 +49,7 @@ def main(
         GridPyramid(3), dense, dense.resized(query_image_size, selection=part)
     )
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        data, folder = Dataset.load(dataset), cache or Path(scratch)
+        data, folder = load_dataset(dataset), cache or Path(scratch)
         (row,) = compare(data, model, [SYSTEMS[system]], folder, settings)
     print(json.dumps(row.as_dict(), indent=1))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.analysis import EvaluationSettings, evaluate
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_encoder
 from patchrerank.regions import SlidingWindows
 
@@ -23,7 +23,7 @@ def main(
 ) -> None:
     """Print the metrics of Patchify over sliding windows."""
     settings = EvaluationSettings(SlidingWindows(level, stride))
-    run = evaluate(Dataset.load(dataset), load_encoder(encoder), settings, cache)
+    run = evaluate(load_dataset(dataset), load_encoder(encoder), settings, cache)
     print(json.dumps(run.measured.as_dict(), indent=1))
 
 

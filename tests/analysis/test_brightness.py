@@ -15,7 +15,7 @@ from patchrerank.analysis.brightness import (
 from patchrerank.analysis.cielab import lab_from_rgb, lightness, rgb_from_lab
 from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, gallery_folder
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.regions import GridPyramid
@@ -78,7 +78,7 @@ def dataset(tmp_path_factory):
         images.append(DatasetImage(f"i{number}", root / f"{number}.png", number, box, 0.25))
     queries = [DatasetQuery(f"q{n}", images[n].file, n) for n in range(2)]
     write_index(root, queries, images, {})
-    return Dataset.load(root)
+    return load_dataset(root)
 
 
 def test_the_gallery_is_that_of_changed_copies(tmp_path, dataset, tiny_encoder):

@@ -7,7 +7,7 @@ from PIL import Image
 from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate, measure, relevance_of
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
 from patchrerank.analysis.relevance import positive_areas
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions
@@ -48,7 +48,7 @@ def dataset(tmp_path_factory):
             DatasetImage(f"d{number}", root / f"d{number}.png", None, np.zeros((0, 4), np.float32))
         )
     write_index(root, queries, images, {})
-    return Dataset.load(root)
+    return load_dataset(root)
 
 
 def test_patches_find_what_global_vectors_miss(dataset, tiny_encoder, tmp_path):

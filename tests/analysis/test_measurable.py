@@ -13,7 +13,7 @@ from miniatures import patch
 from patchrerank.analysis import EvaluationSettings, evaluate
 from patchrerank.analysis.compare import CompareSettings, compare
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.errors import DatasetError
 from patchrerank.gallery import BuildOptions
 from patchrerank.regions import GridPyramid
@@ -60,7 +60,7 @@ def everyone(data, encoder, cache, crop=None):
 
 
 def test_the_n_of_every_mean_is_recorded(tmp_path, tiny_encoder):
-    data = Dataset.load(write(tmp_path / "d", QUERIES, IMAGES))
+    data = load_dataset(write(tmp_path / "d", QUERIES, IMAGES))
     for measure in everyone(data, tiny_encoder, tmp_path / "c").values():
         record = measure().as_dict()
         assert record["queries"] == 2
@@ -90,7 +90,7 @@ def test_the_n_is_printed_beside_the_mean(tmp_path):
 )
 def test_nothing_to_measure_is_an_error(tmp_path, tiny_encoder, queries, images, why):
     folder = write(tmp_path / "d", queries, images)
-    data = Dataset.load(folder)
+    data = load_dataset(folder)
     for measure in everyone(data, tiny_encoder, tmp_path / "c").values():
         with pytest.raises(DatasetError, match=why):
             measure()
@@ -102,7 +102,7 @@ def test_nothing_to_measure_is_an_error(tmp_path, tiny_encoder, queries, images,
 
 def test_crops_to_boxes_that_no_query_has_are_refused(tmp_path, tiny_encoder):
     folder = write(tmp_path / "d", QUERIES, IMAGES)
-    data = Dataset.load(folder)
+    data = load_dataset(folder)
     for measure in everyone(data, tiny_encoder, tmp_path / "c", "box").values():
         with pytest.raises(DatasetError, match=r"no query has a box.*--query-crop none"):
             measure()
@@ -114,7 +114,7 @@ def test_crops_to_boxes_that_no_query_has_are_refused(tmp_path, tiny_encoder):
 
 def test_queries_that_lack_a_box_are_counted_and_said(tmp_path, tiny_encoder, caplog):
     boxed = ("q1", 5, 0, BOX)
-    data = Dataset.load(write(tmp_path / "d", [QUERIES[0], boxed], IMAGES))
+    data = load_dataset(write(tmp_path / "d", [QUERIES[0], boxed], IMAGES))
     for name, measure in everyone(data, tiny_encoder, tmp_path / "c", "box").items():
         caplog.clear()
         with caplog.at_level(logging.WARNING):
@@ -129,7 +129,7 @@ def test_ties_that_straddle_are_said_with_the_range(tmp_path, tiny_encoder):
     values = []
     for name, images in (("a", COPIES), ("b", COPIES[::-1])):
         folder = write(tmp_path / name, [("q", 1, 0, None)], images)
-        data = Dataset.load(folder)
+        data = load_dataset(folder)
         for measure in everyone(data, tiny_encoder, tmp_path / "c").values():
             found = measure()
             assert found.ties.queries == 1
@@ -144,7 +144,7 @@ def test_ties_that_straddle_are_said_with_the_range(tmp_path, tiny_encoder):
 
 
 def test_without_ties_nothing_is_said(tmp_path, tiny_encoder):
-    data = Dataset.load(write(tmp_path / "d", QUERIES, IMAGES))
+    data = load_dataset(write(tmp_path / "d", QUERIES, IMAGES))
     found = everyone(data, tiny_encoder, tmp_path / "c")["evaluate"]()
     assert found.ties.queries == 0 and str(found.ties) == ""
     assert found.ties.lowest_mAP == found.ties.highest_mAP == found.metrics["mAP"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from patchrerank.analysis.galleries import gallery_folder
 from patchrerank.analysis.region_costs import seconds_per_image
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.encoders import load_encoder, load_one_pass
 from patchrerank.regions import GridPyramid, Proposals
 
@@ -35,7 +35,7 @@ def test_pooled_regions_have_a_gallery_of_their_own(tmp_path):
     file = tmp_path / "a.png"
     images = [DatasetImage("a", file, "x", np.zeros((0, 4), np.float32), None)]
     write_index(tmp_path, [DatasetQuery("q", file, "x", None)], images, {})
-    dataset = Dataset.load(tmp_path)
+    dataset = load_dataset(tmp_path)
     encoder = load_encoder("timm:test_resnet", pretrained=False, image_size=32, backend="eager")
     made = [encoder, load_one_pass(encoder, "32"), load_one_pass(encoder, "64")]
     folders = {gallery_folder(tmp_path, dataset, item, GridPyramid(1)) for item in made}

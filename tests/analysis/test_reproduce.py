@@ -22,7 +22,7 @@ from patchrerank.analysis.reproduce import (
 from patchrerank.analysis.reproduce_request import Request, lacking, published_name
 from patchrerank.analysis.reproduce_tables import level_panel
 from patchrerank.analysis.reproduction import Line, beside, whole_paper_dataset
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions
 
@@ -48,7 +48,7 @@ def dataset(tmp_path_factory):
             box = np.array([[start, start, 1, 1]], np.float32)
             images.append(DatasetImage(name, root / f"{name}.png", number, box))
     write_index(root, queries, images, {})
-    return Dataset.load(root)
+    return load_dataset(root)
 
 
 @pytest.fixture(scope="module")

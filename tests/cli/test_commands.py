@@ -20,7 +20,7 @@ from PIL import Image
 from command_line import run, run_process
 from patchrerank.calibration import Calibration
 from patchrerank.cli.main import COMMANDS
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, TunedStage, Versions, parse_stages
@@ -211,7 +211,7 @@ def test_evaluate_tuned(dataset, tmp_path):
     plain = ["--regions", "grid:1", "--lam", 0.25, "--gamma", 2]
     expected = json.loads(run("evaluate", *words, *plain).stdout)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    on = TunedOn.of(Gallery(folder), Dataset.load(dataset).fingerprint, 100)
+    on = TunedOn.of(Gallery(folder), load_dataset(dataset).fingerprint, 100)
     path = write_tuned(tmp_path / "t.json", Gallery(folder), "patchify:all:0.25:2", tuned_on=on)
     found = json.loads(run("evaluate", *words, "--tuned", path).stdout)
     assert found["metrics"] == expected["metrics"]
@@ -376,7 +376,7 @@ def test_as_a_process(gallery, photos, tmp_path):
 
 
 def test_composite_makes_a_loadable_set(dataset):
-    data = Dataset.load(dataset)
+    data = load_dataset(dataset)
     assert [len(rows) for rows in data.positives] == [2, 2, 2]
 
 

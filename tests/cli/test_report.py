@@ -14,7 +14,7 @@ from PIL import Image
 from command_line import run
 from patchrerank import encoders
 from patchrerank.analysis.galleries import gallery_folder
-from patchrerank.datasets import Dataset, convert_dataset, load_dataset
+from patchrerank.datasets import convert_dataset, load_dataset
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.datasets.convert import ConvertOptions
 from patchrerank.gallery import Gallery
@@ -97,7 +97,7 @@ def test_every_query_is_shown_once_with_its_group(report, dataset, tmp_path):
     record, page = report(*choice, "--figures", tmp_path / "figures")
     assert groups(page) == [(query["id"], query["group"]) for query in record["queries"]]
     assert sorted(name for name, _ in groups(page)) == [
-        query.id for query in Dataset.load(dataset).queries
+        query.id for query in load_dataset(dataset).queries
     ]
     first, last = (record["methods"][name]["per_query"] for name in ("global", "patchify"))
     gains = {f"q{n:04d}": b - a for n, (a, b) in enumerate(zip(first, last, strict=True))}
@@ -137,7 +137,7 @@ def test_two_galleries_of_one_data_set(report, cache):
 
 
 def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
-    data = Dataset.load(dataset)
+    data = load_dataset(dataset)
     report("--methods", "patchify")
     encoder = encoders.load_encoder(MODEL[1], image_size=32, device="auto", pretrained=False)
     gallery = Gallery(gallery_folder(cache, data, encoder, parse_regions("grid:1")))

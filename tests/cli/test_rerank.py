@@ -11,7 +11,7 @@ from PIL import Image
 
 from command_line import run
 from patchrerank.cli.wording import as_options
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.tuning.tables.run_files import read_run
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -155,7 +155,7 @@ def test_a_run_of_a_data_set(photos, tmp_path):
     ]
     words += ["--gamma", 60]
     done = run(*words, "--json", "--run", tmp_path / "run.txt", "--convention", "full")
-    data = Dataset.load(tmp_path / "data")
+    data = load_dataset(tmp_path / "data")
     judged = {
         query.id: {image.id: int(image.instance == query.instance) for image in data.images}
         for query in data.queries

@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from patchrerank.cli.main import app
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError, PatchRerankError, SettingError
 from patchrerank.rerankers.ames import load_ames
 from patchrerank.rerankers.elvis import load_elvis
@@ -62,7 +62,7 @@ def dataset(tmp_path_factory):
             else:
                 images.append(DatasetImage(name, root / name, number, box[None], 1 / 16))
     write_index(root, queries, images, {"made": "for a test"})
-    assert len(Dataset.load(root).queries) == 7
+    assert len(load_dataset(root).queries) == 7
     return root
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from patchrerank.boxes import to_pixels
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.datasets.composite import build as build_module
 from patchrerank.datasets.composite.pictures import Studio
@@ -228,7 +228,7 @@ def test_a_broken_build_goes_on_without_redoing(tmp_path, built, objects, photos
         build_composite(SMALL, objects, photos, out)
     assert not (out / "index.json").exists()
     with pytest.raises(DatasetError, match=r"holds no index.json"):
-        Dataset.load(out)
+        load_dataset(out)
     with pytest.raises(DatasetError, match=r"unfinished data set with other settings \(seed is 0"):
         build_composite(dataclasses.replace(SMALL, seed=9), objects, photos, out)
 

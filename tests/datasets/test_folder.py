@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError
 
 PLAIN = {
@@ -49,7 +49,7 @@ def write(root, index, pictures=True):
 
 def test_a_folder_is_read(tmp_path):
     root = write(tmp_path / "set", PLAIN)
-    data = Dataset.load(root)
+    data = load_dataset(root)
     assert [query.id for query in data.queries] == ["q0", "q1", "q2"]
     assert data.queries[0].file == root / "q/0.png"
     assert data.queries[0].box.dtype == np.float32
@@ -69,7 +69,7 @@ def test_a_folder_is_read(tmp_path):
 
 
 def test_positives_are_rows_and_may_be_empty(tmp_path):
-    data = Dataset.load(write(tmp_path / "set", PLAIN))
+    data = load_dataset(write(tmp_path / "set", PLAIN))
     assert data.objects == ("cup", "hat")
     assert data.query_objects.tolist() == [0, 1, 0]
     assert [rows.tolist() for rows in data.positives] == [[0, 2], [], [0, 2]]
@@ -80,22 +80,22 @@ def test_box_may_hold_a_list_of_boxes_and_a_string_path_is_enough(tmp_path):
     index = entries()
     index["db"][0]["box"] = [[0, 0, 0.5, 0.5], [0.5, 0.5, 1, 1]]
     index["queries"][0]["box"] = [[0.1, 0.2, 0.9, 0.8]]
-    data = Dataset.load(str(write(tmp_path / "set", index)))
+    data = load_dataset(str(write(tmp_path / "set", index)))
     assert data.images[0].boxes.shape == (2, 4)
     assert data.queries[0].box.shape == (4,)
 
 
 def test_a_byte_order_mark_is_no_obstacle(tmp_path):
     root = write(tmp_path / "set", "\ufeff" + json.dumps(PLAIN))
-    assert len(Dataset.load(root).images) == 4
+    assert len(load_dataset(root).images) == 4
 
 
 def test_round_trip(tmp_path):
-    first = Dataset.load(write(tmp_path / "set", PLAIN))
+    first = load_dataset(write(tmp_path / "set", PLAIN))
     before = (tmp_path / "set" / "index.json").read_bytes()
     write_index(first.root, first.queries, first.images, first.args)
     once = (tmp_path / "set" / "index.json").read_bytes()
-    second = Dataset.load(first.root)
+    second = load_dataset(first.root)
     write_index(second.root, second.queries, second.images, dict(reversed(second.args.items())))
     assert (tmp_path / "set" / "index.json").read_bytes() == once != before
     assert not list(tmp_path.rglob("*.part"))
@@ -122,7 +122,7 @@ def test_any_box_and_id_survive(tmp_path_factory, sides, name, data):
     query = DatasetQuery(name, root / "a.png", 3, boxes[0], source=name)
     image = DatasetImage(name, root / "a.png", 3, boxes, visible=data.draw(st.floats(0, 1)))
     write_index(root, [query], [image], {})
-    read = Dataset.load(root)
+    read = load_dataset(root)
     assert read.queries[0].id == read.queries[0].source == read.images[0].id == name
     assert np.array_equal(read.queries[0].box, boxes[0])
     assert np.array_equal(read.images[0].boxes, boxes)
@@ -159,7 +159,7 @@ def test_bad_entries_are_named(tmp_path, place, change, message):
     index = entries()
     index[place[0]][place[1]].update(change)
     with pytest.raises(DatasetError, match=message):
-        Dataset.load(write(tmp_path / "set", index))
+        load_dataset(write(tmp_path / "set", index))
 
 
 @pytest.mark.parametrize("key", ["id", "file", "instance"])
@@ -168,7 +168,7 @@ def test_missing_keys_of_entries(tmp_path, table, key):
     index = entries()
     del index[table][1][key]
     with pytest.raises(DatasetError, match=rf'index.json: {table}\[1\].*the key "{key}" is missin'):
-        Dataset.load(write(tmp_path / "set", index))
+        load_dataset(write(tmp_path / "set", index))
 
 
 @pytest.mark.parametrize(
@@ -188,35 +188,35 @@ def test_missing_keys_of_entries(tmp_path, table, key):
 )
 def test_bad_files(tmp_path, index, message):
     with pytest.raises(DatasetError, match=message):
-        Dataset.load(write(tmp_path / "set", index))
+        load_dataset(write(tmp_path / "set", index))
 
 
 def test_not_utf8(tmp_path):
     root = write(tmp_path / "set", "{}")
     (root / "index.json").write_bytes(b'{"queries": "\xff"}')
     with pytest.raises(DatasetError, match="byte 13 is not UTF-8"):
-        Dataset.load(root)
+        load_dataset(root)
 
 
 def test_missing_folder_and_index(tmp_path):
     with pytest.raises(DatasetError, match=r"nowhere is not a folder; a data set is a folder with"):
-        Dataset.load(tmp_path / "nowhere")
+        load_dataset(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match=r"holds no index.json.*patchrerank composite"):
-        Dataset.load(tmp_path)
+        load_dataset(tmp_path)
     (tmp_path / "index.json").mkdir()
     with pytest.raises(DatasetError, match=r"index.json cannot be read"):
-        Dataset.load(tmp_path)
+        load_dataset(tmp_path)
 
 
 def test_missing_pictures_are_counted_and_the_first_named(tmp_path):
     root = write(tmp_path / "set", PLAIN)
     (root / "db/b.jpg").unlink()
     with pytest.raises(DatasetError, match=r"1 of its pictures are missing \(db/b.jpg\); copy"):
-        Dataset.load(root)
+        load_dataset(root)
     other = write(tmp_path / "other", PLAIN, pictures=False)
     names = re.escape("(q/0.png, q/1.png, q/2.png, …)")
     with pytest.raises(DatasetError, match=f"7 of its pictures are missing {names}"):
-        Dataset.load(other)
+        load_dataset(other)
 
 
 def test_one_object_under_a_number_and_under_text(tmp_path):
@@ -224,7 +224,7 @@ def test_one_object_under_a_number_and_under_text(tmp_path):
     index["queries"][0]["instance"] = 7
     index["db"][3]["instance"] = "7"
     with pytest.raises(DatasetError, match=r"\"p2\": instance is '7', but another entry has 7"):
-        Dataset.load(write(tmp_path / "set", index))
+        load_dataset(write(tmp_path / "set", index))
 
 
 def test_writing_refuses_what_cannot_be_read_back(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchrerank.datasets import Dataset, load_dataset, read_ilias_ids
+from patchrerank.datasets import load_dataset, read_ilias_ids
 from patchrerank.datasets.ilias_similarities import read_similarities
 from patchrerank.errors import DatasetError, ImageError, SettingError
 from patchrerank.metrics import evaluate_ilias
@@ -28,7 +28,7 @@ def broken(tmp_path, miniatures):
 
 def test_a_tree_is_read(tree, miniatures):
     asked = sorted(map(miniatures.escaped, miniatures.ILIAS_QUERIES))
-    data = Dataset.load(tree)
+    data = load_dataset(tree)
     assert [query.id for query in data.queries] == asked
     assert (data.name, data.convention, data.query_crop) == ("ilias", "ilias@1000", "box")
     assert data.objects == ("bold_bimp_000", "caf#U00e9_mug_001", "zippy_zoot_002")

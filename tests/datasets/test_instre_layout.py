@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from patchrerank.datasets import Dataset, load_dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.datasets._pixel_boxes import PixelBox, settle_format
 from patchrerank.errors import DatasetError, SettingError
 
@@ -21,7 +21,7 @@ def relative(box):
 
 
 def test_a_folder_is_read(tree, miniatures):
-    data = Dataset.load(tree)
+    data = load_dataset(tree)
     assert [query.id for query in data.queries] == list(miniatures.INSTRE_QUERIES)
     assert [image.id for image in data.images] == list(miniatures.INSTRE_IMAGES)
     assert (data.convention, data.query_crop) == ("full", "box")
@@ -39,7 +39,7 @@ def test_a_folder_is_read(tree, miniatures):
 
 
 def test_a_pair_is_judged_by_the_box_of_the_object_asked_for(tree):
-    data = Dataset.load(tree)
+    data = load_dataset(tree)
     pair, boxes = data.images[4], relative([(2, 2, 22, 32), (50, 30, 80, 60)])
     assert pair.box_instances == ("INSTRE-S1/01a_book", "INSTRE-S1/01b_bear")
     assert np.allclose(pair.boxes_of(data.queries[0].instance), boxes[:1], atol=1e-6)

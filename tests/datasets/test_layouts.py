@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchrerank.datasets import Dataset, convert_dataset, load_dataset, read_ilias_ids, write_index
+from patchrerank.datasets import convert_dataset, load_dataset, read_ilias_ids, write_index
 from patchrerank.datasets.convert import ConvertOptions
 from patchrerank.datasets.layouts import recognise, split_options
 from patchrerank.errors import DatasetError, SettingError
@@ -202,7 +202,7 @@ def test_lists_and_protocol_in_our_format(small):
     index["queries"][0] |= {"positives": ["b"], "junk": ["a"]}
     index["db"][0] |= {"clutter": 7, "box_instances": [0]}
     (small / "index.json").write_text(json.dumps(index))
-    data = Dataset.load(small)
+    data = load_dataset(small)
     assert (data.name, data.convention, data.query_crop) == ("mine", "ilias@10", "box")
     assert [data.positives[0].tolist(), data.junk[0].tolist()] == [[1], [0]]
     assert (data.images[0].clutter, data.images[0].box_instances) == (7, (0,))
@@ -210,7 +210,7 @@ def test_lists_and_protocol_in_our_format(small):
         small, data.queries, data.images, data.args,
         name=data.name, convention=data.convention, query_crop=data.query_crop,
     )  # fmt: skip
-    same(data, Dataset.load(small))
+    same(data, load_dataset(small))
 
 
 @pytest.mark.parametrize(
@@ -243,4 +243,4 @@ def test_bad_lists_in_our_format_are_named(small, place, change, message):
     entry.update(change)
     (small / "index.json").write_text(json.dumps(index))
     with pytest.raises(DatasetError, match=message):
-        Dataset.load(small)
+        load_dataset(small)

@@ -12,7 +12,7 @@ import pytest
 
 from patchrerank.analysis.measuring import measure
 from patchrerank.analysis.relevance import relevance_of
-from patchrerank.datasets import Dataset, load_dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.errors import DatasetError, SettingError
 from patchrerank.metrics import evaluate_revisited, parse_convention
 from patchrerank.types import Ranking
@@ -32,7 +32,7 @@ def tree(tmp_path, miniatures):
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_each_setup_has_its_positives_and_junk(tree, miniatures, setup):
-    data = Dataset.load(f"{tree}:setup={setup}")
+    data = load_dataset(f"{tree}:setup={setup}")
     assert ([rows.tolist() for rows in data.positives], [r.tolist() for r in data.junk]) == SETUPS[
         setup
     ]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from patchrerank.analysis.galleries import dataset_gallery, gallery_folder, supersets
-from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery, write_index
+from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import GalleryError
 from patchrerank.gallery import BuildOptions, Gallery, build_gallery, derive_gallery, verify
 from patchrerank.gallery.derive import misfit
@@ -137,7 +137,7 @@ def dataset(tmp_path):
         Image.new("RGB", (40 + number, 30), (90 * number, 50, 120)).save(file)
         images.append(DatasetImage(str(number), file, "x", np.zeros((0, 4), np.float32)))
     write_index(tmp_path, [DatasetQuery("q", images[0].file, "x")], images, {})
-    return Dataset.load(tmp_path)
+    return load_dataset(tmp_path)
 
 
 def test_the_cache_copies_from_a_sibling(tmp_path, dataset, encoder, monkeypatch):

@@ -324,10 +324,10 @@ def make_dataset(folder: Path) -> None:
 
 
 def read_dataset(folder: Path) -> Any:
-    from patchrerank.datasets import Dataset
+    from patchrerank.datasets import load_dataset
     from patchrerank.datasets.ilias_similarities import read_similarities
 
-    found = Dataset.load(folder)
+    found = load_dataset(folder)
     queries = [(q.id, q.instance) for q in found.queries]
     images = [(image.id, image.instance, image.boxes, image.area) for image in found.images]
     return queries, images, found.convention, read_similarities(folder / "similarities.json")

@@ -20,7 +20,7 @@ from patchrerank.errors import GalleryError, QueryError, SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_queries
-from patchrerank.kernels.regions import peak_regions
+from patchrerank.kernels.peaks import peak_regions
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify, RefineBoxes
 from patchrerank.rerankers.base import Reranker

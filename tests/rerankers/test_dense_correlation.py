@@ -16,7 +16,7 @@ from local_twins import (
     one,
 )
 from patchrerank.errors import QueryError
-from patchrerank.kernels.regions import peak_regions
+from patchrerank.kernels.peaks import peak_regions
 from patchrerank.rerankers import DenseCorrelation, _local
 from patchrerank.types import Queries, Shortlist
 

@@ -122,7 +122,7 @@ def evaluate(
     """Index a data set's images, search and rerank its queries, and measure.
 
     Args:
-        dataset: see :meth:`patchrerank.datasets.Dataset.load`.
+        dataset: see :func:`patchrerank.datasets.load_dataset`.
         encoder: encodes images and queries.
         settings: see :class:`EvaluationSettings`.
         cache: folder where galleries are kept and found again; None uses a temporary one.

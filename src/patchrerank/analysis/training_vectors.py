@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.datasets import Dataset
+from patchrerank.datasets import load_dataset
 from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.compress import training_rows
@@ -63,7 +63,7 @@ def train_label(train_on: str) -> str:
 def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:
     """Encode each given box of each image as one crop."""
     if boxes.is_dir():
-        data = Dataset.load(boxes)
+        data = load_dataset(boxes)
         given = [(image.file, image.boxes) for image in data.images if len(image.boxes)]
     else:
         regions = FixedBoxes.from_json(boxes, whole_image=False)

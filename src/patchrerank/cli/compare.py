@@ -50,7 +50,7 @@ def command(
     """Measure quality, milliseconds (100 candidates) and bytes of several rerankers."""
     from patchrerank.analysis.compare import CompareSettings, compare
     from patchrerank.analysis.measurable import counted_queries
-    from patchrerank.datasets import Dataset
+    from patchrerank.datasets import load_dataset
     from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
     from patchrerank.gallery import BuildOptions
     from patchrerank.pipeline.stages import needs_local
@@ -58,7 +58,7 @@ def command(
 
     wanted = list(stages or DEFAULT)
     local = any(text != "global" and needs_local(text) for text in wanted)
-    data = Dataset.load(dataset)
+    data = load_dataset(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights
     )

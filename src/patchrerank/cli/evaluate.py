@@ -62,7 +62,7 @@ def command(
 ) -> None:
     """Index, search, rerank and measure; all metrics in percent."""
     from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate
-    from patchrerank.datasets import Dataset
+    from patchrerank.datasets import load_dataset
     from patchrerank.datasets.ilias_similarities import similarities_of
     from patchrerank.encoders import load_dense_encoder, load_encoder
     from patchrerank.fusion import Fusion
@@ -77,7 +77,7 @@ def command(
     strategies = [parse_regions(spec, most=most) for spec in regions or [default]]
     fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
     chosen = parse_convention(convention) if convention else None
-    data = Dataset.load(dataset)
+    data = load_dataset(dataset)
     if run is not None:
         check_run(run, data, len(strategies))
     spec = encoder if best is None or was_given(context, "encoder") else best.tuned_on.encoder

@@ -39,7 +39,7 @@ def command(
     """Search all patches of all images in one faiss index; an image scores by its best patch."""
     from patchrerank.analysis.exhaustive import PUBLISHED_SWEEP, evaluate_exhaustive
     from patchrerank.analysis.measurable import counted_queries
-    from patchrerank.datasets import Dataset
+    from patchrerank.datasets import load_dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.first_stage.factory_strings import check_factory
     from patchrerank.first_stage.patch_index import PUBLISHED
@@ -49,7 +49,7 @@ def command(
     factories = [*(PUBLISHED_SWEEP if sweep else ()), *(index or ())] or [PUBLISHED]
     for factory in factories:
         check_factory(factory)  # before hours of encoding
-    data = Dataset.load(dataset)
+    data = load_dataset(dataset)
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights
     )

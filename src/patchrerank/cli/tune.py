@@ -124,12 +124,12 @@ def _scores(
     plan: Study, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
 ) -> tuple[ScoreTable, Dataset | None, dict[str, str]]:
     """Return the table, opened or built, the data set if one was named, and what it is made of."""
-    from patchrerank.datasets import Dataset
+    from patchrerank.datasets import load_dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.tuning import load_table
     from patchrerank.tuning.study_table import check_kept, made_of, study_table
 
-    data = Dataset.load(plan.scores.dataset) if plan.scores.dataset else None
+    data = load_dataset(plan.scores.dataset) if plan.scores.dataset else None
     if table is not None:
         return load_table(table), data, {}
     if data is None:

@@ -104,21 +104,6 @@ class Dataset:
         if not self.name:
             object.__setattr__(self, "name", self.root.name)
 
-    @classmethod
-    def load(cls, folder: str | Path, layout: str = "auto", **options: str) -> Dataset:
-        """Read a benchmark from its folder; the pictures are only checked to exist.
-
-        The same as :func:`patchrerank.datasets.load_dataset`, which tells the layouts and their
-        options.
-
-        Raises:
-            DatasetError: a file is missing or damaged; the message says which one and where.
-            SettingError: an unknown layout or option.
-        """
-        from patchrerank.datasets.layouts import load_dataset
-
-        return load_dataset(folder, layout, **options)
-
     @cached_property
     def objects(self) -> tuple[Instance, ...]:
         """The distinct objects that are asked for, in the order of their first query."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.kernels.regions import peak_regions
+from patchrerank.kernels.peaks import peak_regions
 from patchrerank.kernels.rows import row_products
 from patchrerank.rerankers._local import Block, blocks_of, cells_of
 from patchrerank.types import Floats, Rows

@@ -19,6 +19,7 @@ from patchrerank.datasets.composite.journal import Journal, Record, is_finished
 from patchrerank.datasets.composite.pictures import Job, Studio, cut_photo
 from patchrerank.datasets.composite.pieces import PHOTO_SIDE, read_cutout
 from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
+from patchrerank.datasets.layouts import load_dataset
 from patchrerank.datasets.writing import write_index
 from patchrerank.errors import DatasetError
 from patchrerank.files import writing
@@ -66,7 +67,7 @@ def build_composite(
     settings = {**config.record(), "inputs": inputs.record}
     if is_finished(out, settings):
         logger.info("%s is finished already", out)
-        return Dataset.load(out)
+        return load_dataset(out)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
     journal = Journal(out, settings)
@@ -76,7 +77,7 @@ def build_composite(
     _run({job.file: partial(studio.render, job) for job in jobs}, journal, "pictures", progress)
     _write(config, out, instances, jobs, journal, settings)
     journal.close()
-    return Dataset.load(out)
+    return load_dataset(out)
 
 
 def _cast(

@@ -9,7 +9,7 @@ from patchrerank.errors import QueryError, SettingError, ShortlistError
 from patchrerank.gallery.local_rows import BinaryStore
 from patchrerank.kernels import Float32Store
 from patchrerank.kernels import rows as rows_module
-from patchrerank.kernels.regions import peak_regions
+from patchrerank.kernels.peaks import peak_regions
 from patchrerank.kernels.rows import row_products
 
 
