@@ -9,7 +9,8 @@ import difflib
 import errno
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 LONGEST_MESSAGE = 2000
@@ -38,6 +39,37 @@ class EncoderError(PatchRerankError):
     """An encoder is unknown, cannot be loaded, or returned something unusable."""
 
 
+class VectorError(EncoderError):
+    """Vectors have no direction: all zeros, NaN or infinite. Made by ``check_directions``.
+
+    Attributes:
+        rows: their numbers, at least one.
+    """
+
+    def __init__(self, what: str, whose: str, reason: str, rows: Sequence[int]) -> None:
+        super().__init__(what, whose, reason, rows)
+        self.rows = tuple(rows)
+        self._what, self._reason = what, reason
+
+    def __str__(self) -> str:
+        what, whose, reason, _ = self.args
+        return shortened(f"{what} {whose}{reason}", LONGEST_MESSAGE)
+
+    def of(
+        self, whose: Callable[[int], str], remedy: str = "", rows: Sequence[int] | None = None
+    ) -> VectorError:
+        """Return the error in the caller's words.
+
+        Args:
+            whose: says of a row whose vector it is.
+            remedy: what can be done there.
+            rows: those that the caller speaks of; None: all.
+        """
+        kept = self.rows if rows is None else rows
+        more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+        return VectorError(self._what, f"{whose(kept[0])}{more}", f"{self._reason}{remedy}", kept)
+
+
 class MissingExtraError(PatchRerankError, ImportError):
     """An optional dependency is absent; the message says which extra brings it."""
 
@@ -64,6 +96,24 @@ class DatasetError(PatchRerankError):
 
 class TableError(PatchRerankError):
     """A score table is damaged, does not fit together, or lacks scores that were asked for."""
+
+
+@contextmanager
+def whose_vectors(
+    whose: Callable[[int], str], remedy: str = "", *, first: int = 0
+) -> Iterator[None]:
+    """Let a :class:`VectorError` say whose vectors are meant.
+
+    Args:
+        whose: says it of a row, counted from ``first``.
+        remedy: what can be done, behind the reason.
+        first: the caller's number of the first row.
+    """
+    try:
+        yield
+    except VectorError as error:
+        rows = [first + row for row in error.rows]
+        raise error.of(whose, remedy, rows) from error
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

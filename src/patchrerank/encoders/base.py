@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.boxes import WHOLE_IMAGE, check_boxes
+from patchrerank.boxes import WHOLE_IMAGE, check_boxes, in_region
 from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
@@ -17,7 +17,7 @@ from patchrerank.encoders.normalise import normalise_rows
 from patchrerank.encoders.pickling import Remade, Unchanging, reduce_encoder
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.encoders.quick_gelu import activation_of
-from patchrerank.errors import EncoderError, described
+from patchrerank.errors import EncoderError, described, whose_vectors
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class Encoder(Unchanging):
             float32 ``(B, dim)``, rows of L2 norm 1, C-contiguous.
 
         Raises:
-            EncoderError: wrong shape or dtype, or the network returned NaN or zero vectors.
+            EncoderError: wrong shape or dtype.
+            VectorError: the network returned NaN or zero vectors.
         """
         return self.encode_parts([crops])
 
@@ -127,8 +128,12 @@ class Encoder(Unchanging):
         Raises:
             ImageError: an image cannot be read.
             RegionError: a box is empty, NaN or outside its image.
+            VectorError: NaN or zero vectors; names the image and its box.
         """
-        from patchrerank.images import read_image
+        from patchrerank.images import describe_source, read_image
+
+        def named(row: int) -> str:
+            return in_region(describe_source(images[row]), regions[row])
 
         regions = self._regions(len(images), boxes)
         parts = [np.empty((0, self.dim), dtype=np.float32)]
@@ -139,7 +144,8 @@ class Encoder(Unchanging):
                     images[start : start + self.batch_size], regions[start:], strict=False
                 )
             ]
-            parts.append(self.encode(np.concatenate(crops)))
+            with whose_vectors(named, first=start):
+                parts.append(self.encode(np.concatenate(crops)))
         return np.concatenate(parts)
 
     def prepare_regions(self, image: Image.Image, boxes: Floats) -> Any:

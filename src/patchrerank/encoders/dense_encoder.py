@@ -16,10 +16,10 @@ from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.dense_network import DenseNetwork, Maps
 from patchrerank.encoders.dense_pickling import reduce_dense
 from patchrerank.encoders.detector import Selection, load_detector
-from patchrerank.encoders.picking import pick_descriptors
+from patchrerank.encoders.picking import check_maps, pick_descriptors
 from patchrerank.encoders.pickling import Remade, Unchanging
 from patchrerank.encoders.preprocessing import Crops, check_image_size
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, whose_vectors
 from patchrerank.types import LocalDescriptors
 
 if TYPE_CHECKING:
@@ -135,11 +135,13 @@ class DenseEncoder(Unchanging):
             prepared: for each picture what :meth:`prepare` returned.
 
         Raises:
-            EncoderError: the network returned NaN or infinite values, or no map.
+            EncoderError: the network returned no map.
+            VectorError: it returned NaN or infinite values; its rows are pictures.
         """
         found: list[LocalDescriptors] = []
         for start in range(0, len(prepared), self.batch_size):
-            found += self._encode_batch(prepared[start : start + self.batch_size])
+            with whose_vectors("picture {}".format, first=start):
+                found += self._encode_batch(prepared[start : start + self.batch_size])
         return found
 
     def encode_images(self, images: Sequence[ImageSource]) -> list[LocalDescriptors]:
@@ -147,14 +149,16 @@ class DenseEncoder(Unchanging):
 
         Raises:
             ImageError: a picture cannot be read.
+            VectorError: as :meth:`encode` does; names the picture.
         """
-        from patchrerank.images import read_image
+        from patchrerank.images import describe_source, read_image
 
         found: list[LocalDescriptors] = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
             pictures = [read_image(image, min_size=self.least_size) for image in batch]
-            found += self._encode_batch([self.prepare(picture) for picture in pictures])
+            with whose_vectors(lambda row: repr(describe_source(images[row])), first=start):
+                found += self._encode_batch([self.prepare(picture) for picture in pictures])
         return found
 
     @property
@@ -203,11 +207,9 @@ class DenseEncoder(Unchanging):
 
     def _encode_batch(self, prepared: Sequence[Sequence[Crops]]) -> list[LocalDescriptors]:
         maps = [self._maps(np.stack(level)) for level in zip(*prepared, strict=True)]
-        origin = f"dense encoder {self.spec}"
+        check_maps(maps, f"dense encoder {self.spec}")
         numbers = range(len(prepared))
-        return [
-            pick_descriptors(maps, self.cells, number, self.selection, origin) for number in numbers
-        ]
+        return [pick_descriptors(maps, self.cells, number, self.selection) for number in numbers]
 
     def _maps(self, crops: Crops) -> Maps:
         return self._runs.maps(crops, self._detector, projected=self.selection.projected)

@@ -12,12 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError
+from patchrerank.errors import GalleryError, SettingError, whose_vectors
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
+from patchrerank.gallery.region_vectors import decoded_patches, named_patches
 from patchrerank.gallery.stores import (
     PATCH_ARRAYS,
     check_store,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 16_384
 SAMPLE_ROWS = 10_000
 LARGEST_SEED = 1 << 30
+NOT_WHITENED = "; leave its picture out of the gallery, or whiten to more dimensions"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
     Raises:
         GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
         SettingError: impossible store settings, or too few training vectors.
+        VectorError: a vector is NaN, infinite or all zeros, there or once whitened; names the
+            image and the region.
     """
     target = Path(out)
     _check_target(gallery, target)
@@ -115,7 +119,8 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
         writers["pq_centroids"].append(centroids)
     for name in set(records) - {*PATCH_ARRAYS, "globals"}:
         writers[name].append(gallery.array(name))
-    writers["globals"].append(_whitened(gallery.global_vectors, whitening))
+    with whose_vectors(lambda row: repr(gallery.ids[row]), NOT_WHITENED):
+        writers["globals"].append(_whitened(gallery.global_vectors, whitening))
     for block in _blocks(gallery, whitening, progress=options.progress):
         for name, rows in store_columns(options.store, block, centroids).items():
             writers[name].append(rows)
@@ -165,7 +170,7 @@ def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | 
     from patchrerank.encoders import learn_whitening
 
     rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
-    return learn_whitening(gallery.patch_store.decode(rows), options.whiten)
+    return learn_whitening(decoded_patches(gallery, rows), options.whiten)
 
 
 def _train(
@@ -176,7 +181,7 @@ def _train(
     train = options.train
     if train is None:
         rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
-        train = gallery.patch_store.decode(rows)
+        train = decoded_patches(gallery, rows)
     return pq_train(_whitened(train, whitening), options.m, options.nbits, options.seed)
 
 
@@ -195,7 +200,10 @@ def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) ->
     with tqdm(total=total, unit="patch", desc="compress", disable=not progress) as bar:
         for start in range(0, total, BLOCK_ROWS):
             rows = np.arange(start, min(start + BLOCK_ROWS, total))
-            yield _whitened(gallery.patch_store.decode(rows), whitening)
+            vectors = decoded_patches(gallery, rows)
+            with named_patches(gallery, rows, NOT_WHITENED):
+                vectors = _whitened(vectors, whitening)
+            yield vectors
             bar.update(len(rows))
 
 

@@ -58,7 +58,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
     """Return ready vectors as queries.
 
     Raises:
-        QueryError: another shape than ``(dim,)``, or not of unit norm.
+        QueryError: another shape than ``(dim,)``, all zeros, or not of unit norm.
     """
     for number, vector in enumerate(vectors):
         if vector.shape != (dim,):
@@ -68,6 +68,11 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 "dimensions (pass pictures as paths, bytes or PIL images)"
             )
         norm = float(np.linalg.norm(vector))
+        if norm == 0.0:
+            raise QueryError(
+                f"query {number} is a vector of zeros, which has no direction to compare; encode "
+                "it again"
+            )
         if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
             raise QueryError(
                 f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
