@@ -134,6 +134,16 @@ def described(value: object) -> str:
     return f"{kind} ({shown(value)})"
 
 
+def check_kind(what: str, value: object, kind: type | tuple[type, ...], use: str) -> None:
+    """Refuse something of the wrong type; None is nothing.
+
+    Raises:
+        SettingError: names the argument, what was given, and what belongs there.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise SettingError(f"{what} is {described(value)}; use {use}")
+
+
 def shown(value: object) -> str:
     """Return what a caller passed as errors show it: its ``repr``, cut in the middle if long."""
     return shortened(_BRIEFLY.repr(value), LONGEST_SHOWN + 20)

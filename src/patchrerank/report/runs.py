@@ -81,7 +81,7 @@ class _Bench:
         shortlist = GlobalSearch(gallery).search(queries, most)
         cascade = self._cascade(method, gallery, crop or "none")
         if cascade is None:
-            ranking = _first_stage(shortlist, queries.crop)
+            ranking = _first_stage(shortlist, queries.crops)
             counted = replace(ranking, boxes=np.broadcast_to(WHOLE_IMAGE, ranking.boxes.shape))
         else:
             ranking = counted = cascade.rerank(cascade.complete(queries), shortlist)
@@ -195,8 +195,8 @@ def shared_settings(runs: Mapping[str, Run]) -> Settings:
     return shown
 
 
-def _first_stage(shortlist: Shortlist, crop: QueryCrop) -> Ranking:
+def _first_stage(shortlist: Shortlist, crops: tuple[QueryCrop, ...]) -> Ranking:
     scores = shortlist.scores
     unknown = np.full_like(scores, np.nan)
     boxes = np.full((*scores.shape, 4), np.nan, dtype=np.float32)
-    return Ranking(shortlist.rows, scores, scores, unknown, boxes, crop)
+    return Ranking(shortlist.rows, scores, scores, unknown, boxes, crops)

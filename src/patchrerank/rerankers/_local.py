@@ -14,7 +14,7 @@ from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.kernels.chamfer import SetStore
-from patchrerank.kernels.checks import check_spans
+from patchrerank.kernels.checks import check_spans, check_threads
 from patchrerank.kernels.rows import BLOCK_BYTES
 from patchrerank.kernels.stores import Float32Store
 from patchrerank.rerankers.base import Read, Reranker
@@ -66,7 +66,7 @@ class LocalReranker(Reranker):
                 "load_dense_encoder(…) returns, or None where queries bring local descriptors"
             )
         self.dense_encoder = dense_encoder
-        self.threads = threads
+        self.threads = check_threads(threads)
 
     @property
     def local(self) -> LocalStore:

@@ -129,7 +129,7 @@ class Reranker(Ranker):
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
-        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crop))
+        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crops))
 
 
 def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:

@@ -37,7 +37,7 @@ def _hits(
             global_score=float(ranking.global_scores[query, slot]),
             local_score=_known(ranking.local_scores[query, slot]),
             box=_box(ranking.boxes[query, slot]),
-            query_crop=ranking.crop,
+            query_crop=ranking.crops[query] if ranking.crops else "none",
             probability=None if calibrated is None else _known(calibrated[slot]),
         )
         for rank, slot in enumerate(slots, start=1)
