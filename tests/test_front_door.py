@@ -14,6 +14,7 @@ import pytest
 
 import patchrerank
 from command_line import run
+from loaded_once import encoders_loaded_once
 from patchrerank.errors import EncoderError, GalleryError, QueryError, SettingError
 from patchrerank.pipeline import Recipe
 
@@ -64,6 +65,12 @@ def test_type_checkers_see_what_it_hands_out(tmp_path):
     )
     assert "list[patchrerank.types.Hit]" in done.stdout, done.stdout
     assert "patchrerank.gallery.gallery.Gallery" in done.stdout, done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_encoders():
+    with encoders_loaded_once():
+        yield
 
 
 @pytest.fixture(scope="module")

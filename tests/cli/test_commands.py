@@ -347,9 +347,9 @@ def test_broken_picture_stops_or_is_recorded(photos, tmp_path):
 def test_ctrl_c_loses_nothing(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(400):
+    for number in range(300):
         Image.new("RGB", (300, 200), (number % 256, 9, 9)).save(photos / f"{number:03d}.jpg")
-    words = ["index", str(photos), str(tmp_path / "g"), *ENCODER, "--regions", "grid:3", "--quiet"]
+    words = ["index", str(photos), str(tmp_path / "g"), *ENCODER, "--regions", "grid:2", "--quiet"]
     command = [sys.executable, "-m", "patchrerank.cli.main", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     limit = time.monotonic() + 120
@@ -362,7 +362,7 @@ def test_ctrl_c_loses_nothing(tmp_path):
     kept = json.loads((tmp_path / "g" / "building.json").read_text())["images"]
     assert kept > 0
     run(*words)
-    assert len(Gallery(tmp_path / "g")) == 400
+    assert len(Gallery(tmp_path / "g")) == 300
 
 
 def test_as_a_process(gallery, photos, tmp_path):

@@ -15,7 +15,6 @@ import typer.main
 
 from patchrerank.cli.main import main
 
-
 _commands = cache(typer.main.get_command)  # of 18 modules, read anew by each call otherwise
 
 
