@@ -66,7 +66,6 @@ CORNER, MIDDLE, FAR = -0.484375, 0.0, 0.484375
 @pytest.mark.parametrize(
     ("spec", "shift"),
     [
-        ("timm:resnet18", CORNER),
         ("timm:mobilenetv3_small_100", CORNER),
         ("timm:regnetx_002", CORNER),
         ("timm:tf_mobilenetv3_small_075", FAR),
@@ -89,7 +88,10 @@ def test_recorded_positions_are_where_the_network_looks(spec, shift):
 @pytest.mark.parametrize(
     ("spec", "size"),
     [
-        *[("timm:" + name, 256) for name in ("resnet50", "efficientnet_lite0", "vgg11")],
+        *[
+            ("timm:" + name, 256)
+            for name in ("resnet18", "resnet50", "efficientnet_lite0", "vgg11")
+        ],
         *[("timm:" + name, 256) for name in ("densenet121", "hrnet_w18_small", "resnetv2_18")],
         *[("timm:" + name, 256) for name in ("tf_efficientnet_lite0", "tf_efficientnetv2_b0")],
         *[("timm:" + name, 256) for name in ("swin_tiny_patch4_window7_224", "davit_tiny")],
