@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate, measure, relevance_of
+from patchrerank.analysis import (
+    EvaluationSettings,
+    Method,
+    StoreSettings,
+    evaluate,
+    measure,
+    relevance_of,
+)
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
 from patchrerank.analysis.relevance import positive_areas
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError
-from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions
 from patchrerank.metrics import FULL
 from patchrerank.regions import GridPyramid
@@ -66,8 +72,8 @@ def test_patches_find_what_global_vectors_miss(dataset, tiny_encoder, tmp_path):
 
 
 def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
-    first = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(lam=1.0)), tmp_path)
-    none = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(shortlist_size=0)), tmp_path)
+    first = evaluate(dataset, tiny_encoder, settings(), tmp_path, "patchify:all:1")
+    none = evaluate(dataset, tiny_encoder, settings(), tmp_path, "patchify:0")
     assert np.array_equal(first.ranking.rows, none.ranking.rows)
     assert first.measured.metrics["mAP"] == none.measured.metrics["mAP"]
 
@@ -77,10 +83,10 @@ def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
     [StoreSettings("int8"), StoreSettings("pq", m=4, nbits=4), StoreSettings("float32", whiten=6)],
 )
 def test_stores(dataset, tiny_encoder, tmp_path, store):
-    run = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    run = evaluate(dataset, tiny_encoder, settings(), tmp_path, Method("patchify", store))
     assert run.measured.metrics["mAP"] > 60
     assert run.measured.settings["store"] == store.label
-    again = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    again = evaluate(dataset, tiny_encoder, settings(), tmp_path, Method("patchify", store))
     assert again.measured.metrics == run.measured.metrics
 
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from patchrerank.analysis import StoreSettings
+from patchrerank.analysis.methods import Method, check_labels, parse_method
 from patchrerank.errors import SettingError
 from patchrerank.report import ReportColumn, ReportQuery
 from patchrerank.report.comparison import gains_table
-from patchrerank.report.methods import Method, check_labels, parse_method
 from patchrerank.report.selection import QueryChoice, choose_queries, describe_choice
 
 PICTURE = Image.new("RGB", (4, 4))
@@ -137,6 +137,6 @@ def test_labels_differ():
 
 
 def test_a_method_says_what_it_is():
-    assert Method("x", "patchify").described("") == "patchify"
+    assert Method("patchify", label="x").described("") == "patchify"
     text = parse_method("patchify store=pq train-on=L2 label=x").described("")
     assert text == "patchify on pq64x8-L2"

@@ -13,7 +13,7 @@ from patchrerank.cli.evaluate import show_measured
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
-    from patchrerank.analysis.evaluation import Run
+    from patchrerank.analysis import Run
     from patchrerank.datasets import Dataset
 
 METHODS = {"global (L0)": 0, "Patchify (L3)": 3}

@@ -72,6 +72,7 @@ Stages = Annotated[
         "name[:K[:lam[:gamma]]], joined by commas, such as patchify+refine:400,chamfer:100:0.7:2."
     ),
 ]
+FirstStage = Annotated[str, typer.Option(help="faiss index-factory string.")]
 RunFile = Annotated[
     Path | None,
     typer.Option(

@@ -19,6 +19,7 @@ DECIDED = (
     "gamma",
     "query_crop",
     "query_size",
+    "query_image_size",
     "query_part",
 )
 """Parameters of commands that the file decides."""

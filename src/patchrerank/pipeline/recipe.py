@@ -18,6 +18,9 @@ from patchrerank.types import QueryCrop
 DEFAULT_STAGES = "patchify:all:0.3:4"
 """One stage in which both the first stage's scores and the patches count."""
 
+BEST_PATCH = "patchify"
+"""One stage in which the patch score alone counts, on the full list: the published setting."""
+
 
 @dataclass(frozen=True)
 class TunedStage:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from patchrerank.analysis import Measured
-from patchrerank.analysis.evaluation import Run
+from patchrerank.analysis import Measured, Run
 from patchrerank.analysis.measurable import counted_queries
 from patchrerank.boxes import Floats
 from patchrerank.datasets import Dataset
@@ -23,6 +22,9 @@ from patchrerank.report.content import (
     gain_over,
 )
 from patchrerank.types import EMPTY
+
+PARTS = ("store", "stages", "tuned_on", "lam", "gamma", "shortlist_size")
+"""Settings that the text of a method says."""
 
 
 def compare_runs(dataset: Dataset, runs: Mapping[str, Run]) -> list[ReportQuery]:
@@ -77,6 +79,23 @@ def bytes_column(table: ReportTable, measured: Mapping[str, Measured]) -> Report
     read = (f"{result.bytes_per_image['read']:,.0f}" for result in measured.values())
     rows = tuple((*row, text) for row, text in zip(table.rows, read, strict=True))
     return replace(table, headers=(*table.headers, "bytes/image read"), rows=rows)
+
+
+def shared_settings(runs: Mapping[str, Run]) -> dict[str, str]:
+    """Return the settings of the runs; where they differ, each with its label.
+
+    A method whose label says it all already is not repeated, nor are its parts.
+    """
+    records = {label: run.measured.settings for label, run in runs.items()}
+    shown = {}
+    for name, value in next(iter(records.values())).items():
+        values = {label: record[name] for label, record in records.items() if name in record}
+        if len(set(values.values())) > 1:
+            told = (f"{label}: {text}" for label, text in values.items() if label != text)
+            value = "; ".join(told)
+        if name not in PARTS and value not in ("", *records):
+            shown[name] = value
+    return shown
 
 
 def gains_table(queries: Sequence[ReportQuery]) -> ReportTable | None:
