@@ -38,7 +38,8 @@ class LocalSettings:
             own image size.
 
     Raises:
-        EncoderError: an impossible size, or an unknown part.
+        EncoderError: an impossible size.
+        SettingError: an unknown part.
     """
 
     image_size: int | tuple[int, int] | None = None
