@@ -166,7 +166,7 @@ def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
     words = [*MODEL, "--tuned", tmp_path / "t.json", "--cache", cache, "--quiet", "--json"]
     expected = json.loads(run("evaluate", dataset, *words).stdout)
     assert record["methods"][label]["metrics"] == expected["metrics"]
-    beside = ["--rerankers", "global", "--regions", "grid:1"]
+    beside = ["--rerankers", "global"]
     rows = json.loads(run("compare", dataset, *words, *beside).stdout)
     assert [row["stages"] for row in rows] == ["global", label]
     assert rows[1]["metrics"].items() >= expected["metrics"].items()

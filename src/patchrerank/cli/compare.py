@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import encoder_and_regions
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
@@ -32,19 +33,12 @@ def command(
     tuned: Annotated[
         Path | None, typer.Option(help="tuned.json, whose cascade becomes the last line.")
     ] = None,
-    encoder: opt.EncoderSpec = "efficientnet_lite0",
-    regions: Annotated[str, typer.Option(help="grid:L, sliding:L:stride, …")] = "grid:3",
+    encoder: opt.EncoderOfTuned = None,
+    regions: opt.RegionsOfTuned = None,
     first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
-    local_image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
-        ),
-    ] = None,
-    query_image_size: Annotated[
-        int, typer.Option(help="Side of the query pictures for local descriptors.")
-    ] = 224,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
@@ -65,19 +59,19 @@ def command(
     from patchrerank.regions import parse_regions
 
     methods = [parse_method(text) for text in stages or DEFAULT]
-    if tuned is not None:
-        methods.append(Method.of(Tuned.load(tuned)))
+    best = None if tuned is None else Tuned.load(tuned)
+    if best is not None:
+        methods.append(Method.of(best))
+    spec, where = encoder_and_regions(best, encoder, regions)
     settings = EvaluationSettings(
-        regions=parse_regions(regions),
-        query_crop=query_crop,  # type: ignore[arg-type]
+        regions=parse_regions(where),
+        query_crop=query_crop or (best.tuned_on.query_crop if best else None),  # type: ignore[arg-type]
         first_stage=first_stage,
         local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
         build=BuildOptions(progress=not quiet),
     )
     data = load_dataset(dataset)
-    model = load_encoder(
-        encoder, image_size=image_size, device=device, pretrained=not random_weights
-    )
+    model = load_encoder(spec, image_size=image_size, device=device, pretrained=not random_weights)
     runs = evaluate_methods(data, model, methods, settings, cache, one_by_one=True)
     rows = [(method.label, run.measured) for method, run in zip(methods, runs, strict=True)]
     if json:

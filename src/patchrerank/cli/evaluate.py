@@ -60,15 +60,8 @@ def command(
         str, typer.Option(help="What pq is trained on: all, L0 … L3, boxes, or a .npy file.")
     ] = "all",
     image_size: opt.ImageSize = None,
-    local_image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
-        ),
-    ] = None,
-    query_image_size: Annotated[
-        int, typer.Option(help="Side of the query pictures for local descriptors.")
-    ] = 224,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",

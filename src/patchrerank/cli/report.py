@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import encoder_and_regions
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
@@ -56,28 +57,12 @@ def command(
         Path | None,
         typer.Option(help="tuned.json, whose cascade becomes the last method."),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE]. "
-            "[efficientnet_lite0, or that of --tuned]",
-        ),
-    ] = None,
-    regions: Annotated[
-        str | None,
-        typer.Option(help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
-    ] = None,
+    encoder: opt.EncoderOfTuned = None,
+    regions: opt.RegionsOfTuned = None,
     first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
-    local_image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
-        ),
-    ] = None,
-    query_image_size: Annotated[
-        int, typer.Option(help="Side of the query pictures for local descriptors.")
-    ] = 224,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
@@ -106,10 +91,11 @@ def command(
     best = None if tuned is None else Tuned.load(tuned)
     columns = _methods(methods, best)
     kept = None if best is None else best.tuned_on
-    strategy = parse_regions(regions or (kept.regions if kept else "grid:3"))
+    spec, where = encoder_and_regions(best, encoder, regions)
+    strategy = parse_regions(where)
     data = load_dataset(dataset)
     model = load_encoder(
-        encoder or (kept.encoder if kept else "efficientnet_lite0"),
+        spec,
         image_size=image_size,
         device=device,
         pretrained=not random_weights,

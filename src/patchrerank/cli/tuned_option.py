@@ -51,6 +51,15 @@ def read_tuned(context: typer.Context, path: Path | None) -> Tuned | None:
     return Tuned.load(path)
 
 
+def encoder_and_regions(
+    tuned: Tuned | None, encoder: str | None, regions: str | None
+) -> tuple[str, str]:
+    """Return what was asked for, else what was tuned on, else the usual."""
+    usual = ("efficientnet_lite0", "grid:3")
+    own = usual if tuned is None else (tuned.tuned_on.encoder, tuned.tuned_on.regions)
+    return encoder or own[0], regions or own[1]
+
+
 def open_reranker(
     context: typer.Context, gallery: Path, stages: str, tuned: Tuned | None, device: str
 ) -> Cascade:
