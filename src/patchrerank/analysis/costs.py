@@ -82,15 +82,13 @@ def warm_up(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> None:
 
 def one_by_one_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> float:
     """Return the median milliseconds of 100 candidates, queries one by one, on one thread."""
-
-    def rerank(number: int) -> None:
-        only = slice(number, number + 1)
-        rows, scores = shortlist.rows, shortlist.scores
-        head = Shortlist(rows[only, :TIMED_CANDIDATES], scores[only, :TIMED_CANDIDATES])
-        cascade.rerank(queries.take([number]), head)
-
+    most, rows, scores = TIMED_CANDIDATES, shortlist.rows, shortlist.scores
+    asked = [
+        (queries.take([number]), Shortlist(rows[[number], :most], scores[[number], :most]))
+        for number in range(min(len(queries), TIMED_QUERIES))
+    ]
     with one_torch_thread():
-        return median_ms(rerank, min(len(queries), TIMED_QUERIES))
+        return median_ms(lambda number: cascade.rerank(*asked[number]), len(asked))
 
 
 def median_ms(call: Callable[[int], object], count: int) -> float:

@@ -107,6 +107,7 @@ def _index(bench: Workbench, factory: str, train: Floats | None, train_on: str) 
 def _result(bench: Workbench, folder: Path, factory: str, nprobe: int | None) -> ExhaustiveResult:
     dataset, gallery = bench.dataset, bench.gallery()
     queries, _ = bench.queries()
+    single = [queries.take([number]) for number in range(len(queries))]
     search = PatchSearch(gallery, folder, nprobe if "IVF" in factory else None)
     found = search.search(queries, len(gallery))
     ranking = _ranking(found)
@@ -119,7 +120,7 @@ def _result(bench: Workbench, folder: Path, factory: str, nprobe: int | None) ->
         metrics=metrics,
         index_bytes=(folder / INDEX_FILE).stat().st_size,
         search_ms=median_ms(
-            lambda number: search.search(queries.take([number]), TIMED_CANDIDATES), len(queries)
+            lambda number: search.search(single[number], TIMED_CANDIDATES), len(single)
         ),
         fewest_found=int(found.found.min()) if len(found.found) else 0,
         AP=str(convention),
