@@ -15,6 +15,7 @@ from patchrerank.report.comparison import (
     compare_runs,
     gains_table,
     metrics_table,
+    result_sentence,
     shared_settings,
 )
 from patchrerank.report.content import ReportQuery, ReportTable
@@ -24,7 +25,7 @@ from patchrerank.report.page import check_thumbnail, write_report
 from patchrerank.report.selection import QueryChoice, choose_queries, describe_choice
 
 if TYPE_CHECKING:
-    from patchrerank.analysis import EvaluationSettings, Method
+    from patchrerank.analysis import EvaluationSettings, Measured, Method
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Encoder
 
@@ -54,12 +55,20 @@ class Findings:
         return compare_runs(self.dataset, self.runs)
 
     @property
+    def result(self) -> str:
+        """What came out, in a sentence."""
+        return result_sentence(self.queries, self._measured)
+
+    @property
     def tables(self) -> list[ReportTable]:
         """Metrics of each method, and how many queries it gains and loses."""
-        measured = {label: run.measured for label, run in self.runs.items()}
-        metrics = metrics_table(f"{self.dataset.name}, all queries", measured)
+        metrics = metrics_table(f"{self.dataset.name}, all queries", self._measured)
         gains = gains_table(self.queries)
-        return [bytes_column(metrics, measured), *([gains] if gains else [])]
+        return [bytes_column(metrics, self._measured), *([gains] if gains else [])]
+
+    @property
+    def _measured(self) -> dict[str, Measured]:
+        return {label: run.measured for label, run in self.runs.items()}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -136,6 +145,7 @@ def write_findings(
         queries=chosen,
         tables=found.tables,
         settings={**found.settings, "shown": shown},
+        result=found.result,
         thumbnail=output.thumbnail,
         progress=progress,
     )
