@@ -70,7 +70,8 @@ def groups(page):
 
 
 def titles(page):
-    return [unescape(t) for t in re.findall(r"<h3>(.*?)<span", page)]
+    main = page.partition("<main>")[2]
+    return [unescape(t) for t in re.findall(r"<h3>(.*?)<span", main)]
 
 
 def test_numbers_are_those_of_compare_and_evaluate(report, dataset, cache):
@@ -120,7 +121,7 @@ def test_every_query_is_shown_once_with_its_group(report, dataset, tmp_path):
     for section in page.split('<section class="query"')[1:]:
         first, last = section.split('<div class="method">')[1:]
         assert 'class="predicted"' not in first, "global looks for no box"
-        assert last.count('class="predicted"') == last.count("<li ") == 10
+        assert 0 < last.count('class="predicted"') <= last.count("<li ") == 10
         for method in (first, last):
             assert method.count('class="truth"') == method.count('class="hit right"')
 

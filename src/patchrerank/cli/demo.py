@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from patchrerank.report.findings import Findings
 
 METHODS = ("global", "patchify")
-COLUMNS = ("method", "mAP", "mAP, object <10%", "recall@1", "LocScore", "bytes/image read")
+COSTS = ("ms/query", "bytes/image read")
+COLUMNS = ("method", "mAP", "mAP, object <10%", "recall@1", "LocScore", *COSTS)
 """Of the table of metrics, what a newcomer needs."""
 
 
@@ -29,18 +30,17 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Make a small benchmark, run global search against Patchify, write a page to look at."""
-    from patchrerank.analysis.compare import CompareSettings
+    from patchrerank.analysis import EvaluationSettings, Method
     from patchrerank.encoders import load_encoder
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import GridPyramid
     from patchrerank.report.findings import find
-    from patchrerank.report.methods import Method
     from patchrerank.report.page import PAGE
 
     check_target(out / "report.html", PAGE, make_folder=True)
     data = _dataset(out, seed, quiet=quiet)
     encoder = load_encoder("efficientnet_lite0", image_size=image_size)
-    settings = CompareSettings(GridPyramid(3), build=BuildOptions(progress=not quiet))
+    settings = EvaluationSettings(GridPyramid(3), build=BuildOptions(progress=not quiet))
     methods = [Method(name, name) for name in METHODS]
     found = find(data, encoder, methods, out / "galleries", settings)
     table = _table(found)

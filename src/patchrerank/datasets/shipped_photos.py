@@ -19,7 +19,6 @@ BACKGROUNDS = (
     "brick.png",
     "camera.png",
     "china.jpg",
-    "grass.png",
     "hubble_deep_field.jpg",
     "motorcycle_left.png",
     "rocket.jpg",

@@ -110,28 +110,20 @@ def _note(measured: Mapping[str, Measured]) -> str:
     return " ".join(told)
 
 
-def bytes_column(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:
-    """Return a table of methods with one more column: the bytes an image that are read."""
-    read = (f"{result.bytes_per_image['read']:,.0f}" for result in measured.values())
-    rows = tuple((*row, text) for row, text in zip(table.rows, read, strict=True))
-    return replace(table, headers=(*table.headers, "bytes/image read"), rows=rows)
+def with_costs(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:
+    """Return a table of methods with what each costs: milliseconds a query, bytes an image.
 
-
-def shared_settings(runs: Mapping[str, Run]) -> dict[str, str]:
-    """Return the settings of the runs; where they differ, each with its label.
-
-    A method whose label says it all already is not repeated, nor are its parts.
+    Milliseconds are those of reranking all queries together, once kernels are compiled.
     """
-    records = {label: run.measured.settings for label, run in runs.items()}
-    shown = {}
-    for name, value in next(iter(records.values())).items():
-        values = {label: record[name] for label, record in records.items() if name in record}
-        if len(set(values.values())) > 1:
-            told = (f"{label}: {text}" for label, text in values.items() if label != text)
-            value = "; ".join(told)
-        if name not in PARTS and value not in ("", *records):
-            shown[name] = value
-    return shown
+    rows = tuple(
+        (*row, *_costs(result)) for row, result in zip(table.rows, measured.values(), strict=True)
+    )
+    return replace(table, headers=(*table.headers, "ms/query", "bytes/image read"), rows=rows)
+
+
+def _costs(measured: Measured) -> tuple[str, str]:
+    spent = measured.milliseconds["rerank_per_query"]
+    return "–" if spent is None else f"{spent:.2f}", f"{measured.bytes_per_image['read']:,.0f}"
 
 
 def gains_table(queries: Sequence[ReportQuery]) -> ReportTable | None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from patchrerank.analysis import Run, evaluate_methods
 from patchrerank.analysis.methods import check_labels
 from patchrerank.report.comparison import (
-    bytes_column,
     compare_runs,
     gains_table,
     metrics_table,
     result_sentence,
     shared_settings,
+    with_costs,
 )
 from patchrerank.report.content import ReportQuery, ReportTable
 from patchrerank.report.figure_style import FigureStyle
@@ -64,7 +64,7 @@ class Findings:
         """Metrics of each method, and how many queries it gains and loses."""
         metrics = metrics_table(f"{self.dataset.name}, all queries", self._measured)
         gains = gains_table(self.queries)
-        return [bytes_column(metrics, self._measured), *([gains] if gains else [])]
+        return [with_costs(metrics, self._measured), *([gains] if gains else [])]
 
     @property
     def _measured(self) -> dict[str, Measured]:

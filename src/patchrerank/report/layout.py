@@ -148,7 +148,7 @@ class _Figure:
 
     def _lines(self) -> Iterator[tuple[Line, str]]:
         hits = [hit for column in self.query.columns for hit in column.shown]
-        if any(hit.predicted is not None for hit in hits):
+        if any(hit.predicted is not None and not is_whole(hit.predicted) for hit in hits):
             yield self.predicted, "where the method found it"
         if any(hit.truths for hit in hits):
             yield self.truth, "where it really is"
