@@ -78,7 +78,7 @@ def _write_page(path: Path, found: Findings, table: ReportTable) -> Path:
     from patchrerank.report import write_report
     from patchrerank.report.selection import by_gain
 
-    names = {query.id: Path(query.source).stem for query in found.dataset.queries}
+    names = {query.id: Path(query.source or query.id).stem for query in found.dataset.queries}
     return write_report(
         path,
         title="Which pictures show this object? Global search, and Patchify behind it",

@@ -57,7 +57,7 @@ class Cutout:
         low, high = np.array(self.disc[:2]), np.array(self.disc[2:])
         turns = np.linspace(0, 2 * np.pi, 180, endpoint=False)
         circle = np.column_stack([np.cos(turns), np.sin(turns)])
-        return np.round((low + high) / 2 + circle * (high - low) / 2).astype(np.int64)
+        return np.asarray(np.round((low + high + circle * (high - low)) / 2), dtype=np.int64)
 
 
 COINS = (
