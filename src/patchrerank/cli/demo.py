@@ -41,7 +41,7 @@ def command(
     data = _dataset(out, seed, quiet=quiet)
     encoder = load_encoder("efficientnet_lite0", image_size=image_size)
     settings = EvaluationSettings(GridPyramid(3), build=BuildOptions(progress=not quiet))
-    methods = [Method(name, name) for name in METHODS]
+    methods = [Method(name) for name in METHODS]
     found = find(data, encoder, methods, out / "galleries", settings)
     table = _table(found)
     page = _write_page(out / "report.html", found, table)

@@ -126,6 +126,23 @@ def _costs(measured: Measured) -> tuple[str, str]:
     return "–" if spent is None else f"{spent:.2f}", f"{measured.bytes_per_image['read']:,.0f}"
 
 
+def shared_settings(runs: Mapping[str, Run]) -> dict[str, str]:
+    """Return the settings of the runs; where they differ, each with its label.
+
+    A method whose label says it all already is not repeated, nor are its parts.
+    """
+    records = {label: run.measured.settings for label, run in runs.items()}
+    shown = {}
+    for name, value in next(iter(records.values())).items():
+        values = {label: record[name] for label, record in records.items() if name in record}
+        if len(set(values.values())) > 1:
+            told = (f"{label}: {text}" for label, text in values.items() if label != text)
+            value = "; ".join(told)
+        if name not in PARTS and value not in ("", *records):
+            shown[name] = value
+    return shown
+
+
 def gains_table(queries: Sequence[ReportQuery]) -> ReportTable | None:
     """Return how many queries each method gains and loses against the first; None for one."""
     if not queries or len(queries[0].columns) < 2:
