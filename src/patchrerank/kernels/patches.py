@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
-from patchrerank.kernels._threads import parts_of, run_parts
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, PQStore, Store, layout
+from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.types import Floats, Rows
 
 Answer = tuple[Floats, Rows]

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from patchrerank.kernels._threads import parts_of, run_parts
+from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.metrics.lists import Doubles
 from patchrerank.tuning.fused._judged import JudgedLists
 from patchrerank.tuning.fused._shares import Caps, Ties, pays_of

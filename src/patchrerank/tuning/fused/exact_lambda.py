@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.kernels._threads import run_parts
 from patchrerank.kernels.checks import check_threads
+from patchrerank.kernels.threads import run_parts
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
 from patchrerank.tuning.fused._choice import GUARD, Choice, middle
