@@ -23,7 +23,7 @@ from patchrerank.cli.main import COMMANDS
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
-from patchrerank.pipeline import Tuned, TunedOn, TunedStage, Versions, parse_stages
+from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
 
@@ -141,7 +141,7 @@ def test_stages(dataset, photos, tmp_path):
 def write_tuned(path, gallery, stages, dense=None, **changes):
     """A tuned.json for a gallery, as if tuned on it."""
     values = {
-        "stages": tuple(map(TunedStage.of, parse_stages(stages))),
+        "stages": tuple(parse_stages(stages)),
         "tuned_on": TunedOn.of(gallery, "none", 5, "none", dense),
         "metric": "mAP", "convention": "full", "value": 0.5, "held_out": None, "folds": 0,
         "seed": 0, "sampler": "none", "versions": Versions.current(),

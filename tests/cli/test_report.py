@@ -18,7 +18,7 @@ from patchrerank.datasets import convert_dataset, load_dataset
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.datasets.convert import ConvertOptions
 from patchrerank.gallery import Gallery
-from patchrerank.pipeline import Tuned, TunedOn, TunedStage, Versions, parse_stages
+from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
 from patchrerank.regions import parse_regions
 
 MODEL = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "32"]
@@ -153,7 +153,7 @@ def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
     encoder = encoders.load_encoder(MODEL[1], image_size=32, device="auto", pretrained=False)
     gallery = Gallery(gallery_folder(cache, data, encoder, parse_regions("grid:1")))
     tuned = Tuned(
-        stages=tuple(map(TunedStage.of, parse_stages("patchify:6:0.25:2"))),
+        stages=tuple(parse_stages("patchify:6:0.25:2")),
         tuned_on=TunedOn.of(gallery, data.fingerprint, 8, "box"),
         metric="mAP", convention="full", value=0.5, held_out=None, folds=0, seed=0,
         sampler="none", versions=Versions.current(),

@@ -157,18 +157,19 @@ def make_table(folder: Path) -> None:
 
 def read_table(folder: Path) -> Any:
     from patchrerank.tuning import load_table
+    from synthetic import one_stage
 
     table = load_table(folder)
-    return table.evaluate(0.3, 2.0, 5, "a").AP, table.gallery_ids, table.missing("b")
+    return one_stage(table, 0.3, 2.0, 5, "a").AP, table.gallery_ids, table.missing("b")
 
 
 def make_tuned(folder: Path) -> None:
     from patchrerank.calibration import Calibration
-    from patchrerank.pipeline import Estimate, Tuned, TunedLocal, TunedOn, TunedStage, Versions
+    from patchrerank.pipeline import Estimate, StageSpec, Tuned, TunedLocal, TunedOn, Versions
 
     where = TunedLocal("f", (448, 448), (224, 224), "box")
     Tuned(
-        stages=(TunedStage("patchify+refine", 0.25, 2.0, 20), TunedStage("chamfer", 0.5, 1.0, 5)),
+        stages=(StageSpec("patchify+refine", 0.25, 2.0, 20), StageSpec("chamfer", 0.5, 1.0, 5)),
         tuned_on=TunedOn("d", "tiny", "i", "grid:2", "float32", "box", 30, where),
         metric="mAP",
         convention="full",

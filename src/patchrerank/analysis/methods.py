@@ -47,7 +47,7 @@ class Method:
             object.__setattr__(self, "label", self.stages)
         if not self.is_global:
             for stage in parse_stages(self.stages):
-                check_reranker(stage.name)
+                check_reranker(stage.reranker)
 
     @classmethod
     def of(cls, tuned: Tuned) -> Method:

@@ -86,7 +86,7 @@ def load_reranker(
     recipe = _recipe(opened, stages, given)
     encoders = QueryEncoders(opened, encoder, device, recipe.query_size, recipe.query_part)
     return make_cascade(
-        recipe.specs,
+        recipe.stages,
         opened,
         query_crop=recipe.query_crop,
         images=images,

@@ -14,8 +14,8 @@ from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.metrics import parse_convention
 from patchrerank.pipeline.cascade import Cascade
-from patchrerank.pipeline.recipe import Recipe, TunedStage
-from patchrerank.pipeline.stages import StageSpec, make_cascade
+from patchrerank.pipeline.recipe import Recipe
+from patchrerank.pipeline.stages import StageSpec, check_stages, make_cascade
 from patchrerank.pipeline.tuned_on import TunedOn
 from patchrerank.records import check_within, from_json, read_json, save_record
 
@@ -80,7 +80,7 @@ class Tuned:
         schema: version of the file's layout.
     """
 
-    stages: tuple[TunedStage, ...]
+    stages: tuple[StageSpec, ...]
     tuned_on: TunedOn
     metric: str
     convention: str
@@ -95,8 +95,7 @@ class Tuned:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise SettingError("stages: a cascade needs at least one stage")
+        check_stages(self.stages)
         parse_convention(self.convention)
         check_within(0, 1, value=self.value)
         check_within(0, float("inf"), folds=self.folds)
@@ -135,11 +134,6 @@ class Tuned:
             return made
         part = cast("QueryPart", on.local.query_part)
         return replace(made, query_size=on.local.query_image_size, query_part=part)
-
-    @property
-    def specs(self) -> tuple[StageSpec, ...]:
-        """The stages as cascades are made of them."""
-        return self.recipe.specs
 
     def __str__(self) -> str:
         return str(self.recipe)
@@ -192,7 +186,7 @@ class Tuned:
         """
         self.check(gallery, dense_encoder, strict=strict)
         crop, calibration = self.tuned_on.query_crop, self.calibration
-        return make_cascade(self.specs, gallery, encoder, dense_encoder, crop, images, calibration)
+        return make_cascade(self.stages, gallery, encoder, dense_encoder, crop, images, calibration)
 
 
 def _version(package: str) -> str:

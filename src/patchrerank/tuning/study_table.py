@@ -14,7 +14,7 @@ from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import TunedOn, parse_stages
 from patchrerank.regions import parse_regions
-from patchrerank.tuning.study_file import Study
+from patchrerank.tuning.study_file import StudyFile
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 
 def study_table(
-    study: Study, dataset: Dataset, encoder: Encoder, cache: str | Path, *, progress: bool = True
+    study: StudyFile,
+    dataset: Dataset,
+    encoder: Encoder,
+    cache: str | Path,
+    *,
+    progress: bool = True,
 ) -> ScoreTable:
     """Return the table of a study's stages behind the global first stage.
 
@@ -58,7 +63,7 @@ def study_table(
     return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
 
 
-def made_of(study: Study, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
+def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
     """Return what surely makes another table, by the name that messages use.
 
     Raises:
@@ -76,7 +81,7 @@ def made_of(study: Study, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
     }
 
 
-def check_kept(study: Study, made_of: Mapping[str, str]) -> None:
+def check_kept(study: StudyFile, made_of: Mapping[str, str]) -> None:
     """Refuse to go on with a study in its storage that tunes something else.
 
     Raises:
@@ -87,7 +92,7 @@ def check_kept(study: Study, made_of: Mapping[str, str]) -> None:
     check_study(settings.options.storage, settings.options.study_name, record)
 
 
-def names_of(study: Study) -> list[str]:
+def names_of(study: StudyFile) -> list[str]:
     """Return the rerankers that the table must hold: of the first stage, then of the others.
 
     Raises:
@@ -96,18 +101,18 @@ def names_of(study: Study) -> list[str]:
     if not study.rerankers:
         raise SettingError('the study names no stages; say stages = "patchify", or --stages')
     first = study.scores.first_stage
-    before = [] if first == GLOBAL else [spec.name for spec in parse_stages(first)]
+    before = [] if first == GLOBAL else [spec.reranker for spec in parse_stages(first)]
     return list(dict.fromkeys([*before, *study.rerankers]))
 
 
-def table_folder(cache: Path, gallery: Gallery, study: Study) -> Path:
+def table_folder(cache: Path, gallery: Gallery, study: StudyFile) -> Path:
     """Return where the table of a study is kept."""
     how = {**asdict(study.scores), "dataset": "", "first_stage": "", "names": names_of(study)}
     digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
     return cache / f"{gallery.folder.name}-table-{digest}"
 
 
-def _settings(study: Study, *, progress: bool) -> EvaluationSettings:
+def _settings(study: StudyFile, *, progress: bool) -> EvaluationSettings:
     how = study.scores
     return EvaluationSettings(
         parse_regions(how.regions),
