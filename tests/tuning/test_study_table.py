@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.study_file import Study
+from patchrerank.tuning.study_file import StudyFile
 from patchrerank.tuning.study_table import check_kept
 from patchrerank.tuning.tune import default_space, tune
 from signal_tables import signal_table
@@ -19,7 +19,7 @@ MADE = {"data set": "d1", "encoder": "e1", "query crop": "none"}
 def kept(tmp_path_factory):
     """A study with a trial in its journal."""
     storage = tmp_path_factory.mktemp("kept") / "journal.log"
-    study = Study(stages="a", trials=2, folds=0, seed=3, storage=str(storage))
+    study = StudyFile(stages="a", trials=2, folds=0, seed=3, storage=str(storage))
     how = study.settings(progress=False, made_of=MADE)
     table = signal_table(names=("a",))
     tune(table, default_space(table), how.objective, how.budget, how.options)
