@@ -92,7 +92,7 @@ def command(
     most = MOST_REGIONS if max_regions is None else max_regions
     strategies = [parse_regions(spec, most=most) for spec in regions or [default]]
     check_beside_stages(context, "shortlist_size", "lam", "gamma")
-    alone = StageSpec(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
+    alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
     text = str(best or stages or alone)
     method = Method(text, StoreSettings(store, whiten, m, nbits, train_on), best)
     chosen = parse_convention(convention) if convention else None
