@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.normalise import normalise_rows
-from patchrerank.encoders.pickling import Remade, Unchanging, reduce_encoder
+from patchrerank.encoders.pickling import EncoderRecipe, Remade, Unchanging, by_value, from_module
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.encoders.quick_gelu import activation_of
 from patchrerank.errors import EncoderError, described, whose_vectors
@@ -52,8 +52,11 @@ class Encoder(Unchanging):
             fingerprint: in fp32 all agree with torch to a cosine of 0.9999, or are refused.
     """
 
-    def __init__(self, spec: str, network: Network, backend: Backend) -> None:
+    def __init__(
+        self, spec: str, network: Network, backend: Backend, load: Callable[..., Encoder]
+    ) -> None:
         self.spec = spec
+        self._load = load
         self.architecture = network.architecture
         self.preprocessing = network.preprocessing
         self.precision = backend.precision
@@ -71,7 +74,13 @@ class Encoder(Unchanging):
         return f"Encoder({self.spec!r}, dim={self.dim}, {self.precision} on {self.device})"
 
     def __reduce__(self) -> Remade:
-        return reduce_encoder(self)
+        if type(self) is not Encoder:
+            raise EncoderError(f"a {type(self).__name__} cannot be pickled; pickle what it wraps")
+        if from_module(self):
+            return by_value(self, self.backend.name)
+        names = ("preprocessing", "device", "precision", "batch_size", "pretrained")
+        settings = {name: getattr(self, name) for name in names} | {"backend": self.backend.name}
+        return EncoderRecipe.of(self, self._load, settings).open, ()
 
     def encode(self, crops: Crops) -> Floats:
         """Encode crops.

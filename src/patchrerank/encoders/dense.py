@@ -11,7 +11,7 @@ from patchrerank.encoders.dense_encoder import DenseEncoder
 from patchrerank.encoders.dense_network import DenseNetwork
 from patchrerank.encoders.detector import Selection
 from patchrerank.encoders.loading import network_from_module, network_from_spec
-from patchrerank.encoders.network import Request
+from patchrerank.encoders.network import Network, Request
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.presets import resolve
 from patchrerank.errors import EncoderError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def load_dense_encoder(
-    spec: str | torch.nn.Module | Encoder,
+    spec: str | torch.nn.Module | Network | Encoder,
     *,
     image_size: int | tuple[int, int] = 448,
     scales: Sequence[float] = (1.0,),
@@ -41,7 +41,8 @@ def load_dense_encoder(
             spec, weights, preprocessing, device and precision are then taken (``preprocessing``,
             ``device``, ``precision`` and ``pretrained`` given here do not count). Used are: of
             ``efficientnet_lite0`` and of convolutional networks the last feature map, of
-            transformers the last patch tokens. A torch module must return ``(B, D, h, w)``.
+            transformers the last patch tokens. A torch module, or a network made of one, must
+            return ``(B, D, h, w)``.
         image_size: side, or (height, width), in pixels to which the whole picture is squashed;
             of its own, usually larger than that of an encoder of crops.
         scales: factors on ``image_size``; the picture is encoded once at each. Each side is
@@ -66,14 +67,23 @@ def load_dense_encoder(
     if isinstance(spec, str):
         label = resolve(spec.strip())
         network = network_from_spec(label, Request(pretrained=pretrained))
+    elif isinstance(spec, Network):
+        network, label = spec, spec.architecture
     else:
         network = network_from_module(spec, preprocessing, name)
         label = network.architecture
     if preprocessing is not None:
         network = replace(network, preprocessing=preprocessing)
     runs = DenseNetwork(network, device=device, precision=precision, stride=stride)
-    size = check_image_size(image_size)
-    return DenseEncoder(label, runs, size, tuple(scales), selection or Selection(), batch_size)
+    return DenseEncoder(
+        label,
+        runs,
+        check_image_size(image_size),
+        tuple(scales),
+        selection or Selection(),
+        batch_size,
+        load_dense_encoder,
+    )
 
 
 def _check_reloadable(encoder: Encoder) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +14,10 @@ import numpy as np
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.dense_network import DenseNetwork, Maps
-from patchrerank.encoders.dense_pickling import reduce_dense
+from patchrerank.encoders.dense_sizes import check_scales, scaled_size
 from patchrerank.encoders.detector import Selection, load_detector
 from patchrerank.encoders.picking import check_maps, pick_descriptors
-from patchrerank.encoders.pickling import Remade, Unchanging
+from patchrerank.encoders.pickling import EncoderRecipe, Remade, Unchanging, by_recipe, from_module
 from patchrerank.encoders.preprocessing import Crops, check_image_size
 from patchrerank.errors import EncoderError, whose_vectors
 from patchrerank.types import LocalDescriptors
@@ -65,7 +65,8 @@ class DenseEncoder(Unchanging):
         image_size: tuple[int, int],
         scales: tuple[float, ...],
         selection: Selection,
-        batch_size: int | None = None,
+        batch_size: int | None,
+        load: Callable[..., DenseEncoder],
     ) -> None:
         network = runs.network
         self.spec = spec
@@ -74,14 +75,15 @@ class DenseEncoder(Unchanging):
         self.weights = network.weights
         self.precision, self.device = runs.precision, runs.device
         self.image_size = image_size
-        self.scales = _check_scales(scales)
-        self.sizes = tuple(_scaled(image_size, scale, runs.stride) for scale in self.scales)
+        self.scales = check_scales(scales)
+        self.sizes = tuple(scaled_size(image_size, scale, runs.stride) for scale in self.scales)
         self._preparing = [replace(network.preprocessing, image_size=s) for s in self.sizes]
         self.preprocessing = self._preparing[0]
         self.selection = selection
         default = CPU_BATCH if self.device == "cpu" else ACCELERATOR_BATCH
         self.batch_size = check_batch_size(batch_size, default)
         self._runs = runs
+        self._load = load
         self._detector: torch.nn.Module | None = None
         self._detector_weights: str | None = None
         if selection.detector is not None:
@@ -98,7 +100,14 @@ class DenseEncoder(Unchanging):
         return f"DenseEncoder({self.spec!r} at {sizes} pixels, dim={self.dim}, {self.device})"
 
     def __reduce__(self) -> Remade:
-        return reduce_dense(self)
+        detector = self.selection.detector and Path(self.selection.detector).absolute()
+        network, module = self._runs.network, from_module(self)
+        names = ("image_size", "scales", "device", "precision", "batch_size", "pretrained")
+        how = {name: getattr(self, name) for name in names}
+        how["selection"] = replace(self.selection, detector=detector)
+        how |= {"preprocessing": network.preprocessing, "stride": self._runs.stride[0]}
+        recipe = EncoderRecipe.of(self, self._load, how, network if module else None)
+        return by_recipe(recipe) if module else (recipe.open, ())
 
     def resized(
         self,
@@ -115,6 +124,7 @@ class DenseEncoder(Unchanging):
             self.scales if scales is None else tuple(scales),
             self.selection if selection is None else selection,
             self.batch_size,
+            self._load,
         )
 
     def prepare(self, image: Image.Image) -> list[Crops]:
@@ -227,22 +237,6 @@ class DenseEncoder(Unchanging):
                 )
             grids.append((int(features.shape[1]), int(features.shape[2])))
         return tuple(grids), int(features.shape[3])
-
-
-def _check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    checked = tuple(float(scale) for scale in scales)
-    if not checked or any(not (math.isfinite(scale) and scale > 0) for scale in checked):
-        raise EncoderError(f"scales needs one or more numbers above 0, got {scales!r}")
-    return checked
-
-
-def _scaled(size: tuple[int, int], scale: float, stride: tuple[int, int]) -> tuple[int, int]:
-    """Return ``size`` times ``scale``, each side at the nearest multiple of its stride (≥ one)."""
-    height, width = (
-        max(1, math.floor(side * scale / step + 0.5)) * step
-        for side, step in zip(size, stride, strict=True)
-    )
-    return height, width
 
 
 def _digest(record: dict[str, object]) -> str:

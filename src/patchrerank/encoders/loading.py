@@ -101,7 +101,7 @@ def load_encoder(
         batch_size=batch_size,
         convertible=isinstance(spec, str),
     )
-    return Encoder(label, network, runs)
+    return Encoder(label, network, runs, load_encoder)
 
 
 def network_from_spec(spec: str, request: Request) -> Network:

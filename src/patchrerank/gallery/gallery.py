@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from patchrerank.gallery.arrays import (
 )
 from patchrerank.gallery.ends import checked_ends, decode_ids
 from patchrerank.gallery.identity import loading_call, other_queries
+from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
@@ -37,7 +39,6 @@ from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
-    from patchrerank.gallery.local_store import LocalStore
     from patchrerank.kernels import Store
 
 WHITENING = "whitening.npz"
@@ -200,9 +201,13 @@ class Gallery(MappedFolder):
         Raises:
             GalleryError: there are none, or not of all images, or of other ones.
         """
-        from patchrerank.gallery.local_store import open_local
+        return open_local(self.place / LOCAL, self.folder, self.manifest, self.ids_crc)
 
-        return open_local(self)
+    def ids_crc(self, rows: int) -> int:
+        """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
+        if rows == len(self):
+            return self.manifest.arrays["ids"].crc32
+        return zlib.crc32("".join(self.ids[:rows]).encode("utf-8"))
 
     def image_path(self, row: int) -> Path:
         """Return where the image of ``row`` was read from, or lies below ``root`` now."""
@@ -228,13 +233,15 @@ class Gallery(MappedFolder):
         Raises:
             QueryError: another dimension, or encoded differently from the gallery.
         """
-        other = queries.encoder not in (None, self.manifest.identity)
-        if queries.vectors.shape[1] != self.dim:
-            whitened = " and the gallery's whitening" if self.manifest.whitened else ""
-            remedy = f"encode them with {loading_call(self.manifest.encoder)}{whitened}"
+        made, dim = self.manifest, queries.vectors.shape[1]
+        strange = other_queries(self.folder, made, queries.made_by)
+        other = queries.encoder not in (None, made.identity)
+        if dim != self.dim:
+            whitened = " and the gallery's whitening" if made.whitened else ""
+            remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
             raise QueryError(
-                f"queries have {queries.vectors.shape[1]} dimensions, the gallery {self.folder} "
-                f"has {self.dim}; {other_queries(self, queries.made_by) if other else remedy}"
+                f"queries have {dim} dimensions, the gallery {self.folder} has {self.dim}; "
+                f"{strange if other else remedy}"
             )
         if other:
-            raise QueryError(other_queries(self, queries.made_by))
+            raise QueryError(strange)

@@ -18,7 +18,7 @@ from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_rows import check_local_store
-from patchrerank.gallery.local_store import LocalStore, ids_crc
+from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_writer import LocalWriter, open_local_writer
 from patchrerank.gallery.region_vectors import LEAVE_OUT
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image
@@ -131,7 +131,7 @@ def _plan(encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
 
 def _check_rows(gallery: Gallery, writer: LocalWriter) -> None:
     begun, known = writer.manifest.images, writer.manifest.ids_crc32
-    other = begun > len(gallery) or (known is not None and known != ids_crc(gallery, begun))
+    other = begun > len(gallery) or (known is not None and known != gallery.ids_crc(begun))
     if other:
         raise GalleryError(
             f"{writer.folder}: holds local descriptors of other images than the gallery's; delete "

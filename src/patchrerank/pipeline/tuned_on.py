@@ -108,7 +108,7 @@ class TunedOn:
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
                 f"{gallery.folder} is of {spec!r} ({made.identity[:12]}…), with other weights or "
-                f"settings ({settings_of(gallery)})"
+                f"settings ({settings_of(gallery.manifest)})"
             )
         if self.local is None:
             return
