@@ -96,13 +96,13 @@ def scores_of(query: int, scores: object, count: int) -> Doubles:
     return values
 
 
-def plain_list(values: object) -> list[Any]:
+def plain_list(values: Iterable[Any]) -> list[Any]:
     """Return the entries of a column or other iterable as Python objects."""
     for name in ("to_pylist", "tolist", "to_list"):  # pyarrow; numpy, torch, pandas; polars
         if hasattr(values, name):
             listed = getattr(values, name)()
             return listed if isinstance(listed, list) else [listed]
-    return list(values)  # type: ignore[call-overload, no-any-return]
+    return list(values)
 
 
 def _refuse_ids(query: int, ids: object) -> NoReturn:

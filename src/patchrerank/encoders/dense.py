@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.dense_encoder import DenseEncoder
 from patchrerank.encoders.dense_network import DenseNetwork
@@ -28,7 +29,7 @@ def load_dense_encoder(
     selection: Selection | None = None,
     preprocessing: Preprocessing | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: int | None = None,
     pretrained: bool = True,
     name: str | None = None,
@@ -63,7 +64,7 @@ def load_dense_encoder(
     if isinstance(spec, Encoder):
         _check_reloadable(spec)
         preprocessing, device, pretrained = spec.preprocessing, spec.device, spec.pretrained
-        precision, spec = spec.precision, spec.spec  # type: ignore[assignment]
+        precision, spec = spec.precision, spec.spec
     if isinstance(spec, str):
         label = resolve(spec.strip())
         network = network_from_spec(label, Request(pretrained=pretrained))

@@ -110,7 +110,7 @@ class Gallery(MappedFolder):
     @property
     def global_vectors(self) -> Floats:
         """float32 ``(N, d)``, unit norm: the whole image."""
-        return self.array("globals")  # type: ignore[return-value]
+        return self.floats("globals")
 
     @property
     def patches(self) -> Array:
@@ -136,7 +136,7 @@ class Gallery(MappedFolder):
     @property
     def boxes(self) -> Floats:
         """float32 ``(T, 4)``: the region of each patch, in [0, 1]."""
-        return self.array("boxes")  # type: ignore[return-value]
+        return self.floats("boxes")
 
     @property
     def sizes(self) -> Array:
@@ -234,14 +234,14 @@ class Gallery(MappedFolder):
             QueryError: another dimension, or encoded differently from the gallery.
         """
         made, dim = self.manifest, queries.vectors.shape[1]
-        strange = other_queries(self.folder, made, queries.made_by)
-        other = queries.encoder not in (None, made.identity)
+        same = queries.encoder in (None, made.identity)
+        strange = "" if same else other_queries(self.folder, made, queries.made_by)
         if dim != self.dim:
             whitened = " and the gallery's whitening" if made.whitened else ""
             remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
             raise QueryError(
                 f"queries have {dim} dimensions, the gallery {self.folder} has {self.dim}; "
-                f"{strange if other else remedy}"
+                f"{strange or remedy}"
             )
-        if other:
+        if strange:
             raise QueryError(strange)

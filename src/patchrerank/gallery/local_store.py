@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,17 +78,17 @@ class LocalStore(MappedFolder):
     @property
     def positions(self) -> Floats:
         """float32 ``(T, 2)``: x and y of each descriptor's centre, in [0, 1]."""
-        return self.array("positions")  # type: ignore[return-value]
+        return self.floats("positions")
 
     @property
     def scales(self) -> npt.NDArray[np.int16]:
         """int16 ``(T,)``: number of the scale at which each was found."""
-        return self.array("scales")  # type: ignore[return-value]
+        return cast("npt.NDArray[np.int16]", self.array("scales"))
 
     @property
     def weights(self) -> Floats:
         """float32 ``(T,)``: strength, non-increasing within an image."""
-        return self.array("weights")  # type: ignore[return-value]
+        return self.floats("weights")
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:

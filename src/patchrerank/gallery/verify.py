@@ -55,9 +55,9 @@ def _check_files(gallery: Gallery) -> Iterator[str]:
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
     ids = decode_ids(gallery.folder, gallery.array("ids"), gallery.array("id_ends"))
-    if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        double = next(item for item in ids if item in seen or seen.add(item))  # type: ignore[func-returns-value]
+    first: dict[str, int] = {}
+    double = next((item for row, item in enumerate(ids) if first.setdefault(item, row) < row), None)
+    if double is not None:
         yield f"ids: {double!r} stands twice"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
@@ -20,7 +20,7 @@ from patchrerank.pipeline.tuned_on import TunedOn
 from patchrerank.records import check_within, from_json, read_json, save_record
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder, QueryPart
+    from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
 
@@ -132,8 +132,8 @@ class Tuned:
         made = Recipe(self.stages, on.query_crop, calibration=self.calibration)
         if on.local is None:
             return made
-        part = cast("QueryPart", on.local.query_part)
-        return replace(made, query_size=on.local.query_image_size, query_part=part)
+        seen = on.local
+        return replace(made, query_size=seen.query_image_size, query_part=seen.query_part)
 
     def __str__(self) -> str:
         return str(self.recipe)

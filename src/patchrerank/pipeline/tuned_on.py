@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from patchrerank.encoders import QueryPart
 from patchrerank.gallery.identity import settings_of
 from patchrerank.records import check_within
 from patchrerank.types import QueryCrop
@@ -30,7 +31,7 @@ class TunedLocal:
     fingerprint: str
     image_size: tuple[int, int] | None
     query_image_size: tuple[int, int]
-    query_part: str
+    query_part: QueryPart
 
     def other_queries(self, dense_encoder: DenseEncoder) -> Iterator[str]:
         """Say how the queries' descriptors differ from those it was tuned with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,7 @@ def pictures_and_vectors(queries: Sequence[Query]) -> tuple[list[ImageSource], l
     vectors: list[Floats] = []
     for number, query in enumerate(query_list(queries)):
         if _is_picture(query):
-            pictures.append(query)  # type: ignore[arg-type]
+            pictures.append(query)
         else:
             vectors.append(_vector(number, query))
     if pictures and vectors:
@@ -81,7 +81,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
     return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))
 
 
-def _is_picture(query: object) -> bool:
+def _is_picture(query: object) -> TypeGuard[ImageSource]:
     kinds = (str, os.PathLike, bytes, bytearray, Image.Image)
     return isinstance(query, kinds) or hasattr(query, "read") or _is_file_in_memory(query)
 

@@ -114,11 +114,6 @@ class SpatialVerification(Reranker):
         rows = enumerate(self.gallery.ids)
         return sum(_file_size(given.get(name, self.gallery.image_path(row))) for row, name in rows)
 
-    @property
-    def cached_bytes(self) -> int:
-        """Bytes of gallery features kept in memory now, at most ``cache_bytes``."""
-        return self._gallery_features.nbytes
-
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return inliers and projected outlines; see the class and the base class.
 

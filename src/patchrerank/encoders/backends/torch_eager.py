@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from patchrerank.encoders.backends.base import check_batch_size
+from patchrerank.encoders.backends.base import Precision, check_batch_size
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
 from patchrerank.errors import EncoderError, described
@@ -35,7 +35,7 @@ class TorchEager:
         network: Network,
         *,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
     ) -> None:
         import torch

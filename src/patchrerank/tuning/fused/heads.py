@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.fusion import fuse_exactly
+from patchrerank.fusion import fuse
 from patchrerank.types import Floats, Rows
 
 Array = npt.NDArray[Any]
@@ -56,7 +56,7 @@ def _sorted(
     lam: float, gamma: float, before: Floats, local: Floats, empty: Array | None
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Return the new order as flat places within the block, and the fused scores as they stand."""
-    exact = fuse_exactly(before, local, lam, gamma)
+    exact = fuse(before, local, lam, gamma)
     by: Array = local if lam == 0 and gamma > 0 else exact
     if empty is not None:
         by, exact = np.where(empty, -np.inf, by), np.where(empty, -np.inf, exact)
