@@ -73,11 +73,11 @@ def patch_max(
     return scores, patches
 
 
-def _dense(
+def _walked(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Images wanted once are walked query by query, the others image by image."""
-    from patchrerank.kernels import _dense as kernels
+    from patchrerank.kernels import _row_walks as kernels
 
     data, tag, scales = layout(store)
     where = (tag, data.ctypes.data, data.strides[0], scales)
@@ -142,8 +142,8 @@ def _call(kernel: Callable[..., None], *arguments: Any) -> None:
 
 
 _KERNELS: dict[type, Callable[..., None]] = {
-    Float32Store: _dense,
-    Float16Store: _dense,
-    Int8Store: _dense,
+    Float32Store: _walked,
+    Float16Store: _walked,
+    Int8Store: _walked,
     PQStore: _codes,
 }
