@@ -17,6 +17,7 @@ from patchrerank.errors import DatasetError
 from patchrerank.gallery import BuildOptions
 from patchrerank.regions import GridPyramid
 from patchrerank.report.findings import find
+from small_datasets import write_dataset
 
 QUIET = BuildOptions(progress=False)
 TINY = ["--random-weights", "--quiet", "--image-size", 32, "--regions", "grid:1"]
@@ -25,16 +26,14 @@ BOX = [0.1, 0.1, 0.6, 0.6]
 
 def write(root: Path, queries, images) -> Path:
     """Write a data set of ``(id, seed of the picture, instance, box)``."""
-    root.mkdir(parents=True, exist_ok=True)
-    index = {}
-    for kind, entries in (("queries", queries), ("db", images)):
-        index[kind] = []
-        for name, seed, instance, box in entries:
-            patch(seed).resize((64, 64)).save(root / f"{name}.png")
-            entry = {"id": name, "file": f"{name}.png", "instance": instance, "box": box}
-            index[kind].append(entry)
-    (root / "index.json").write_text(json.dumps(index))
-    return root
+    told = [
+        [
+            {"id": name, "picture": patch(seed).resize((64, 64)), "instance": of, "box": box}
+            for name, seed, of, box in entries
+        ]
+        for entries in (queries, images)
+    ]
+    return write_dataset(root, *told)
 
 
 QUERIES = [("q0", 1, 0, None), ("q7", 2, 99, None)]

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from small_datasets import write_dataset
+
 PROTECTED, VERIFIED, PLAIN = "when read", "by --verify", "by nobody"
 
 
@@ -309,18 +311,16 @@ def read_npz_files(folder: Path) -> Any:
 
 
 def make_dataset(folder: Path) -> None:
-    index = {
-        "queries": [{"id": "q", "file": "q.png", "instance": 1, "box": [0, 0, 0.5, 1]}],
-        "db": [
-            {"id": "a", "file": "a.png", "instance": 1, "boxes": [[0, 0, 1, 1]], "area": 0.5},
-            {"id": "b", "file": "b.png", "instance": None, "clutter": 3},
+    write_dataset(
+        folder,
+        [{"id": "q", "instance": 1, "box": [0, 0, 0.5, 1]}],
+        [
+            {"id": "a", "instance": 1, "boxes": [[0, 0, 1, 1]], "area": 0.5},
+            {"id": "b", "instance": None, "clutter": 3},
         ],
-        "convention": "full",
-        "query_crop": "box",
-    }
-    (folder / "index.json").write_text(json.dumps(index))
-    for name in ("q.png", "a.png", "b.png"):
-        (folder / name).touch()
+        convention="full",
+        query_crop="box",
+    )
     (folder / "similarities.json").write_text(json.dumps({"q": {"a": 0.5, "b": 0.25}}))
 
 
