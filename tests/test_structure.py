@@ -26,6 +26,8 @@ OPEN = {
 
 LONG = {
     "patchrerank.analysis.evaluation",
+    "patchrerank.encoders.base",
+    "patchrerank.gallery.compress",
     "patchrerank.tuning.statistics",
     "patchrerank.tuning.tables.table_files",
     "patchrerank.tuning.trials.studies",
