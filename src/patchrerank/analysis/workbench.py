@@ -146,7 +146,7 @@ class Workbench:
         tuned = method.tuned.tuned_on.local
         if tuned is None:
             return None
-        return QueryView(tuned.query_image_size, tuned.query_part)  # type: ignore[arg-type]
+        return QueryView(tuned.query_image_size, tuned.query_part)
 
     def query_dense(self, method: Method) -> DenseEncoder | None:
         """Return what makes the local descriptors of a method's queries."""
