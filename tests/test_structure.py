@@ -11,28 +11,6 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src"
 MOST_LINES = 250
-DATA: set[str] = set()
-"""Modules that may be longer, because they hold a table rather than code."""
-
-OPEN = {
-    ("patchrerank.tuning.fused.cascades", "patchrerank.tuning.tables.score_table"),
-    ("patchrerank.tuning.fused.grids", "patchrerank.tuning.tables.score_table"),
-    ("patchrerank.tuning.tables._table_checks", "patchrerank.tuning.tables.score_table"),
-    ("patchrerank.tuning.trials.workers", "patchrerank.tuning.tune"),
-    ("patchrerank.tuning.tables.derived", "patchrerank.tuning.fused._heads"),
-    ("patchrerank.tuning.tables.derived", "patchrerank.tuning.fused.cascades"),
-}
-"""Imports that are against these rules and still to be undone."""
-
-LONG = {
-    "patchrerank.analysis.evaluation",
-    "patchrerank.encoders.base",
-    "patchrerank.gallery.compress",
-    "patchrerank.tuning.statistics",
-    "patchrerank.tuning.tables.table_files",
-    "patchrerank.tuning.trials.studies",
-}
-"""Modules that are too long and still to be cut."""
 
 
 def name_of(file: Path) -> str:
@@ -54,11 +32,7 @@ def imports_of(name: str) -> set[tuple[str, str]]:
             for alias in node.names:
                 module = f"{node.module}.{alias.name}"
                 found.add((module, "") if module in FILES else (str(node.module), alias.name))
-    return {
-        (module, wanted)
-        for module, wanted in found
-        if module in FILES and (name, module) not in OPEN
-    }
+    return {(module, wanted) for module, wanted in found if module in FILES}
 
 
 IMPORTS = {name: sorted(imports_of(name)) for name in FILES}
@@ -108,7 +82,7 @@ def is_package(module: str) -> bool:
 def test_modules_are_short():
     lines = {name: len(file.read_text().splitlines()) for name, file in FILES.items()}
     long = {name: count for name, count in lines.items() if count > MOST_LINES}
-    assert long.keys() <= DATA | LONG, f"modules of more than {MOST_LINES} lines: {long}"
+    assert not long, f"modules of more than {MOST_LINES} lines: {long}"
 
 
 ALONE = """

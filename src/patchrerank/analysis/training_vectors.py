@@ -13,7 +13,7 @@ from patchrerank.boxes import Floats, in_region
 from patchrerank.datasets import load_dataset
 from patchrerank.errors import SettingError, whose_vectors
 from patchrerank.gallery import Gallery
-from patchrerank.gallery.compress import training_rows
+from patchrerank.gallery.storage import training_rows
 from patchrerank.images import read_image
 from patchrerank.numpy_files import read_npy
 from patchrerank.regions import FixedBoxes

@@ -225,10 +225,8 @@ class Encoder(Unchanging):
     def _checked(self, crops: Crops) -> Crops:
         expected = (*self.preprocessing.image_size, 3)
         if not isinstance(crops, np.ndarray):
-            raise EncoderError(
-                f"the crops are {described(crops)}; make them with preprocessing.prepare(image, "
-                "boxes), or pass pictures to encode_images"
-            )
+            remedy = "preprocessing.prepare(image, boxes), or pass pictures to encode_images"
+            raise EncoderError(f"the crops are {described(crops)}; make them with {remedy}")
         if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
             raise EncoderError(
                 f"encoder {self.spec} takes uint8 crops of the shape (B, {expected[0]}, "

@@ -135,24 +135,6 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
         partial.rename(target / LOCAL)
 
 
-def training_rows(gallery: Gallery, level: int) -> Rows:
-    """Return the rows of the patches that a grid of ``level`` would have.
-
-    Raises:
-        GalleryError: the gallery's regions are not a grid of at least that level.
-    """
-    from patchrerank.gallery.storage import patches_at
-
-    name, _, own = gallery.manifest.regions.partition(" ")[0].partition(":")
-    if name != "grid" or int(own) < level:
-        raise GalleryError(
-            f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "
-            "to train on; use a level of its grid, boxes, or a file of vectors"
-        )
-    starts = np.arange(len(gallery))[:, None] * patches_at(int(own))
-    return (starts + np.arange(patches_at(level))).reshape(-1)
-
-
 def _check_target(gallery: Gallery, target: Path) -> None:
     if gallery.manifest.store not in ("float32", "float16"):
         raise GalleryError(
