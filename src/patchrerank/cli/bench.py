@@ -9,6 +9,8 @@ import typer
 
 from patchrerank.cli import options as opt
 
+EXAMPLE = "patchrerank bench --job int8 --job batch --candidates 400"
+
 
 def command(
     job: Annotated[

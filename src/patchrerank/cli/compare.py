@@ -17,6 +17,8 @@ COLUMNS = ("mAP", "mAP <10%", "LocScore", "mLocScore")
 
 DEFAULT = ("global", "patchify", "patchify+refine", "chamfer", "dense_correlation")
 
+EXAMPLE = "patchrerank compare dataset/ --stages global --stages patchify:400:0.3:4"
+
 
 def command(
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],

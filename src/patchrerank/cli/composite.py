@@ -10,6 +10,8 @@ import typer
 from patchrerank.cli import options as opt
 from patchrerank.errors import SettingError
 
+EXAMPLE = "patchrerank composite cutouts/ photos/ dataset/ --positives 5"
+
 
 def command(
     folders: Annotated[

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from patchrerank.boxes import Floats
     from patchrerank.gallery import Gallery
 
+EXAMPLE = "patchrerank compress gallery/ small/ --store int8"
+
 
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery with float patches.")],

@@ -9,6 +9,8 @@ import typer
 
 from patchrerank.cli import options as opt
 
+EXAMPLE = "patchrerank convert roxford5k:setup=hard dataset/ --pictures symlink"
+
 
 def command(
     source: Annotated[

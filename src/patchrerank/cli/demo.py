@@ -21,6 +21,8 @@ COSTS = ("ms/query", "bytes/image read")
 COLUMNS = ("method", "mAP", "mAP, object <10%", "recall@1", "LocScore", *COSTS)
 """Of the table of metrics, what a newcomer needs."""
 
+EXAMPLE = "patchrerank demo out/"
+
 
 def command(
     out: Annotated[Path, typer.Argument(help="Folder to write.")] = Path("patchrerank-demo"),

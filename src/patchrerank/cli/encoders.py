@@ -15,6 +15,8 @@ or timm:MODEL with ?pool=token|avg|map behind it pools otherwise. Size: side of 
 in pixels (--image-size changes it). Weights that are not at hand are fetched when first used. The
 eight from vgg16 to siglip_large_384 are those of the published tables."""
 
+EXAMPLE = "patchrerank encoders --at-hand"
+
 
 def command(
     at_hand: Annotated[

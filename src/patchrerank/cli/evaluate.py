@@ -24,6 +24,8 @@ TIMES = (
     "index_per_image", "encode_per_query", "first_stage_per_query", "rerank_per_query"
 )  # fmt: skip
 
+EXAMPLE = "patchrerank evaluate dataset/ --regions grid:3 --store int8 --cache cache/"
+
 
 def command(
     context: typer.Context,

@@ -9,6 +9,8 @@ import typer
 
 from patchrerank.cli import options as opt
 
+EXAMPLE = "patchrerank exhaustive dataset/ --index IVF4096,PQ64 --nprobe 64"
+
 
 def command(
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],

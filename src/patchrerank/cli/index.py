@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MADE_WITH = ("encoder", "image_size", "precision", "random_weights")
 """Options that say which encoder; a gallery's own record says so too."""
 
+EXAMPLE = "patchrerank index photos/ gallery/ --encoder open_clip:ViT-B-32/laion2b_s34b_b79k"
+
 
 def command(
     context: typer.Context,

@@ -13,6 +13,8 @@ from patchrerank.errors import GalleryError, PatchRerankError
 if TYPE_CHECKING:
     from patchrerank.gallery import Gallery
 
+EXAMPLE = "patchrerank info gallery/ --verify"
+
 
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],

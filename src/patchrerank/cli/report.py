@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT = ("global", "patchify")
 
+EXAMPLE = "patchrerank report dataset/ --stages global --stages patchify --out report.html"
+
 
 def command(
     dataset: Annotated[

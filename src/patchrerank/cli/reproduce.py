@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from patchrerank.analysis.reproduction import Line, Reproduction
     from patchrerank.encoders import Encoder
 
+EXAMPLE = "patchrerank reproduce table4 --dataset ilias/ --out table4.json"
+
 
 def command(
     table: Annotated[

@@ -28,6 +28,8 @@ from patchrerank.runs import (
 
 logger = logging.getLogger(__name__)
 
+EXAMPLE = "patchrerank rerank gallery/ query.jpg shortlist.json --metric cosine-distance --top-k 10"
+
 
 def command(
     context: typer.Context,

@@ -16,6 +16,8 @@ from patchrerank.cli.tuned_option import (
     read_tuned,
 )
 
+EXAMPLE = "patchrerank search gallery/ query.jpg --box 0.2,0.1,0.6,0.9 --query-crop box"
+
 
 def command(
     context: typer.Context,

@@ -18,6 +18,8 @@ Published Table 7 prints these rows in mixed units: raw INSTRE L0-L1 and ILIAS i
 L2-L3 in GiB x 1000; quantised in MB of 10^6 bytes, except INSTRE L3, in MiB. Here one unit serves \
 all. Quantised is IVF4096,PQ64 with 8 bits a code."""
 
+EXAMPLE = "patchrerank storage --images 1000000 --dim 512 --level 3"
+
 
 def command(
     gallery: Annotated[

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from patchrerank.training.checkpoints import Progress
     from patchrerank.training.config import TrainingConfig
 
+EXAMPLE = "patchrerank train ames dataset/ --out ames.pt --epochs 10"
+
 
 def command(
     method: Annotated[str, typer.Argument(help="ames or elvis.", metavar="ames|elvis")],

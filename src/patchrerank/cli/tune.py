@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from patchrerank.tuning.study_file import StudyFile
     from patchrerank.tuning.tuning_run import RunSettings
 
+EXAMPLE = "patchrerank tune --dataset dataset/ --stages patchify,chamfer --out tuned.json"
+
 
 def command(
     study: Annotated[Path | None, typer.Argument(help="Study file (TOML).")] = None,
