@@ -33,7 +33,7 @@ def main(
     trials: Annotated[list[int], typer.Option(help="Looked at after so many.")] = [80, 400],  # noqa: B006
     samplers: Annotated[list[str], typer.Option()] = list(SAMPLERS),  # noqa: B006
     reranker: Annotated[str | None, typer.Option(help="Where a table holds several.")] = None,
-    first_stage: Annotated[str, typer.Option(help="See patchrerank tune.")] = "global",
+    behind_what: Annotated[str, typer.Option(help="See patchrerank tune.")] = "global",
     out: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print mean and spread of the best mAP (percent) of each sampler; write all values."""

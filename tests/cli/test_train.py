@@ -15,7 +15,7 @@ from patchrerank.errors import DatasetError, PatchRerankError, SettingError
 from patchrerank.rerankers.ames import load_ames
 from patchrerank.rerankers.elvis import load_elvis
 
-ENCODER = ("--encoder", "timm:test_resnet", "--local-image-size", "96", "--query-size", "64")
+ENCODER = ("--encoder", "timm:test_resnet", "--local-image-size", "96", "--query-image-size", "64")
 TINY = ("--model-dim", "16", "--layers", "1", "--feedforward", "16", "--batch-size", "9")
 SHORT = ("--epochs", "2", "--hold-out", "0.2", "--query-descriptors", "12")
 

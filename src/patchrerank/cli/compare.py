@@ -25,11 +25,7 @@ def command(
     stages: Annotated[
         list[str] | None,
         typer.Option(
-            "--rerankers",
-            help="global, or stages name[:K[:lam[:gamma]]] joined by commas; +refine behind a "
-            "name tightens its boxes; behind the stages, set apart by spaces, "
-            "store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, "
-            f"label=; may be repeated. [{' '.join(DEFAULT)}]",
+            help=f"{opt.METHODS} [{' '.join(DEFAULT)}]",
         ),
     ] = None,
     tuned: Annotated[
@@ -45,9 +41,7 @@ def command(
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -67,9 +61,9 @@ def command(
     spec, where = encoder_and_regions(best, encoder, regions)
     settings = EvaluationSettings(
         regions=parse_regions(where),
-        query_crop=query_crop or (best.tuned_on.query_crop if best else None),  # type: ignore[arg-type]
+        query_crop=query_crop or (best.tuned_on.query_crop if best else None),
         first_stage=first_stage,
-        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+        local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),
     )
     data = load_dataset(dataset)

@@ -20,12 +20,10 @@ EXAMPLE = "patchrerank compress gallery/ small/ --store int8"
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery with float patches.")],
     out: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
-    store: Annotated[str, typer.Option(help="float32, float16, int8 or pq.")] = "int8",
-    whiten: Annotated[
-        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
-    ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "int8",
+    whiten: opt.Whiten = None,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str,
         typer.Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,8 +26,10 @@ def command(
             help="Of SOURCE: folder (index.json), ilias, instre or revisited; auto sees it."
         ),
     ] = "auto",
-    to: Annotated[str, typer.Option(help="Layout of TARGET: folder or ilias.")] = "folder",
-    pictures: Annotated[str, typer.Option(help="symlink, hardlink or copy.")] = "symlink",
+    to: Annotated[Literal["folder", "ilias"], typer.Option(help="Layout of TARGET.")] = "folder",
+    pictures: Annotated[
+        Literal["symlink", "hardlink", "copy"], typer.Option(help="How they come along.")
+    ] = "symlink",
     clutter: Annotated[
         int | None,
         typer.Option(help="To ilias: written where a positive's clutter is unknown."),
@@ -38,7 +40,7 @@ def command(
     from patchrerank.datasets import convert_dataset, load_dataset
     from patchrerank.datasets.convert import ConvertOptions
 
-    how = ConvertOptions(pictures, clutter)  # type: ignore[arg-type]
+    how = ConvertOptions(pictures, clutter)
     data = convert_dataset(load_dataset(source, layout), target, to, how)
     record = {
         "dataset": target,

@@ -50,14 +50,10 @@ def command(
         str | None,
         typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
     ] = None,
-    store: Annotated[
-        str, typer.Option(help="Patch vectors as float32, float16, int8 or pq.")
-    ] = "float32",
-    whiten: Annotated[
-        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
-    ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "float32",
+    whiten: opt.Whiten = None,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str, typer.Option(help="What pq is trained on: all, L0 … L3, boxes, or a .npy file.")
     ] = "all",
@@ -66,12 +62,10 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     run: opt.RunFile = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -106,7 +100,7 @@ def command(
         spec,
         image_size=image_size,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         pretrained=not random_weights,
         backend=backend,
     )
@@ -114,10 +108,10 @@ def command(
     for strategy in strategies:
         settings = EvaluationSettings(
             strategy,
-            query_crop,  # type: ignore[arg-type]
+            query_crop,
             first_stage,
             chosen,
-            LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+            LocalSettings(local_image_size, query_image_size, query_part),
             BuildOptions(progress=not quiet),
         )
         found = evaluate(data, model, settings, cache, method)

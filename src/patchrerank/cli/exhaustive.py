@@ -15,7 +15,7 @@ EXAMPLE = "patchrerank exhaustive dataset/ --index IVF4096,PQ64 --nprobe 64"
 def command(
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
-    regions: Annotated[str, typer.Option(help="grid:L, sliding:L:stride, …")] = "grid:3",
+    regions: opt.RegionsOption = "grid:3",
     index: Annotated[
         list[str] | None,
         typer.Option(help="faiss factory string; may be repeated. [IVF4096,PQ64]"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,21 +46,21 @@ def command(
         ),
     ] = None,
     store: Annotated[
-        str | None,
+        opt.Store | None,
         typer.Option(
-            help="Patch vectors as float32 (default), float16, int8 or pq (trained on all patches; "
-            "the float32 gallery stays beside it as GALLERY.float32)."
+            help="How patch vectors are stored; pq is trained on all of them, and the float32 "
+            "gallery stays beside it as GALLERY.float32. [float32]"
         ),
     ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
     on_error: Annotated[
-        str,
+        opt.OnError,
         typer.Option(
             help="raise: stop at a picture that is broken, lacks boxes or has a vector of zeros, "
             "or at a malformed box; skip: record it and go on."
@@ -74,20 +74,32 @@ def command(
         bool,
         typer.Option(
             "--local",
+            rich_help_panel=opt.LOCAL,
             help="Then store local descriptors too; a gallery that is complete is left as it is.",
         ),
     ] = False,
     local_image_size: Annotated[
-        int, typer.Option(help="Side in pixels of the whole picture, for local descriptors.")
+        int,
+        typer.Option(
+            help="Side in pixels of the whole picture, for local descriptors.",
+            rich_help_panel=opt.LOCAL,
+        ),
     ] = 448,
     local_scales: Annotated[
-        str, typer.Option(help="Factors on that side, such as 0.7071,1,1.4142.")
+        str,
+        typer.Option(
+            help="Factors on that side, such as 0.7071,1,1.4142.", rich_help_panel=opt.LOCAL
+        ),
     ] = "1.0",
     local_count: Annotated[
-        int | None, typer.Option(help="Local descriptors kept an image; default: all.")
+        int | None,
+        typer.Option(
+            help="Local descriptors kept an image; default: all.", rich_help_panel=opt.LOCAL
+        ),
     ] = None,
     local_store: Annotated[
-        str, typer.Option(help="Local descriptors as float16, int8, binary or float32.")
+        Literal["float16", "int8", "binary", "float32"],
+        typer.Option(help="How local descriptors are stored.", rich_help_panel=opt.LOCAL),
     ] = "float16",
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -109,7 +121,7 @@ def command(
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
     how = BuildOptions(
         store=None if quantised else store,
-        on_error=on_error,  # type: ignore[arg-type]
+        on_error=on_error,
         append=append,
         workers=workers,
         progress=not quiet,
@@ -123,7 +135,7 @@ def command(
             encoder,
             image_size=image_size,
             device=device,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
             pretrained=not random_weights,
             backend=backend,
         )

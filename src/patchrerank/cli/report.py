@@ -31,13 +31,10 @@ def command(
             "options may follow: roxford5k:setup=hard."
         ),
     ],
-    methods: Annotated[
+    stages: Annotated[
         list[str] | None,
         typer.Option(
-            help="global, or stages name[:K[:lam[:gamma]]] joined by commas; behind them, set "
-            "apart by spaces, store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes "
-            "and, last, label=; may be repeated. Gains are the last one's over the first. "
-            f"[{' '.join(DEFAULT)}]",
+            help=f"{opt.METHODS} Gains are the last one's over the first. [{' '.join(DEFAULT)}]",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
@@ -69,9 +66,7 @@ def command(
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -91,7 +86,7 @@ def command(
     choice = QueryChoice(largest, smallest, sample, seed)
     output = Output(out, figures, FigureStyle(font=figure_font), thumbnail)
     best = None if tuned is None else Tuned.load(tuned)
-    columns = _methods(methods, best)
+    columns = _methods(stages, best)
     kept = None if best is None else best.tuned_on
     spec, where = encoder_and_regions(best, encoder, regions)
     strategy = parse_regions(where)
@@ -104,9 +99,9 @@ def command(
     )
     settings = EvaluationSettings(
         regions=strategy,
-        query_crop=query_crop or (kept.query_crop if kept else None),  # type: ignore[arg-type]
+        query_crop=query_crop or (kept.query_crop if kept else None),
         first_stage=first_stage,
-        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+        local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),
     )
     found = find(data, model, columns, cache, settings)

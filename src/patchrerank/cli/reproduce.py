@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -46,12 +46,12 @@ def command(
     ] = None,
     nprobe: Annotated[int, typer.Option(help="Lists that it visits.")] = 64,
     m: Annotated[int, typer.Option("--m", help="Tables 5, 6: parts of a quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str, typer.Option(help="Table 5: all (of the level), L0, boxes, or a .npy file.")
     ] = "all",
     changed: Annotated[
-        str, typer.Option(help="figS2: what is darkened: both, gallery or queries.")
+        Literal["both", "gallery", "queries"], typer.Option(help="figS2: what is darkened.")
     ] = "both",
     regions: Annotated[
         list[str] | None,
@@ -69,12 +69,10 @@ def command(
     ] = 0.5,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
     figure: Annotated[Path | None, typer.Option(help="File for the figure, as SVG.")] = None,
     json: opt.Json = False,
@@ -101,7 +99,7 @@ def command(
         load_encoder,
         image_size=image_size,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         pretrained=not random_weights,
         backend=backend,
     )
@@ -114,7 +112,7 @@ def command(
             tolerance=tolerance,
             quantiser=Quantiser(m, nbits, index, nprobe),
             train_on=train_on,
-            changed=changed,  # type: ignore[arg-type]
+            changed=changed,
             strategies=regions or STRATEGIES,
             views=[view for view in one_pass if view != "none"] if one_pass else None,
             rounds=rounds,

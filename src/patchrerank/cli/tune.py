@@ -35,11 +35,11 @@ def command(
     stages: Annotated[
         str | None, typer.Option(help="Rerankers to tune, in order: patchify,chamfer.")
     ] = None,
-    first_stage: Annotated[
+    behind: Annotated[
         str | None,
         typer.Option(
-            help="global; a reranker whose scores take its place; or fixed stages before the "
-            "tuned ones: patchify:all:0:4."
+            help="What the tuned stages stand behind: global; a reranker whose scores take its "
+            "place; or fixed stages: patchify:all:0:4."
         ),
     ] = None,
     metric: Annotated[
@@ -97,7 +97,7 @@ def command(
         workers=workers,
         seed=seed,
     )
-    plan = _placed(plan, dataset, first_stage)
+    plan = _placed(plan, dataset, behind)
     check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
@@ -110,14 +110,14 @@ def command(
         _tune(plan, settings, base, data, out, record, report, json)
 
 
-def _placed(plan: StudyFile, dataset: Path | None, first_stage: str | None) -> StudyFile:
+def _placed(plan: StudyFile, dataset: Path | None, behind: str | None) -> StudyFile:
     from dataclasses import replace
 
     scores = plan.scores
     scores = replace(
         scores,
         dataset=str(dataset) if dataset else scores.dataset,
-        first_stage=first_stage or scores.first_stage,
+        behind=behind or scores.behind,
     )
     return plan.changed(scores=scores)
 
@@ -161,7 +161,7 @@ def _tune(
     from patchrerank.tuning.tuning_run import run_tuning
     from patchrerank.tuning.write_tuned import behind, tuned_of, tuned_on_of
 
-    before = plan.scores.first_stage
+    before = plan.scores.behind
     if out is not None:
         tuned_on_of(base)  # says at once, and not after the search, that it cannot be written
     table = behind(base, before)
