@@ -19,12 +19,13 @@ from PIL import Image
 
 from command_line import run, run_process
 from patchrerank.calibration import Calibration
-from patchrerank.cli.main import COMMANDS
+from patchrerank.cli.main import GROUPS
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
 
+COMMANDS = [module for group in GROUPS.values() for module in group]
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
 
 

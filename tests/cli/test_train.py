@@ -106,7 +106,7 @@ def test_wrong_calls_are_refused(tmp_path, dataset):
     from patchrerank.cli import train as module
 
     where = ("--cache", tmp_path / "c", "--out", tmp_path / "x.pt", *ENCODER, "--random-weights")
-    with pytest.raises(SettingError, match="use ames or elvis"):
+    with pytest.raises(AssertionError, match="'amis' is not one of 'ames', 'elvis'"):
         train("amis", dataset, *where)
     with pytest.raises(SettingError, match="smallest,largest"):
         train("ames", dataset, *where, "--windows", "half")

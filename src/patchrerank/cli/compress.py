@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 
 if TYPE_CHECKING:
     from patchrerank.boxes import Floats
@@ -58,10 +59,10 @@ def command(
     )
     result = compress(opened, out, how)
     if json:
-        opt.print_json({"gallery": out, "store": store, **asdict(result)})
+        printing.print_json({"gallery": out, "store": store, **asdict(result)})
         return
     ratio = result.bytes_before / max(result.bytes_after, 1)
-    opt.print_line(
+    printing.print_line(
         f"patch vectors: {result.bytes_before:,} → {result.bytes_after:,} bytes ({ratio:.1f}×), "
         f"cosine with the original {result.mean_cosine:.5f} on average, "
         f"{result.worst_cosine:.5f} at worst"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 
 EXAMPLE = "patchrerank convert roxford5k:setup=hard dataset/ --pictures symlink"
 
@@ -52,6 +53,6 @@ def command(
         "query_crop": data.query_crop,
     }
     if json:
-        opt.print_json(record)
+        printing.print_json(record)
     else:
-        opt.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))
+        printing.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))

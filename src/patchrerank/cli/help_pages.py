@@ -10,13 +10,14 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 OTHERS = "Options"
+LAST = "Result"
 
 
 class SectionedCommand(TyperCommand):
     """A command whose options are listed by the section that each names (``rich_help_panel``)."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments first, then the sections in the order of their first options."""
+        """Write arguments, options of no section, the sections in their order; the result last."""
         sections: dict[str, list[Any]] = {"Arguments": [], OTHERS: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -24,8 +25,7 @@ class SectionedCommand(TyperCommand):
             if record is not None:
                 kind = "Arguments" if parameter.param_type_name == "argument" else panel or OTHERS
                 sections.setdefault(kind, []).append(record)
-        sections[OTHERS] = sections.pop(OTHERS)  # last
-        for title, records in sections.items():
+        for title, records in sorted(sections.items(), key=lambda item: item[0] == LAST):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import was_given
 from patchrerank.errors import GalleryError, SettingError
 
@@ -68,7 +69,7 @@ def command(
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,
     root: opt.Root = None,
-    max_regions: opt.MaxRegions = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
     local: Annotated[
         bool,
@@ -115,7 +116,7 @@ def command(
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import MANIFEST
-    from patchrerank.regions import MOST_REGIONS, FixedBoxes, parse_regions
+    from patchrerank.regions import FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
@@ -152,7 +153,7 @@ def command(
     else:
         strategy = parse_regions(
             regions,
-            most=MOST_REGIONS if max_regions is None else max_regions,
+            most=max_regions,
             on_error=how.on_error,
         )
         built = build_gallery(target, _source(images), maker, strategy, how)
@@ -168,14 +169,14 @@ def command(
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):
             record["left_out_boxes"] = len(strategy.left_out)
-        opt.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
+        printing.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
-    opt.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    printing.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
     if found is not None:
-        opt.print_line(repr(found))
+        printing.print_line(repr(found))
         skipped = (*skipped, *found.manifest.skipped)
     for name, reason in skipped:
-        opt.print_line(f"skipped {name}: {reason}")
+        printing.print_line(f"skipped {name}: {reason}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import encoder_and_regions
 from patchrerank.files import check_target
 
@@ -58,6 +59,7 @@ def command(
     ] = None,
     encoder: opt.EncoderOfTuned = None,
     regions: opt.RegionsOfTuned = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
     local_image_size: opt.LocalImageSize = None,
@@ -89,7 +91,7 @@ def command(
     columns = _methods(stages, best)
     kept = None if best is None else best.tuned_on
     spec, where = encoder_and_regions(best, encoder, regions)
-    strategy = parse_regions(where)
+    strategy = parse_regions(where, most=max_regions)
     data = load_dataset(dataset)
     model = load_encoder(
         spec,
@@ -107,12 +109,12 @@ def command(
     found = find(data, model, columns, cache, settings)
     written = write_findings(found, choice, output, progress=not quiet)
     if json:
-        opt.print_json(_record(found, found.chosen(choice), out, written))
+        printing.print_json(_record(found, found.chosen(choice), out, written))
         return
     _show(found)
-    opt.print_line(f"open {out.resolve()} in a browser to see what matched where")
+    printing.print_line(f"open {out.resolve()} in a browser to see what matched where")
     if figures is not None:
-        opt.print_line(f"{len(written)} figures in {figures}, listed in figures.json")
+        printing.print_line(f"{len(written)} figures in {figures}, listed in figures.json")
 
 
 def _methods(texts: list[str] | None, tuned: Tuned | None) -> list[Method]:
@@ -134,11 +136,11 @@ def _show(found: Findings) -> None:
     rows = [
         (
             label,
-            opt.number(run.measured.metrics["mAP"]),
-            opt.number(run.measured.areas["<10%"]["mAP"]),
-            opt.number(run.measured.metrics["LocScore"]),
-            opt.number(run.measured.metrics["mLocScore"]),
-            opt.number(run.measured.bytes_per_image["read"], 0),
+            printing.number(run.measured.metrics["mAP"]),
+            printing.number(run.measured.areas["<10%"]["mAP"]),
+            printing.number(run.measured.metrics["LocScore"]),
+            printing.number(run.measured.metrics["mLocScore"]),
+            printing.number(run.measured.bytes_per_image["read"], 0),
         )
         for label, run in found.runs.items()
     ]
@@ -146,12 +148,12 @@ def _show(found: Findings) -> None:
     headers = ("method", "mAP", "mAP <10%", "LocScore", "mLocScore", "bytes/image")
     first = next(iter(found.runs.values())).measured
     over = counted_queries(first.counted["all"], first.queries)
-    opt.print_table(f"percent; AP convention {convention}; {over}", headers, rows)
+    printing.print_table(f"percent; AP convention {convention}; {over}", headers, rows)
     for label, run in found.runs.items():
         if run.measured.ties.queries:
-            opt.print_line(f"{label}: {run.measured.ties}")
+            printing.print_line(f"{label}: {run.measured.ties}")
     for table in found.tables[1:]:
-        opt.print_table(table.title, table.headers, table.rows)
+        printing.print_table(table.title, table.headers, table.rows)
 
 
 def _record(

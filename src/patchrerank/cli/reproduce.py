@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import EncoderError, MissingExtraError, SettingError
 from patchrerank.files import SVG_MARK, check_target, json_with, marked, write_whole
 
@@ -153,16 +154,16 @@ def _load_all(
 
 
 def _give(found: Reproduction, out: Path | None, figure: Path | None, *, as_json: bool) -> None:
-    record = opt.json_text(found.as_dict())
+    record = printing.json_text(found.as_dict())
     for path, text, ours in ((out, record, RECORD), (figure, found.figure(), FIGURE)):
         if path is not None:
             write_whole(path, text.encode(), ours)
     if as_json:
-        opt.print_json(found.as_dict())
+        printing.print_json(found.as_dict())
         return
     if found.settings:
-        opt.print_line(", ".join(f"{key} {value}" for key, value in found.settings.items()))
-    opt.print_table(
+        printing.print_line(", ".join(f"{key} {value}" for key, value in found.settings.items()))
+    printing.print_table(
         f"{found.name}: {found.title}",
         (*found.label_names, "", *found.columns),
         [
@@ -171,16 +172,16 @@ def _give(found: Reproduction, out: Path | None, figure: Path | None, *, as_json
         ],
     )
     for note in (_verdict(found), *found.notes):
-        opt.print_line(note)
+        printing.print_line(note)
     if found.missing:
-        opt.print_line("To run it in full:")
+        printing.print_line("To run it in full:")
         for sentence in found.missing:
-            opt.print_line(f"- {sentence}")
+            printing.print_line(f"- {sentence}")
 
 
 def _cell(line: Line, column: str) -> str:
     value = line.values.get(column)
-    text = value if isinstance(value, str) else opt.number(value, 2)
+    text = value if isinstance(value, str) else printing.number(value, 2)
     return f"{text} ≠" if column in line.differs else text
 
 

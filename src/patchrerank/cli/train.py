@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -209,12 +210,14 @@ def _report(found: Progress, config: TrainingConfig, out: Path, *, as_json: bool
         "validation": dict(next((v for e, v in found.validations if e == found.best_epoch), {})),
     }
     if as_json:
-        opt.print_json(record)
+        printing.print_json(record)
         return
-    opt.print_line(
+    printing.print_line(
         f"{out}: {found.epoch} of {config.epochs} epochs, {len(found.losses)} steps, "
         f"loss {record['loss']:.4f}"
     )
     if found.best is not None:
         figures = ", ".join(f"{k} {v:.1f} %" for k, v in found.validations[-1][1].items())
-        opt.print_line(f"best after epoch {found.best_epoch}: {found.best:.1f} %; last: {figures}")
+        printing.print_line(
+            f"best after epoch {found.best_epoch}: {found.best:.1f} %; last: {figures}"
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tune_output import check_outputs, show_result, write_page
 from patchrerank.errors import SettingError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from patchrerank.tuning.study_file import StudyFile
     from patchrerank.tuning.tuning_run import RunSettings
 
+SEARCH = "Search"
 EXAMPLE = "patchrerank tune --dataset dataset/ --stages patchify,chamfer --out tuned.json"
 
 
@@ -50,28 +52,53 @@ def command(
         typer.Option(help="ms<=20, LocScore>=0.25, areas>=first; may be repeated."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Of the study, earlier calls included. [400]")
+        int | None,
+        typer.Option(help="Of the study, earlier calls included. [400]", rich_help_panel=SEARCH),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after so long.", rich_help_panel=SEARCH)
+    ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="refine, tpe, gp, cmaes, random, qmc, nsgaii, grid. [refine]"),
+        typer.Option(
+            help="refine, tpe, gp, cmaes, random, qmc, nsgaii, grid. [refine]",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="No sampling: exact λ over all useful k and γ.")
+        bool,
+        typer.Option(
+            "--exact", help="No sampling: exact λ over all useful k and γ.", rich_help_panel=SEARCH
+        ),
     ] = False,
     folds: Annotated[
-        int | None, typer.Option(help="Of the held-out estimate; 0: none. [5]")
+        int | None,
+        typer.Option(help="Of the held-out estimate; 0: none. [5]", rich_help_panel=SEARCH),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Journal file or Optuna URL, to go on later. [in memory]")
+        str | None,
+        typer.Option(
+            help="Journal file or Optuna URL, to go on later. [in memory]", rich_help_panel=SEARCH
+        ),
     ] = None,
-    study_name: Annotated[str | None, typer.Option(help="In the storage.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; need --storage. [1]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of sampler and folds. [0]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write tuned.json here.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Write the result as JSON here.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    study_name: Annotated[
+        str | None, typer.Option(help="In the storage.", rich_help_panel=SEARCH)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; need --storage. [1]", rich_help_panel=SEARCH)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of sampler and folds. [0]", rich_help_panel=SEARCH)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write tuned.json here.", rich_help_panel=opt.RESULT)
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write the result as JSON here.", rich_help_panel=opt.RESULT)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page here.", rich_help_panel=opt.RESULT)
+    ] = None,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Build the table and stop.")
     ] = False,
@@ -104,7 +131,7 @@ def command(
         base, data, made = _scores(plan, table, place, device, random_weights, quiet)
         if build_only:
             names = ", ".join(base.local_scores)
-            opt.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
+            printing.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
             return
         settings = plan.settings(progress=not quiet, made_of=made)
         _tune(plan, settings, base, data, out, record, report, json)
@@ -174,6 +201,6 @@ def _tune(
     if report is not None:
         write_page(result, table, report, data, progress=settings.options.progress)
     if json:
-        opt.print_json(found)
+        printing.print_json(found)
     else:
         show_result(result, found)
