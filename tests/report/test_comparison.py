@@ -10,7 +10,7 @@ from PIL import Image
 
 from patchrerank.fusion import Fusion
 from patchrerank.report import ReportColumn, ReportQuery
-from patchrerank.report.comparison import result_sentence, shown_scores
+from patchrerank.report.comparison import result_sentence, shared_settings, shown_scores
 from patchrerank.types import LocalScores, Ranking, Shortlist
 
 ROWS = np.array([[4, 2, 7, -1], [1, 0, -1, -1]])
@@ -67,3 +67,26 @@ def test_the_result_counts_the_queries_that_have_a_precision(gains, said):
     }
     assert result_sentence(queries, measured) == f"a 56.8 → c 80.4 mAP: {said}"
     assert result_sentence(queries, {"a": measured["a"]}) == ""
+
+
+def with_settings(**records):
+    return {
+        label: SimpleNamespace(measured=SimpleNamespace(settings=settings))
+        for label, settings in records.items()
+    }
+
+
+def test_settings_that_all_methods_share_are_said_once_and_without_a_label():
+    one = {"AP": "revisited", "threads": "4"}
+    assert shared_settings(with_settings(a=one)) == one
+    assert shared_settings(with_settings(a=one, b=one, c=one)) == one
+
+
+def test_settings_that_differ_are_said_with_their_labels():
+    runs = with_settings(a={"AP": "revisited", "threads": "4"}, b={"AP": "revisited"})
+    assert shared_settings(runs) == {"AP": "revisited", "threads": "4"}
+    runs["c"] = with_settings(c={"AP": "ilias", "threads": "1"})["c"]
+    assert shared_settings(runs) == {
+        "AP": "a: revisited; b: revisited; c: ilias",
+        "threads": "a: 4; c: 1",
+    }

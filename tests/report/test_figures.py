@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from patchrerank.errors import ImageError, SettingError
 from patchrerank.report import (
@@ -25,6 +25,9 @@ from patchrerank.report.drawing import (
     WRONG,
     Cell,
     Line,
+    draw_boxes,
+    draw_mark,
+    draw_rect,
     paste_cell,
     placed,
     printable,
@@ -126,6 +129,66 @@ def test_wrong_frames_are_dashed_and_right_ones_are_not():
     coloured = (edge == [0xD5, 0x5E, 0]).all(axis=-1)
     assert 0.4 < coloured.mean() < 0.7
     assert coloured[0] and coloured[-1]
+
+
+@pytest.mark.parametrize("dpi", [100, 150, 300])
+def test_marks_stand_in_the_middle_of_their_line_and_cover_no_picture(dpi):
+    style = FigureStyle(width=4, dpi=dpi)
+    sizes = Sizes.of(style)
+    figure = draw_figure(query((hit(correct=True),)), style)
+    for top in (sizes.line + sizes.side, figure.height - sizes.line):  # caption, legend
+        left = sizes.indent if top == sizes.line + sizes.side else 0
+        line = figure.crop((left, top, left + sizes.mark, top + sizes.line))
+        x0, y0, x1, y1 = where(line, RIGHT)
+        assert (x0, x1, y1 - y0) == (0, sizes.mark, sizes.mark)
+        assert sizes.line - y1 - y0 in (0, 1)
+    cell = figure.crop((sizes.indent, sizes.line, sizes.indent + sizes.side, figure.height))
+    frame = sizes.frame
+    inside = cell.crop((frame, frame, sizes.side - frame, sizes.side - frame))
+    assert count(inside, RIGHT) == 0
+
+
+@pytest.mark.parametrize("dash", [0, 3])
+@pytest.mark.parametrize("width", [1, 2, 3, 50])
+@pytest.mark.parametrize("rect", [(4, 5, 9, 16), (4, 5, 16, 8), (4, 5, 5, 6), (0, 0, 20, 20)])
+def test_an_outline_lies_inside_and_leaves_the_middle_of_the_shorter_side(rect, width, dash):
+    canvas = Image.new("RGB", (20, 20), "white")
+    draw_rect(ImageDraw.Draw(canvas), rect, Line(RIGHT, width, dash))
+    assert where(canvas, RIGHT) == rect, "to the ends of every side, dashed or not"
+    left, top, right, bottom = rect
+    thick = min(width, max(1, min(right - left, bottom - top) // 2))
+    coloured = (np.asarray(canvas) != 255).any(axis=-1)
+    assert not coloured[top + thick : bottom - thick, left + thick : right - thick].any()
+    if dash == 0:
+        hole = max(0, right - left - 2 * thick) * max(0, bottom - top - 2 * thick)
+        assert coloured.sum() == (right - left) * (bottom - top) - hole
+
+
+@pytest.mark.parametrize("box", [(0, 0, 1, 1), (0.3, 0.3, 0.7, 0.7), (0.9, 0, 1, 0.1)])
+def test_boxes_and_their_rims_stay_on_their_picture(box):
+    canvas = Image.new("RGB", (60, 50), "white")
+    draw_boxes(ImageDraw.Draw(canvas), [(box, Line(PREDICTED, 4))], (10, 10, 50, 40))
+    ground = np.asarray(canvas).copy()
+    assert (ground[10:40, 10:50] != 255).any()
+    ground[10:40, 10:50] = 255
+    assert (ground == 255).all()
+
+
+def test_the_query_keeps_clear_of_the_hits_at_every_size():
+    for width, dpi in ((3, 72), (4, 100), (7, 300), (7, 301)):
+        sizes = Sizes.of(FigureStyle(width=width, dpi=dpi))
+        assert 0 < sizes.query < sizes.indent
+        assert sizes.indent + 10 * sizes.side + 9 * sizes.gap == sizes.width
+        assert sizes.mark <= sizes.line and 2 * sizes.frame < sizes.side
+
+
+@pytest.mark.parametrize("mark", "✓✗?")
+def test_signs_stand_in_the_middle_of_their_marks(mark):
+    sign = np.asarray(draw_mark(mark, "#000000", 64).convert("L")) > 128
+    rows, columns = np.nonzero(sign)
+    for ends in ((rows.min(), rows.max()), (columns.min(), columns.max())):
+        assert ends[0] > 5 and ends[1] < 58
+        assert abs(sum(ends) - 63) <= 4
 
 
 def test_the_legend_names_what_occurs_alone():

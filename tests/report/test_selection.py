@@ -61,6 +61,12 @@ def test_the_sample_is_seeded_without_repeats_and_of_the_rest():
     assert {n for s in seeds for n in s} == set(range(2, 42)), "each can be drawn"
 
 
+def test_by_default_five_of_each_kind_are_shown():
+    chosen = choose_queries(queries([0.1] * 9 + [-0.1] * 9 + [0.0] * 9), QueryChoice())
+    assert [query.group for query in chosen] == ["gains"] * 5 + ["losses"] * 5 + ["sample"] * 5
+    assert [query.id for query in chosen[:10]] == [f"q{n}" for n in (*range(5), *range(9, 14))]
+
+
 def test_what_is_shown_is_said():
     made, choice = queries([0.1, 0.2, -0.1, 0.0]), QueryChoice(1, 1, 1, seed=4)
     said = describe_choice(choose_queries(made, choice), 4, choice)

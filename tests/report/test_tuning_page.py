@@ -7,6 +7,7 @@ import math
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -19,7 +20,13 @@ from patchrerank.fusion import Fusion
 from patchrerank.metrics.convention import ilias_at
 from patchrerank.pipeline import StageSpec
 from patchrerank.report import tuning_history
-from patchrerank.report.tuning_charts import cost_chart, importance_chart, plane, trial_records
+from patchrerank.report.tuning_charts import (
+    cost_chart,
+    importance_chart,
+    plane,
+    size_curve,
+    trial_records,
+)
 from patchrerank.report.tuning_gains import QueryGains
 from patchrerank.report.tuning_page import TuningSummary, write_tuning_page
 from patchrerank.report.tuning_view import StageView, view_of
@@ -165,6 +172,35 @@ def test_size_curve_runs_up_to_the_cut_of_the_stage_before(tmp_path):
     without = np.nanmean(evaluate_stages(table, STAGES[1]).AP)
     assert chart["without"] == pytest.approx(without, abs=1e-5)
     assert chart["size"] == 5
+
+
+@pytest.mark.parametrize(
+    ("least", "limit", "published"),
+    [
+        (1, 1000, [100, 200, 400, 800, 1000]),
+        (100, 400, [100, 200, 400]),
+        (101, 399, [200]),
+    ],
+)
+def test_a_size_curve_marks_the_published_sizes_from_its_least_to_its_limit(
+    least, limit, published
+):
+    view = SimpleNamespace(
+        least=least,
+        limit=limit,
+        fine=True,
+        table=SimpleNamespace(size=1000),
+        reranker="a",
+        without=0.5,
+        means=lambda lams, gammas, sizes: np.array(sizes).reshape(-1, 1, 1) / 1000,
+    )
+    chart = size_curve(view, Fusion(0.3, 0.5, 250))
+    assert chart["published"] == published
+    assert chart["sizes"] == sorted(set(chart["sizes"])), "each once, in order"
+    assert (chart["sizes"][0], chart["sizes"][-1]) == (least, limit)
+    assert {*published} <= {*chart["sizes"]}
+    assert (250 in chart["sizes"]) or not least <= 250 <= limit
+    assert chart["values"] == [size / 1000 for size in chart["sizes"]]
 
 
 def test_trials_keep_their_order_cost_and_failures(tmp_path):
