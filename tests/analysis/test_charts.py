@@ -138,11 +138,13 @@ def drawn(text):
     return found
 
 
-LONG = tuple((float(n), f"a label {n}") for n in range(6))
+LONG = tuple((float(n), f"a rather long label {n}") for n in range(6))
+WIDE = tuple((float(n), f"a label that is wider still, {n}") for n in range(2))
 CHARTS = {
     "one": (LEVEL_TICKS, 1, 1),
     "three": (LEVEL_TICKS, 3, 5),
     "long labels": (LONG, 2, 3),
+    "wide labels": (WIDE, 2, 2),
     "one tick": (((2.0, "the only label"),), 1, 2),
 }
 
