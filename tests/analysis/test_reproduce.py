@@ -20,7 +20,7 @@ from patchrerank.analysis.reproduce import (
     reproduce,
 )
 from patchrerank.analysis.reproduce_request import Request, lacking, published_name
-from patchrerank.analysis.reproduce_tables import level_panel
+from patchrerank.analysis.reproduce_tables import _pretraining_panel, level_panel
 from patchrerank.analysis.reproduction import Line, beside, whole_paper_dataset
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import SettingError
@@ -198,6 +198,21 @@ def test_printed_lines_are_dashed_in_the_figure():
     assert panel.series[0].y == (10, 11, 12, 13)
     foreign = level_panel(beside(ours, printed, None, 0.5), "mAP")
     assert [line.name for line in foreign.series] == ["E"]
+
+
+def test_the_figure_of_pretraining_names_encoder_and_data():
+    labels = [("WIT", "400M", "CLIP"), ("–", "–", "mine"), ("ImageNet", "1.2M", "ImageNet")]
+    lines = [
+        Line((*label, kind), "measured", {"mAP": 10.0 * place + step})
+        for place, label in enumerate(labels)
+        for step, kind in enumerate(("global", "local"))
+    ]
+    panel = _pretraining_panel(lines, "INSTRE")
+    assert panel.ticks == ((0.0, "CLIP WIT"), (1.0, "mine"), (2.0, "ImageNet"))
+    assert [(line.name, line.x, line.y) for line in panel.series] == [
+        ("global (L0)", (0.0, 1.0, 2.0), (0.0, 10.0, 20.0)),
+        ("local (L3)", (0.0, 1.0, 2.0), (1.0, 11.0, 21.0)),
+    ]
 
 
 def named(name, layout, queries, images):

@@ -278,6 +278,16 @@ def test_compress_and_storage(gallery, tmp_path):
     assert "int8" in run("storage", tmp_path / "g", "--m", 8).stdout
 
 
+def test_storage_shows_the_files_of_a_gallery_and_of_nothing_else(gallery):
+    shown = run("storage", gallery, "--m", 8, "--unit", "B").stdout
+    opened = Gallery(gallery)
+    assert f"on disk, {opened.manifest.store}" in shown
+    for name, size in opened.nbytes().items():
+        assert any({name, f"{size:,.2f}"} <= set(line.split()) for line in shown.splitlines())
+    planned = run("storage", "--images", 12, "--dim", 64).stdout
+    assert "360 vectors" in planned and "on disk" not in planned
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -232,6 +232,27 @@ def test_auto_is_eager_for_half_precision_and_for_modules_of_your_own():
     assert encoder("auto").backend.name == "eager"
 
 
+@pytest.mark.parametrize(
+    ("settings", "taken"),
+    [
+        ({}, "openvino"),
+        ({"device": "cuda"}, "eager"),
+        ({"device": "mps"}, "eager"),
+        ({"precision": "bf16"}, "eager"),
+        ({"device": "cuda", "precision": "fp16"}, "eager"),
+    ],
+)
+def test_auto_leaves_torch_only_on_the_cpu_in_full_precision(monkeypatch, settings, taken):
+    tried = []
+    for name in BACKENDS:
+        noted = lambda network, name=name, **how: tried.append(name)  # noqa: E731
+        monkeypatch.setitem(BACKENDS, name, noted)
+    monkeypatch.setattr(choosing, "choose_device", lambda device: device)
+    monkeypatch.setattr(choosing, "_installed", lambda package: True)
+    best(convolutional(), **settings)
+    assert tried == [taken]
+
+
 def test_auto_passes_over_what_disagrees(caplog):
     need("openvino")
     assert best(TwoWays()).name == "eager"

@@ -10,12 +10,14 @@ from patchrerank.errors import QueryError, SettingError
 from patchrerank.kernels import (
     Float32Store,
     Int8Store,
+    _sets,
     chamfer,
     chamfer_matches,
     chamfer_rescored,
     quantise_int8,
 )
 from patchrerank.kernels._set_tiles import multiplies_bytes
+from patchrerank.kernels.chamfer import INT8_DIMS
 
 KINDS = ("float32", "float16", "int8")
 
@@ -146,3 +148,30 @@ def test_bytes_are_multiplied_only_where_both_instructions_are():
         features = {"avx512f": wide, "avx512vnni": bytes_}
         assert multiplies_bytes(features) is (wide and bytes_)
     assert not multiplies_bytes({})
+
+
+def products(codes, query):
+    """The score of one candidate with one descriptor, from int8 rows alone."""
+    store = Int8Store(codes[None], np.ones(1, np.float32))
+    exact = Float32Store(codes[None].astype(np.float32))
+    one = np.array([1])
+    found = chamfer_rescored(query[None], one, store, exact, one, np.array([[0]]), rescore=0)
+    return float(found[0, 0]), float(chamfer(query[None], one, store, one, np.array([[0]]))[0, 0])
+
+
+def test_int8_products_of_the_most_dimensions_do_not_overflow():
+    query = np.full(INT8_DIMS, 127, np.float32)
+    for value in (127, -128):
+        found, _ = products(np.full(INT8_DIMS, value, np.int8), query)
+        assert found == pytest.approx(127 * value * INT8_DIMS, rel=1e-4)
+    if _sets.HAS_INT8:  # in floats, the 3 that is left is lost
+        codes = np.repeat(np.array([127, -127], np.int8), INT8_DIMS // 2)
+        codes[-1] += 3
+        assert products(codes, query)[0] == 3 * 127
+
+
+def test_more_dimensions_than_that_are_multiplied_as_floats():
+    rng = np.random.default_rng(4)
+    codes = rng.integers(-128, 128, INT8_DIMS + 4).astype(np.int8)
+    found, floats = products(codes, rng.standard_normal(INT8_DIMS + 4, dtype=np.float32))
+    assert found == floats

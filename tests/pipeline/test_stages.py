@@ -8,6 +8,7 @@ import pytest
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline import StageSpec, make_cascade, parse_stages
+from patchrerank.pipeline.stages import needs_local
 from patchrerank.rerankers import Patchify, RefineBoxes
 
 
@@ -71,3 +72,11 @@ def test_a_stage_is_checked_when_it_is_made_and_its_json_has_four_keys():
     assert (spec.used, replace(spec, shortlist_size=0).used) == (True, False)
     with pytest.raises(SettingError, match="lam must lie"):
         StageSpec("chamfer", 1.5, 1.0, None)
+
+
+def test_which_stages_compare_local_descriptors():
+    for stages in ("patchify:400,chamfer:100", "ames@weights.pt:100", "patchify+refine"):
+        assert needs_local(stages)
+    assert not needs_local("patchify:400,query-expansion:100")
+    with pytest.raises(SettingError, match="did you mean chamfer"):
+        needs_local("patchify,chamber")
