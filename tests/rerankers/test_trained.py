@@ -53,6 +53,8 @@ def test_no_more_descriptors_than_seen_in_training(tmp_path):
     assert limited(AmesSettings(), path) == AmesSettings(49, 50)
     assert limited(AmesSettings(None, None), path) == AmesSettings(49, 149)
     assert limited(AmesSettings(), None) == AmesSettings()
+    fewest = save(tmp_path / "fewest.pt", ElvisNetwork(ELVIS), most_descriptors=[1, 1])
+    assert limited(AmesSettings(), fewest) == AmesSettings(1, 1)
     without = save(tmp_path / "older.pt", ElvisNetwork(ELVIS))
     assert limited(ElvisSettings(), without) == ElvisSettings()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,12 +13,14 @@ from hypothesis import strategies as st
 from patchrerank.encoders import Selection, load_dense_encoder
 from patchrerank.errors import SettingError
 from patchrerank.gallery import encode_local_queries
+from patchrerank.training import descriptors
 from patchrerank.training.batches import TripletBatches, padded
 from patchrerank.training.descriptors import QueryView, encode_dataset, mean_descriptors
 from patchrerank.training.neighbours import CandidateSettings, find_neighbours
 from patchrerank.training.pool import NO_OBJECT, Pool
 from patchrerank.training.sampling import Counts
 from patchrerank.training.views import Windows, inside, window
+from patchrerank.types import LocalDescriptors
 
 EVERYTHING = 10**6
 
@@ -153,6 +158,44 @@ def test_a_teacher_sees_all_and_elvis_its_padding(part):
     assert batch.anchors.mask.shape[1] == 400 and int((~batch.anchors.mask).sum(1).max()) == 5
 
 
+def test_what_a_batch_shows_of_whom(part, monkeypatch):
+    pool, asked = Pool([part]), []
+    neighbours = find_neighbours(pool, pool.means(), CandidateSettings("both"))
+    made = TripletBatches(pool, neighbours, 900, Counts(2, 5, 20), Windows(0.3, 0.3))
+
+    def vectors(self, item, count, box=None, known=Pool.vectors):
+        asked.append((item, count, box))
+        return known(self, item, count, box)
+
+    monkeypatch.setattr(Pool, "vectors", vectors)
+    (plan,) = made.epoch(0)
+    made.load(plan)
+    assert [item for item, *_ in asked] == plan.triplets.T.ravel().tolist()
+    third = len(plan.triplets)
+    anchors, positives, negatives = asked[:third], asked[third : 2 * third], asked[2 * third :]
+    assert {count for _, count, _ in anchors} == {plan.counts[0]}
+    assert {count for _, count, _ in positives + negatives} == {plan.counts[1]}
+    for item, _, box in anchors:  # of queries all, of pictures their object
+        assert (box is None) == (item in pool.queries)
+    assert all(box[1] == 0 for *_, box in positives), "objects lie at the top"
+    assert any(box[1] > 0.1 for *_, box in negatives)
+
+
+def test_no_two_batches_draw_the_same(part):
+    made = batches_of(part, batch_size=9)
+    seeds = [plan.seed for epoch in range(3) for plan in made.epoch(epoch)]
+    assert len(set(seeds)) == len(seeds) == 9
+
+
+def test_a_batch_of_one_descriptor_each_is_no_wider(part):
+    made = batches_of(part, batch_size=9, counts=Counts(1, 1, 1))
+    batch = made.load(made.epoch(0)[0])
+    for side in (batch.anchors, batch.positives, batch.negatives):
+        assert side.mask.shape == (3, 1) and not side.mask.any()
+    nothing = padded([np.zeros((0, 3), np.float32)])
+    assert nothing.vectors.shape == (1, 1, 3) and bool(nothing.mask.all())
+
+
 def test_padding_is_zero_and_masked():
     side = padded([np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)], least=5)
     assert side.vectors.shape == (2, 5, 3)
@@ -197,6 +240,90 @@ def test_descriptors_are_made_once_and_are_the_encoders(tmp_path, pictures):
     other = encode_dataset(pictures, encoder, QueryView(64, "all"), tmp_path, progress=False)
     assert other.images.folder == made.images.folder
     assert other.queries.folder != made.queries.folder
+
+
+def test_query_pictures_have_at_least_one_pixel():
+    assert QueryView(1).size == 1 and QueryView(None).size is None
+    with pytest.raises(SettingError, match="at least 1 pixel, got 0"):
+        QueryView(0)
+
+
+@pytest.fixture
+def two_pictures(tmp_path, photo_folder):
+    from patchrerank.datasets import Dataset, DatasetImage
+
+    for number, file in enumerate(sorted(photo_folder.glob("*.png"))[:2]):
+        shutil.copy(file, tmp_path / f"{number}.png")
+    nowhere = np.zeros((0, 4), np.float32)
+    images = [DatasetImage(f.name, f, 0, nowhere) for f in sorted(tmp_path.glob("*.png"))]
+    return Dataset(tmp_path, (), tuple(images), fingerprint="two")
+
+
+def dense(size=64):
+    return load_dense_encoder(
+        "timm:test_resnet", image_size=size, pretrained=False, selection=Selection(5)
+    )
+
+
+def test_descriptors_of_changed_pictures_or_other_encoders_are_made_anew(tmp_path, two_pictures):
+    encoder, seen = dense(), set()
+
+    def folder(encoder):
+        made = encode_dataset(two_pictures, encoder, QueryView(), tmp_path / "c", progress=False)
+        return made.images.folder
+
+    seen.add(folder(encoder))
+    seen.add(folder(dense(96)))
+    os.utime(two_pictures.images[0].file, (1, 1))
+    seen.add(folder(encoder))
+    shutil.copy(two_pictures.images[1].file, two_pictures.images[0].file)
+    os.utime(two_pictures.images[0].file, (1, 1))
+    seen.add(folder(encoder))
+    assert len(seen) == 4
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path, two_pictures, monkeypatch):
+    monkeypatch.setattr(descriptors, "CHUNK", 1)
+    encoder, asked = dense(), []
+    kind = type(encoder)
+    whole = encode_dataset(two_pictures, encoder, QueryView(), tmp_path / "w", progress=False)
+
+    def encode(self, files, known=kind.encode_images):
+        asked.append([file.name for file in files])
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return known(self, files)
+
+    monkeypatch.setattr(kind, "encode_images", encode)
+    with pytest.raises(KeyboardInterrupt):
+        encode_dataset(two_pictures, encoder, QueryView(), tmp_path / "c", progress=False)
+    made = encode_dataset(two_pictures, encoder, QueryView(), tmp_path / "c", progress=False)
+    assert asked == [["0.png"], ["1.png"], ["1.png"]]
+    for row in range(2):
+        one, other = made.images.descriptors_of(row), whole.images.descriptors_of(row)
+        assert (one.vectors == other.vectors).all()
+
+
+class Pictures(list):
+    """Stands in for a store of descriptors."""
+
+    dim = 3
+    descriptors_of = list.__getitem__
+
+
+def test_means_of_pictures_without_weights_or_descriptors():
+    vectors = np.array([[3, 0, 0], [0, 4, 0], [0, 0, 1]], np.float32)
+    weightless, single, nothing = (
+        LocalDescriptors(
+            vectors[:count],
+            np.zeros((count, 2), np.float32),
+            np.zeros(count, np.int16),
+            np.full(count, weight, np.float32),
+        )
+        for count, weight in ((2, 0), (1, 7), (0, 1))
+    )
+    found = mean_descriptors(Pictures([weightless, single, nothing]))
+    np.testing.assert_allclose(found, [[0.6, 0.8, 0], [1, 0, 0], [0, 0, 0]], atol=1e-6)
 
 
 def test_mean_descriptors_are_the_mean_of_the_map(part):

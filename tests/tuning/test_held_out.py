@@ -169,3 +169,36 @@ def test_the_record_is_json(tmp_path):
     assert record["value"] == found.value
     assert record["held_out"]["over_first_stage"]["mean"] == found.held_out.over_first.mean
     assert len(record["front"]) == len(found.search.front)
+
+
+def test_the_record_says_what_the_result_does():
+    relevant = TABLE.relevant.copy()
+    relevant[0] = False
+    relevant[1, np.flatnonzero(relevant[1])[1:]] = False
+    counts, areas = relevant.sum(axis=1), TABLE.areas * np.nan
+    table = replace(TABLE, relevant=relevant, n_positives=counts, positive_areas=areas)
+    found = run_tuning(table, RunSettings(exact=True, options=QUIET, folds=0))
+    record = result_record(found, table)
+    assert (record["queries"], record["queries_with_positive"]) == (24, 23)
+    assert record["stages"] == ",".join(map(str, found.stages))
+    assert record["figures"]["mAP"] == pytest.approx(found.value)
+    assert record["first_stage"] == pytest.approx(np.nanmean(found.first))
+    assert record["published_grid"] == pytest.approx(np.nanmean(found.grid))
+    assert record["first_stage"] < record["published_grid"] < record["value"]
+    assert record["exact"]["pairs"] == len(found.exact.found)
+    assert record["exact"]["best_value"] == max(pair.value for pair in found.exact.found)
+    low, high = record["exact"]["plateau"]
+    assert low <= found.stages[0].lam <= high and low < high
+    assert (record["trials"], record["front"], record["held_out"]) == (None, None, None)
+
+
+def test_the_record_of_a_search_counts_its_trials():
+    options = replace(QUIET, constraints=("ms<=2",))
+    found = run_tuning(TABLE, RunSettings(("a",), "mAP", Budget(9), options, folds=2))
+    record = result_record(found, TABLE)
+    assert (record["trials"], record["exact"], record["front"]) == (9, None, None)
+    held = record["held_out"]
+    assert held["queries"] == len(TABLE) and held["folds"] == len(held["stages"]) == 2
+    assert held["value"]["value"] == pytest.approx(found.held_out.values.mean())
+    assert held["first_stage"] == pytest.approx(found.held_out.first.mean())
+    assert held["published_grid"] == pytest.approx(found.held_out.grid.mean())

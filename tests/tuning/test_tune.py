@@ -13,6 +13,7 @@ from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.fused.exact_lambda import exact_lambdas
 from patchrerank.tuning.fused.judged_lists import JudgedLists
 from patchrerank.tuning.tables.grids import evaluate_grid
+from patchrerank.tuning.trials import workers
 from patchrerank.tuning.trials.exact_search import EPSILON, search_exactly, solve_lam
 from patchrerank.tuning.trials.grid_space import GridSpace, grid_values
 from patchrerank.tuning.trials.make_space import search_space
@@ -87,6 +88,43 @@ def test_the_grid_is_walked_once():
     assert len(found.trials) == len({trial.stages for trial in found.trials}) == 12
     whole = default_space(TABLE, options=settings(sampler="grid"))
     assert isinstance(whole, GridSpace)
+
+
+def test_a_grid_takes_no_more_trials_than_it_has_points_and_its_time(monkeypatch):
+    monkeypatch.setattr(workers, "run", lambda job: job)
+    small = GridSpace(("a",), (0, 20), (0.0, 0.5, 1.0), (0.1, 1.0))
+    for sampler, trials in (("grid", 12), ("random", 100)):
+        job = tune(TABLE, small, budget=Budget(100, 5.0), options=settings(sampler=sampler))
+        assert job.budget == Budget(trials, 5.0)
+    job = tune(TABLE, small, budget=Budget(7, 5.0), options=settings(sampler="grid"))
+    assert job.budget == Budget(7, 5.0)
+
+
+HOLES = {"a": TABLE.local_scores["a"].copy()}
+HOLES["a"][3, 7] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("exact", "table", "more"),
+    [
+        (True, TABLE, {}),
+        (True, TABLE, {"objective": ["mAP", "ms"]}),
+        (False, TABLE, {"objective": ["ms", "mAP"]}),
+        (False, TABLE, {"objective": top_five}),
+        (True, TABLE, {"objective": "LocScore"}),
+        (True, TWO, {}),
+        (False, TWO, {"objective": "LocScore"}),
+        (False, TABLE, {"options": settings(prune=True)}),
+        (False, TABLE, {"missing": lambda *asked: TABLE}),
+        (False, replace(TABLE, local_scores=HOLES), {}),
+        (False, TABLE, {"overrides": {"a": {"lams": [0.1, 1.0]}}}),
+        (False, TABLE, {"overrides": {"a": {"lams": [0.0, 0.9]}}}),
+        (True, TWO, {"overrides": {"a": {"lams": [0.1, 0.9]}}}),
+        (False, TWO, {"overrides": {"b": {"lams": [0.1, 0.9]}}}),
+    ],
+)
+def test_the_last_lam_is_solved_for_where_that_is_possible(exact, table, more):
+    assert default_space(table, list(table.local_scores), **more).exact_lam is exact
 
 
 def test_cascades_switch_stages_off():
