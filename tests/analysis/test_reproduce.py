@@ -10,7 +10,12 @@ from PIL import Image
 
 from patchrerank.analysis import strategies
 from patchrerank.analysis.levels import Quantiser
-from patchrerank.analysis.published_tables import BACKBONES, PublishedRow
+from patchrerank.analysis.published_tables import (
+    BACKBONES,
+    PRETRAINED,
+    PublishedRow,
+    pretraining_scale,
+)
 from patchrerank.analysis.reproduce import (
     NAMES,
     TABLES,
@@ -20,9 +25,14 @@ from patchrerank.analysis.reproduce import (
     reproduce,
 )
 from patchrerank.analysis.reproduce_request import Request, lacking, published_name
-from patchrerank.analysis.reproduce_tables import _pretraining_panel, level_panel
+from patchrerank.analysis.reproduce_tables import (
+    _pretraining_label,
+    _pretraining_panel,
+    level_panel,
+)
 from patchrerank.analysis.reproduction import Line, beside, whole_paper_dataset
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
+from patchrerank.encoders.presets import PRESETS
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions
 
@@ -94,6 +104,42 @@ def test_levels_beside_the_published_ones(request_):
     assert {line.source for line in printed} == {"published INSTRE", "published ILIAS"}
     assert any("vgg16 was not measured" in sentence for sentence in found.missing)
     assert "of other data" in " ".join(found.notes)
+
+
+def by_level(request):
+    return {line.labels[1]: line.values for line in measured(reproduce("table8", request))}
+
+
+def test_pretraining_scale_is_measured_on_whole_pictures_and_on_patches(request_):
+    levels = by_level(request_)
+    found = {line.labels[-1]: line.values for line in measured(reproduce("table4", request_))}
+    assert found["global"]["mAP"] == levels["L0"]["mAP"]
+    assert found["local"]["mAP"] == levels["L3"]["mAP"] != levels["L0"]["mAP"]
+
+
+def test_quantised_levels_stand_beside_the_plain_ones(request_):
+    levels = by_level(request_)
+    found = reproduce("table5", request_)
+    rows = {line.labels: line.values for line in measured(found)}
+    names = [f"L{level}" for level in range(4)]
+    for level in names:
+        assert rows[level, "no"]["mAP"] == pytest.approx(levels[level]["mAP"])
+    panel = found.panels[0]
+    assert [line.name for line in panel.series] == ["float32", "quantised"]
+    for series, label in zip(panel.series, ("no", "yes"), strict=True):
+        own = [name for name in names if (name, label) in rows]
+        assert series.y == tuple(rows[name, label]["mAP"] for name in own)
+        assert series.x == tuple(float(name[1:]) for name in own)
+    assert "(of the level itself)" in " ".join(found.notes)
+    other = reproduce("table5", replace(request_, train_on="L0"))
+    assert "(of the level itself)" not in " ".join(other.notes)
+
+
+def test_printed_figures_of_another_encoder_mark_nothing(request_, monkeypatch):
+    monkeypatch.setattr(Request, "compared_with", property(lambda self: "ILIAS"))
+    found = reproduce("table6", request_)
+    assert found.compared_with is None and found.checked == 0
+    assert "of another encoder; nothing is marked" in " ".join(found.notes)
 
 
 def test_size_and_distance(request_):
@@ -249,6 +295,16 @@ def test_which_encoder_is_the_papers(request_):
     said = " ".join(lacking(sizes, ["vgg16", "resnet101"]))
     for part in ("vgg16 has random weights", "vgg16 ran at 128 x 128", "resnet101 was not"):
         assert part in said
+
+
+def test_encoders_of_the_pretraining_table_are_named_as_printed():
+    printed = {row.labels[:3] for row in pretraining_scale()}
+    theirs = {name: seen(size=PRESETS[name].image_size) for name in PRETRAINED}
+    request = SimpleNamespace(encoders={**theirs, "mine": seen(), "random": seen(False)})
+    assert {_pretraining_label(request, name) for name in theirs} == printed
+    assert _pretraining_label(request, "vgg16") == ("ImageNet-1K", "1M", "VGG16")
+    assert _pretraining_label(request, "mine") == ("–", "–", "mine")
+    assert _pretraining_label(request, "random") == ("–", "–", "random (random weights)")
 
 
 def test_encoders_of_the_tables(monkeypatch):

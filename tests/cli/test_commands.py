@@ -289,6 +289,24 @@ def test_storage_shows_the_files_of_a_gallery_and_of_nothing_else(gallery):
 
 
 @pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("B", "12,000,000.00"),
+        ("kB", "12,000.00"),
+        ("MB", "12.00"),
+        ("GB", "0.01"),
+        ("KiB", "11,718.75"),
+        ("MiB", "11.44"),
+    ],
+)
+def test_units_of_storage(unit, shown):
+    found = run("storage", "--images", 30_000, "--dim", 100, "--level", 0, "--unit", unit).stdout
+    (line,) = (line for line in found.splitlines() if "float32 " in line and shown in line)
+    assert line.split().count(shown) == 2, "float32 as such and as it is stored"
+    assert "pq" not in found, "100 dimensions have no 64 parts"
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["index", "/nowhere", "{tmp}/g", *ENCODER], "/nowhere: not a folder"),
@@ -309,6 +327,8 @@ def test_storage_shows_the_files_of_a_gallery_and_of_nothing_else(gallery):
         (["storage", "--images", "-5", "--dim", "8", "--m", "8"], "positive"),
         (["index", "{photos}", "/proc/none/g", *ENCODER], "cannot be made"),
         (["storage"], "--images and --dim"),
+        (["storage", "--images", "5"], "--images and --dim"),
+        (["storage", "--dim", "8"], "--images and --dim"),
         (["composite", "{photos}", "{tmp}/out"], "OBJECTS BACKGROUNDS OUT"),
     ],
 )
