@@ -156,6 +156,9 @@ def test_a_teacher_sees_all_and_elvis_its_padding(part):
     slots = batches_of(part, batch_size=9, counts=Counts(400), padded=True)
     batch = slots.load(slots.epoch(0)[0])
     assert batch.anchors.mask.shape[1] == 400 and int((~batch.anchors.mask).sum(1).max()) == 5
+    slots = batches_of(part, batch_size=9, counts=Counts(400, 30, 40), padded=True)
+    batch = slots.load(slots.epoch(0)[0])
+    assert (batch.anchors.mask.shape[1], batch.positives.mask.shape[1]) == (30, 40)
 
 
 def test_what_a_batch_shows_of_whom(part, monkeypatch):
@@ -240,9 +243,14 @@ def test_descriptors_are_made_once_and_are_the_encoders(tmp_path, pictures):
     other = encode_dataset(pictures, encoder, QueryView(64, "all"), tmp_path, progress=False)
     assert other.images.folder == made.images.folder
     assert other.queries.folder != made.queries.folder
+    whole = encoder.encode_images([query.file for query in pictures.queries])
+    large = encode_dataset(pictures, encoder, QueryView(None, "all"), tmp_path, progress=False)
+    kept = [len(large.queries.descriptors_of(row)) for row in range(2)]
+    assert kept == [len(local) for local in whole] and min(kept) > 3
 
 
-def test_query_pictures_have_at_least_one_pixel():
+def test_query_pictures_have_224_pixels_or_at_least_one():
+    assert QueryView() == QueryView(224, "box")
     assert QueryView(1).size == 1 and QueryView(None).size is None
     with pytest.raises(SettingError, match="at least 1 pixel, got 0"):
         QueryView(0)

@@ -197,8 +197,17 @@ def test_the_record_of_a_search_counts_its_trials():
     found = run_tuning(TABLE, RunSettings(("a",), "mAP", Budget(9), options, folds=2))
     record = result_record(found, TABLE)
     assert (record["trials"], record["exact"], record["front"]) == (9, None, None)
+    some = RunSettings(("a",), _of_few_candidates, Budget(12), QUIET, folds=0)
+    partly = run_tuning(TABLE, some)
+    finished = len(partly.search.finished)
+    assert 0 < finished < len(partly.search.trials)
+    assert result_record(partly, TABLE)["trials"] == finished
     held = record["held_out"]
     assert held["queries"] == len(TABLE) and held["folds"] == len(held["stages"]) == 2
     assert held["value"]["value"] == pytest.approx(found.held_out.values.mean())
     assert held["first_stage"] == pytest.approx(found.held_out.first.mean())
     assert held["published_grid"] == pytest.approx(found.held_out.grid.mean())
+
+
+def _of_few_candidates(result):
+    return result.mAP if result.milliseconds < 3 else float("nan")
