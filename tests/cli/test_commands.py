@@ -280,10 +280,11 @@ def test_compress_and_storage(gallery, tmp_path):
 
 def test_the_published_storage_table_in_a_unit_of_ones_own():
     rows = json.loads(run("storage", "--table7", "--json").stdout)["rows"]
-    shown = run("storage", "--table7", "--unit", "kB").stdout
+    shown = run("storage", "--table7", "--unit", "GB").stdout
     for row in rows:
-        assert f"{row['raw'] / 1000:,.2f}" in shown and f"{row['quantised'] / 1000:,.2f}" in shown
-        assert f"{row['raw'] / row['quantised']:.2f}" in shown
+        raw, quantised = row["raw"] / 1e9, row["quantised"] / 1e9
+        assert f"{raw:,.2f} │ " in shown and f"{quantised:,.2f} │ " in shown
+        assert f"{raw / quantised:.2f} │ " in shown
 
 
 def test_storage_shows_the_files_of_a_gallery_and_of_nothing_else(gallery):
