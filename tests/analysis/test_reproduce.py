@@ -140,6 +140,10 @@ def test_printed_figures_of_another_encoder_mark_nothing(request_, monkeypatch):
     found = reproduce("table6", request_)
     assert found.compared_with is None and found.checked == 0
     assert "of another encoder; nothing is marked" in " ".join(found.notes)
+    for panel, metric in zip(found.panels, ("mAP", "LocScore"), strict=True):
+        shown = [(label, line.values[metric]) for line in measured(found) for label in line.labels]
+        (series,) = panel.series
+        assert [(dict(panel.ticks)[x], y) for x, y in zip(series.x, series.y, strict=True)] == shown
 
 
 def test_size_and_distance(request_):
