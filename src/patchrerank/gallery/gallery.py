@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -20,14 +21,14 @@ from patchrerank.errors import (
     shown,
 )
 from patchrerank.gallery.arrays import (
-    RESTORE,
     Array,
     MappedFolder,
     array_path,
     record_bytes,
 )
-from patchrerank.gallery.ends import checked_ends, decode_ids
+from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.identity import loading_call, other_queries
+from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
@@ -43,6 +44,12 @@ WHITENING = "whitening.npz"
 LOCAL = "local"
 LOOK_LIKE = 3
 """Ids that an error shows."""
+
+READ_WHOLE = 1 << 25
+"""Bytes of ids and counts up to which all are checked before the first is used."""
+
+NEAR_AMONG = 1 << 20
+"""Ids among which near matches of an unknown one are looked for."""
 
 
 class Gallery(MappedFolder):
@@ -127,6 +134,9 @@ class Gallery(MappedFolder):
         Raises:
             GalleryError: their checksum differs, or they do not rise to the number of patches.
         """
+        ends = self.array("patch_ends")
+        if ends.nbytes > READ_WHOLE:
+            return np.asarray(ends)
         return checked_ends(
             self.folder, "patch_ends", self.sound_array("patch_ends"), self.manifest.patches
         )
@@ -142,22 +152,20 @@ class Gallery(MappedFolder):
         return self.array("sizes")
 
     @cached_property
-    def ids(self) -> Sequence[str]:
+    def ids(self) -> Ids:
         """The N ids, in row order.
 
         Raises:
             GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
-                rise.
+                rise. Of more than 32 MB this is found where an id is used.
         """
-        return decode_ids(self.folder, self.sound_array("ids"), self.sound_array("id_ends"))
-
-    @cached_property
-    def _row_by_id(self) -> dict[str, int]:
-        rows = {image_id: row for row, image_id in enumerate(self.ids)}
-        if len(rows) < len(self.ids):
-            twice = next(item for row, item in enumerate(self.ids) if rows[item] != row)
-            raise GalleryError(f"{self.folder}: the id {twice!r} stands twice; {RESTORE}")
-        return rows
+        names = ("ids", "id_ends")
+        ids = Ids(self.folder, *map(self.array, names))
+        if sum(self.array(name).nbytes for name in names) <= READ_WHOLE:
+            for name in names:
+                self.sound_array(name)
+            ids.check()
+        return ids
 
     def rows_of(self, ids: Sequence[str]) -> Rows:
         """Return the row of each id, int64 ``(len(ids),)``.
@@ -166,16 +174,22 @@ class Gallery(MappedFolder):
             ShortlistError: ids that the gallery does not hold; near matches and the first ids
                 that it does hold are listed.
         """
-        known = self._row_by_id
-        missing = [item for item in ids if item not in known]
-        if missing:
-            like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
-            raise ShortlistError(
-                f"{len(missing)} of {len(ids)} ids are not in the gallery {self.folder}, for "
-                f"example {shown(missing[0])}{near_matches(str(missing[0]), known)}; its ids look "
-                f"like {like}"
-            )
-        return np.fromiter((known[item] for item in ids), dtype=np.int64, count=len(ids))
+        rows = self.ids.rows_of(ids)
+        if len(rows) and rows.min() < 0:
+            self._refuse(ids, rows)
+        return rows
+
+    def _refuse(self, ids: Sequence[str], rows: Rows) -> NoReturn:
+        """Say which ids are unknown, unless what they are looked up in is damaged."""
+        for name in ("ids", "id_ends"):
+            self.sound_array(name)
+        missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
+        like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
+        near = near_matches(missing[0], islice(self.ids, NEAR_AMONG))
+        raise ShortlistError(
+            f"{len(missing)} of {len(rows)} ids are not in the gallery {self.folder}, for "
+            f"example {shown(missing[0])}{near}; its ids look like {like}"
+        )
 
     @cached_property
     def whitening(self) -> Whitening | None:
