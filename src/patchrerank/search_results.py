@@ -42,16 +42,16 @@ def ids_of(query: int, ids: object) -> list[str]:
     """Return one query's candidates.
 
     Raises:
-        ShortlistError: no sequence, an id that is no string, or one that stands twice.
+        ShortlistError: no sequence, or an id that is no string.
     """
     refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
     if refused or not hasattr(ids, "__iter__"):
         _refuse_ids(query, ids)
-    listed = [str(item) if isinstance(item, np.str_) else item for item in plain_list(ids)]
-    if not set(map(type, listed)) <= {str}:
-        _check_types(query, listed)
-    if len(set(listed)) < len(listed):
-        _refuse_twice(query, listed)
+    listed = plain_list(ids)
+    if set(map(type, listed)) <= {str}:
+        return listed
+    listed = [str(item) if isinstance(item, np.str_) else item for item in listed]
+    _check_types(query, listed)
     return listed
 
 
@@ -114,7 +114,12 @@ def _check_types(query: int, ids: Sequence[object]) -> None:
             )
 
 
-def _refuse_twice(query: int, ids: Sequence[str]) -> NoReturn:
+def refuse_twice(query: int, ids: Sequence[str]) -> NoReturn:
+    """Say which id of a list stands twice in it.
+
+    Raises:
+        ShortlistError: always.
+    """
     first = {item: place for place, item in reversed(list(enumerate(ids)))}
     position = next(place for place, item in enumerate(ids) if first[item] < place)
     raise ShortlistError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import RESTORE, Array, array_path
@@ -32,8 +33,9 @@ class Ids(Sequence[str]):
 
     def __init__(self, folder: Path, blob: Array, ends: Array, table: Array | None = None) -> None:
         self._folder = folder
-        self._blob, self._ends = np.asarray(blob), np.asarray(ends)
-        self._given = table
+        self._blob = np.asarray(blob, dtype=np.uint8)
+        self._ends = np.asarray(ends, dtype=np.int64)
+        self._given = None if table is None else np.asarray(table, dtype=np.uint32)
 
     def check(self) -> None:
         """Read all of them once.
@@ -41,7 +43,7 @@ class Ids(Sequence[str]):
         Raises:
             GalleryError: one is empty or no UTF-8, or the ends do not rise to the number of bytes.
         """
-        stops = checked_ends(self._folder, "id_ends", self._ends, len(self._blob), empty=False)
+        stops = self._checked_ends()
         mask, inside = CONTINUED
         firsts = self._blob[stops[:-1]] & mask
         try:
@@ -63,7 +65,7 @@ class Ids(Sequence[str]):
 
     def __getitem__(self, place: int | slice) -> str | list[str]:
         if isinstance(place, slice):
-            return [self[row] for row in range(*place.indices(len(self)))]
+            return self.at(np.arange(*place.indices(len(self))))
         row = range(len(self))[place]
         begin = int(self._ends[row - 1]) if row else 0
         try:
@@ -71,9 +73,20 @@ class Ids(Sequence[str]):
         except UnicodeDecodeError:
             raise self._no_text(row) from None
 
+    def at(self, rows: Rows) -> list[str]:
+        """Return the ids of rows int64 ``(n,)``, each of which there is."""
+        ends = self._ends
+        begins = np.where(rows > 0, ends[rows - 1], 0).tolist()
+        blob = memoryview(self._blob)  # type: ignore[arg-type]
+        spans = zip(begins, ends[rows].tolist(), strict=True)
+        try:
+            return [str(blob[begin:end], "utf-8") for begin, end in spans]
+        except UnicodeDecodeError:
+            return [self[row] for row in rows.tolist()]  # says which
+
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), BLOCK):
-            yield from self[start : start + BLOCK]
+            yield from self.at(np.arange(start, min(start + BLOCK, len(self))))
 
     def __contains__(self, item: object) -> bool:
         return isinstance(item, str) and bool(self.rows_of([item])[0] >= 0)
@@ -84,7 +97,7 @@ class Ids(Sequence[str]):
     __hash__ = None  # type: ignore[assignment]
 
     @cached_property
-    def table(self) -> Array:
+    def table(self) -> npt.NDArray[np.uint32]:
         """The hash table of all ids, as on disk, or made of them.
 
         Raises:
@@ -93,7 +106,8 @@ class Ids(Sequence[str]):
         from patchrerank.kernels.ids import table_of
 
         if self._given is not None:
-            return np.asarray(self._given)
+            return self._given
+        self._checked_ends()
         table, twice = table_of(self._blob, self._ends)
         if twice >= 0:
             raise GalleryError(f"{self._folder}: the id {self[twice]!r} stands twice; {RESTORE}")
@@ -107,8 +121,12 @@ class Ids(Sequence[str]):
         """
         from patchrerank.kernels.ids import find_rows
 
-        text, counts = _bytes_of(ids if isinstance(ids, list | tuple) else list(ids))
-        return find_rows(text, np.cumsum(counts), self.table, self._blob, self._ends)
+        given = ids if isinstance(ids, list | tuple) else list(ids)
+        text, stops, gap = _joined(given)
+        return find_rows(text, stops, self.table, self._blob, self._ends, gap=gap)
+
+    def _checked_ends(self) -> Rows:
+        return checked_ends(self._folder, "id_ends", self._ends, len(self._blob), empty=False)
 
     def _no_text(self, row: int) -> GalleryError:
         return GalleryError(
@@ -116,10 +134,11 @@ class Ids(Sequence[str]):
         )
 
 
-def _bytes_of(ids: Sequence[str]) -> tuple[bytes, Rows]:
-    """Return the bytes of all ids and how many each has; half of a surrogate pair has three."""
-    text = "".join(ids)
-    if text.isascii():
-        return text.encode("ascii"), np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-    raw = [item.encode("utf-8", "surrogatepass") for item in ids]
-    return b"".join(raw), np.array(list(map(len, raw)), dtype=np.int64)
+def _joined(ids: Sequence[str]) -> tuple[bytes, Rows, int]:
+    """Return the bytes of all ids, where each ends, and the bytes between two."""
+    text = "\0".join(ids)
+    if text.isascii() and text.count("\0") == len(ids) - 1:
+        raw = (text + "\0").encode("ascii")
+        return raw, np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == 0), 1
+    parts = [item.encode("utf-8", "surrogatepass") for item in ids]  # a half of a pair, too
+    return b"".join(parts), np.cumsum([len(part) for part in parts], dtype=np.int64), 0

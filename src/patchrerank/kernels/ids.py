@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels._jit import compiled
-from patchrerank.kernels._tiles import prefetch, word_at
+from patchrerank.kernels._tiles import byte_at, prefetch, word_at
 from patchrerank.types import Rows
 
 Bytes = npt.NDArray[np.uint8]
@@ -34,78 +34,77 @@ def table_of(blob: Bytes, ends: Rows) -> tuple[Table, int]:
         uint32 ``(2^m,)``, between a third and two thirds full; and the first row whose id stands
         in a row before it, which the table then leaves out, or ``-1``.
     """
-    table = np.zeros(table_size(len(ends)), dtype=np.uint32)
-    return table, int(_fill(np.asarray(blob), np.asarray(ends), table))
+    table = np.zeros(1 << max(3, (3 * len(ends) // 2).bit_length()), dtype=np.uint32)
+    text, stops = np.asarray(blob), np.asarray(ends)
+    return table, int(_fill(text.ctypes.data, stops, table))
 
 
-def table_size(count: int) -> int:
-    """Return the places of a table for ``count`` ids: a power of two."""
-    return 1 << max(3, (3 * count // 2).bit_length())
-
-
-def find_rows(text: bytes, stops: Rows, table: Table, blob: Bytes, ends: Rows) -> Rows:
+def find_rows(
+    text: bytes, stops: Rows, table: Table, blob: Bytes, ends: Rows, *, gap: int = 0
+) -> Rows:
     """Return the row of each of K ids, int64 ``(K,)``, ``-1`` where there is none.
 
     Args:
         text: the UTF-8 bytes of the K ids, one behind the other.
         stops: int64 ``(K,)``, where each ends.
+        gap: bytes between two ids.
         table: see :func:`table_of`; plain arrays, no subclasses, are the fastest.
         blob: the bytes that the table was made of.
         ends: int64 ``(N,)``.
     """
     rows = np.empty(len(stops), dtype=np.int64)
-    _find(np.frombuffer(text, dtype=np.uint8), stops, table, blob, ends, rows)
+    given = np.frombuffer(text, dtype=np.uint8)
+    _find(given.ctypes.data, stops, gap, table, blob.ctypes.data, len(blob), ends, rows)
     return rows
 
 
 @compiled
-def _hash(blob: Bytes, begin: int, end: int) -> Any:
+def _last_word(begin: Any, end: Any) -> Any:
+    """Return the last eight bytes between two addresses, or all of fewer."""
+    if end - begin >= 8:
+        return word_at(end - 8)
+    word = np.uint64(0)
+    for place in range(begin, end):
+        word = (word << np.uint64(8)) | np.uint64(byte_at(place))
+    return word
+
+
+@compiled
+def _hash(begin: Any, end: Any) -> Any:
     """Multiply and mix, eight bytes at a time, so that low bits depend on all bytes."""
-    value, place = np.uint64(end - begin), begin
-    while place + 8 <= end:
-        value = (value ^ word_at(blob.ctypes.data + place)) * np.uint64(0x9E3779B97F4A7C15)
+    value = np.uint64(end - begin)
+    for place in range(begin, end - 8, 8):
+        value = (value ^ word_at(place)) * np.uint64(0x9E3779B97F4A7C15)
         value ^= value >> np.uint64(29)
-        place += 8
-    rest = np.uint64(0)
-    while place < end:
-        rest = (rest << np.uint64(8)) | np.uint64(blob[place])
-        place += 1
-    value = (value ^ rest) * np.uint64(0xD6E8FEB86659FD93)
+    value = (value ^ _last_word(begin, end)) * np.uint64(0xD6E8FEB86659FD93)
     value ^= value >> np.uint64(32)
     value *= np.uint64(0xD6E8FEB86659FD93)
     return value ^ (value >> np.uint64(32))
 
 
 @compiled
-def _equal(text: Bytes, begin: int, end: int, blob: Bytes, ends: Rows, row: int) -> bool:
-    """Compare bytes; a row that cannot be, or ends that do not rise, equal nothing."""
-    if row >= len(ends):
+def _equal(begin: Any, end: Any, other: Any, stop: Any) -> Any:
+    """Compare the bytes between two addresses with those between two others."""
+    if stop - other != end - begin:
         return False
-    first = ends[row - 1] if row > 0 else np.int64(0)
-    if ends[row] - first != end - begin or first < 0 or ends[row] > len(blob):
-        return False
-    here, there, stop = text.ctypes.data + begin, blob.ctypes.data + first, end - begin
-    place = 0
-    while place + 8 <= stop:
-        if word_at(here + place) != word_at(there + place):
+    for step in range(0, end - begin - 8, 8):
+        if word_at(begin + step) != word_at(other + step):
             return False
-        place += 8
-    while place < stop:
-        if text[begin + place] != blob[first + place]:
-            return False
-        place += 1
-    return True
+    return _last_word(begin, end) == _last_word(other, stop)
 
 
 @compiled
-def _fill(blob: Bytes, ends: Rows, table: Table) -> int:
+def _fill(blob: int, ends: Rows, table: Table) -> Any:
     """Enter all ids; return the first row whose id is there already, or -1."""
     mask = np.uint64(len(table) - 1)
-    begin, twice = np.int64(0), np.int64(-1)
+    begin: Any = np.int64(0)
+    twice: Any = np.int64(-1)
     for row in range(len(ends)):
-        place = _hash(blob, begin, ends[row]) & mask
+        place = _hash(blob + begin, blob + ends[row]) & mask
         while table[place]:
-            if _equal(blob, begin, ends[row], blob, ends, np.int64(table[place]) - 1):
+            held = np.int64(table[place]) - 1
+            first = ends[held - 1] if held > 0 else np.int64(0)
+            if _equal(blob + begin, blob + ends[row], blob + first, blob + ends[held]):
                 break
             place = (place + np.uint64(1)) & mask
         if not table[place]:
@@ -117,36 +116,35 @@ def _fill(blob: Bytes, ends: Rows, table: Table) -> int:
 
 
 @compiled
-def _find(text: Bytes, stops: Rows, table: Table, blob: Bytes, ends: Rows, rows: Rows) -> None:
+def _find(
+    text: int, stops: Rows, gap: int, table: Table, blob: int, size: int, ends: Rows, rows: Rows
+) -> None:
     """Hash all ids first and ask for what they will touch, since every look-up misses caches."""
-    places, begin = np.empty(len(rows), np.uint64), np.int64(0)
+    mask, begin = np.uint64(len(table) - 1), text
+    places = np.empty(len(rows), np.uint64)
     for number in range(len(rows)):
-        places[number] = _hash(text, begin, stops[number]) & np.uint64(len(table) - 1)
+        places[number] = _hash(begin, text + stops[number]) & mask
         prefetch(table.ctypes.data + 4 * np.int64(places[number]))
-        begin = stops[number]
+        begin = text + stops[number] + gap
     for number in range(len(rows)):
         prefetch(ends.ctypes.data + 8 * (np.int64(table[places[number]]) - 1))
     for number in range(len(rows)):
         row = np.int64(table[places[number]]) - 1
         if 0 < row < len(ends):
-            prefetch(blob.ctypes.data + ends[row - 1])
-    begin = np.int64(0)
+            prefetch(blob + ends[row - 1])
+    begin = text
     for number in range(len(rows)):
-        span = (begin, stops[number])
-        rows[number] = _row_at(places[number], text, span, table, blob, ends)
-        begin = stops[number]
-
-
-@compiled
-def _row_at(
-    place: int, text: Bytes, span: tuple[int, int], table: Table, blob: Bytes, ends: Rows
-) -> int:
-    """Return the row of the id that stands in ``text`` at ``span``, from a place of the table."""
-    for _ in range(len(table)):
-        row = np.int64(table[place]) - 1
-        if row < 0:
-            return row
-        if _equal(text, span[0], span[1], blob, ends, row):
-            return row
-        place = (place + np.uint64(1)) & np.uint64(len(table) - 1)
-    return np.int64(-1)
+        place, end = places[number], text + stops[number]
+        rows[number] = -1
+        for _ in range(len(table)):
+            row = np.int64(table[place]) - 1
+            if row < 0:
+                break
+            if row < len(ends):  # a damaged table, or damaged ends, equal nothing
+                first = ends[row - 1] if row > 0 else np.int64(0)
+                inside = 0 <= first < ends[row] <= size
+                if inside and _equal(begin, end, blob + first, blob + ends[row]):
+                    rows[number] = row
+                    break
+            place = (place + np.uint64(1)) & mask
+        begin = end + gap

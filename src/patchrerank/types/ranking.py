@@ -72,13 +72,17 @@ class Ranking:
         """Return the first ``size`` candidates with their fused scores, as a stage takes them."""
         return Shortlist.trusted(self.rows[:, :size], self.scores[:, :size])
 
-    def hit_scores(self) -> Floats:
+    def hit_scores(self, first: int | None = None) -> Floats:
         """Return the scores that hits and runs carry; ``-inf`` in empty slots.
 
         float32 ``(Q, K)``, strictly falling: each is the fused score, lowered by as few steps of
         float32 as it takes to be below the one before. Sorted by them, hits keep their order.
+
+        Args:
+            first: only of so many first places, each the same as among all.
         """
-        return falling_scores(self.scores, self.rows != EMPTY)
+        scores, filled = self.scores[:, :first], self.rows[:, :first] != EMPTY
+        return falling_scores(scores, filled, self.rows.shape[1] - scores.shape[1])
 
 
 @dataclass(frozen=True)

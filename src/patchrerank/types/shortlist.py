@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.score_reading import Metric, ScoreReading
-from patchrerank.search_results import batch_of, ids_of, scores_of
+from patchrerank.search_results import batch_of, ids_of, refuse_twice, scores_of
 from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
 
 ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
@@ -109,6 +109,9 @@ class Shortlist:
         for number, query_ids in enumerate(lists):
             count = len(query_ids)
             rows[number, :count] = index.rows_of(query_ids)
+            ordered = np.sort(rows[number, :count])
+            if (ordered[1:] == ordered[:-1]).any():
+                refuse_twice(number, query_ids)
             table[number, :count] = rank_scores(count) if given is None else given[number]
         if given is not None:
             table = reading.similarities(table, rows != EMPTY)
@@ -116,7 +119,7 @@ class Shortlist:
             order = np.argsort(-table, axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)
             table = np.take_along_axis(table, order, axis=1)
-        return cls(rows, table.astype(np.float32))
+        return cls.trusted(rows, table.astype(np.float32))
 
 
 def rank_scores(count: int) -> Floats:
