@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from patchrerank.kernels.ids import find_rows, table_of
 
+SIZE = 256
+
 
 def arrays_of(ids):
     raw = [item.encode("utf-8", "surrogatepass") for item in ids]
@@ -16,7 +18,7 @@ def arrays_of(ids):
 
 def rows_of(asked, ids):
     blob, ends = arrays_of(ids)
-    table, twice = table_of(blob, ends)
+    table, twice = table_of(blob, ends, SIZE)
     assert twice == -1
     text, stops = arrays_of(asked)
     return find_rows(text.tobytes(), stops, table, blob, ends).tolist()
@@ -37,13 +39,14 @@ def test_ids_that_differ_in_one_byte_anywhere(size):
 
 
 def test_an_id_that_stands_twice_is_told():
-    assert table_of(*arrays_of(["x", "longer than a word", "x", "longer than a word"]))[1] == 2
+    ids = ["x", "longer than a word", "x", "longer than a word"]
+    assert table_of(*arrays_of(ids), SIZE)[1] == 2
 
 
 def test_a_damaged_table_or_ends_find_nothing_and_touch_nothing():
     ids = [f"photos/{number:05d}.jpg" for number in range(100)]
     blob, ends = arrays_of(ids)
-    table, _ = table_of(blob, ends)
+    table, _ = table_of(blob, ends, SIZE)
     text, stops = arrays_of(ids)
     full = np.full_like(table, 2**32 - 1)
     assert set(find_rows(text.tobytes(), stops, full, blob, ends)) == {-1}

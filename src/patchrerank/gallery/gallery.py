@@ -27,6 +27,7 @@ from patchrerank.gallery.arrays import (
     record_bytes,
 )
 from patchrerank.gallery.ends import checked_ends
+from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
@@ -153,39 +154,41 @@ class Gallery(MappedFolder):
 
     @cached_property
     def ids(self) -> Ids:
-        """The N ids, in row order.
+        """The N ids, in row order: text, whole numbers or UUIDs.
 
         Raises:
             GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
                 rise. Of more than 32 MB this is found where an id is used.
         """
         names = ("ids", "id_ends")
-        ids = Ids(self.folder, *map(self.array, names))
+        table = self.array(ID_TABLE) if ID_TABLE in self.manifest.arrays else None
+        blob, ends = map(self.array, names)
+        ids = Ids(self.folder, blob, ends, self.manifest.id_type, table)
         if sum(self.array(name).nbytes for name in names) <= READ_WHOLE:
             for name in names:
                 self.sound_array(name)
             ids.check()
         return ids
 
-    def rows_of(self, ids: Sequence[str]) -> Rows:
+    def rows_of(self, ids: Sequence[Any]) -> Rows:
         """Return the row of each id, int64 ``(len(ids),)``.
 
         Raises:
             ShortlistError: ids that the gallery does not hold; near matches and the first ids
-                that it does hold are listed.
+                that it does hold are listed. Ids of another kind.
         """
         rows = self.ids.rows_of(ids)
         if len(rows) and rows.min() < 0:
             self._refuse(ids, rows)
         return rows
 
-    def _refuse(self, ids: Sequence[str], rows: Rows) -> NoReturn:
+    def _refuse(self, ids: Sequence[Any], rows: Rows) -> NoReturn:
         """Say which ids are unknown, unless what they are looked up in is damaged."""
-        for name in ("ids", "id_ends"):
+        for name in {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays):
             self.sound_array(name)
         missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
         like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
-        near = near_matches(missing[0], islice(self.ids, NEAR_AMONG))
+        near = near_matches(str(missing[0]), map(str, islice(self.ids, NEAR_AMONG)))
         raise ShortlistError(
             f"{len(missing)} of {len(rows)} ids are not in the gallery {self.folder}, for "
             f"example {shown(missing[0])}{near}; its ids look like {like}"
@@ -220,7 +223,7 @@ class Gallery(MappedFolder):
         """Return where the image of ``row`` was read from, or lies below ``root`` now."""
         if self._root is not None:
             return picture_below(self._root, self.ids[row], self._common)
-        return Path(self.manifest.root or "") / self.ids[row]
+        return Path(self.manifest.root or "") / str(self.ids[row])
 
     @cached_property
     def _common(self) -> str:
@@ -232,7 +235,8 @@ class Gallery(MappedFolder):
 
     def files(self) -> dict[str, Path]:
         """Return the file of each array."""
-        return {name: array_path(self.folder, name) for name in self.manifest.arrays}
+        records = self.manifest.arrays.items()
+        return {name: array_path(self.folder, name, r.generation) for name, r in records}
 
     def check_queries(self, queries: Queries) -> None:
         """Refuse queries that do not live in this gallery's space.

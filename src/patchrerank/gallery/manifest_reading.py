@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from patchrerank.errors import GalleryError, SettingError
+from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
+from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
@@ -77,7 +79,12 @@ def _check_manifest(made: Manifest, where: str) -> None:
     template = gallery_records(made.store, made.dim, parts)
     images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)
     patches = dict.fromkeys(("patches", "patch_scales", "boxes"), made.patches)
-    check_arrays(made.arrays, template, {**images, **patches, "pq_centroids": parts}, where)
+    if made.id_type not in ID_TYPES:
+        raise damaged(where, "id_type", f"{made.id_type!r} is none of {', '.join(ID_TYPES)}")
+    rows = {**images, **patches, "pq_centroids": parts}
+    if ID_TABLE in made.arrays:
+        template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
+    check_arrays(made.arrays, template, rows, where)
 
 
 def check_sizes(where: str, dim: int, chunk: int, **counts: int) -> None:
@@ -139,6 +146,8 @@ def _check_array(
         raise damaged(where, f"{key}.shape", f"expected {expected}, got {list(record.shape)}")
     if not 0 <= record.crc32 < 1 << 32:
         raise damaged(where, f"{key}.crc32", f"{record.crc32} is no CRC-32")
+    if record.generation < 0:
+        raise damaged(where, f"{key}.generation", "must be at least 0")
 
 
 def check_encoder(record: Mapping[str, object], where: str) -> None:

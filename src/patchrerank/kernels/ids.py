@@ -23,18 +23,19 @@ MOST_IDS = (1 << 32) - 2
 """What uint32 can number."""
 
 
-def table_of(blob: Bytes, ends: Rows) -> tuple[Table, int]:
+def table_of(blob: Bytes, ends: Rows, size: int) -> tuple[Table, int]:
     """Return the table of N ids whose bytes stand one behind the other.
 
     Args:
         blob: uint8, the UTF-8 bytes of all ids.
         ends: int64 ``(N,)``, where each ends; rising.
+        size: places, a power of two above N.
 
     Returns:
-        uint32 ``(2^m,)``, between a third and two thirds full; and the first row whose id stands
+        uint32 ``(size,)``; and the first row whose id stands
         in a row before it, which the table then leaves out, or ``-1``.
     """
-    table = np.zeros(1 << max(3, (3 * len(ends) // 2).bit_length()), dtype=np.uint32)
+    table = np.zeros(size, dtype=np.uint32)
     text, stops = np.asarray(blob), np.asarray(ends)
     return table, int(_fill(text.ctypes.data, stops, table))
 
