@@ -52,7 +52,7 @@ class IdType:
             return self.pack(ids)
         except (TypeError, OverflowError, ValueError, AttributeError):
             for place, item in enumerate(ids):
-                if type(item) is not self.kind or not self._fits(item):
+                if not self._fits(item):
                     raise ShortlistError(
                         f"id {shown(item)} is a {type(item).__name__} (position {place}); the "
                         f"gallery's ids are {self.words}, as they were when it was built"
@@ -78,6 +78,8 @@ def _pack_text(ids: Sequence[str]) -> Packed:
 
 def _pack_numbers(ids: Sequence[int]) -> Packed:
     numbers = np.asarray(ids)
+    if isinstance(ids, list | tuple) and not {bool, np.bool_}.isdisjoint(map(type, ids)):
+        raise TypeError("truth values")
     if numbers.dtype.kind not in "iu" and len(ids):
         raise TypeError("no whole numbers")
     if numbers.dtype.kind == "u" and len(ids) and numbers.max() >= 1 << 63:
