@@ -95,7 +95,7 @@ class Fusion:
         exact = fuse_exactly(ranking.scores[:, :size], found, self.lam, self.gamma)
         exact[empty] = -np.inf
         by = np.where(empty, -np.inf, found) if self.lam == 0 and self.gamma > 0 else exact
-        places = np.arange(queries)[:, None], np.argsort(-by, axis=1, kind="stable")
+        places = np.argsort(-by, axis=1, kind="stable") + size * np.arange(queries)[:, None]
         return replace(
             ranking,
             rows=_moved(ranking.rows[:, :size], places, ranking.rows),
@@ -151,11 +151,13 @@ def _newest(before: Floats, found: Floats | None) -> Floats:
     return np.where(unknown.any(axis=-1, keepdims=True), before, now) if unknown.any() else now
 
 
-def _moved(
-    head: npt.NDArray[np.generic], places: tuple[Rows, Rows], whole: npt.NDArray[T]
-) -> npt.NDArray[T]:
-    """Return the head in another order, and behind it the rest of what it is the head of."""
-    moved = head[places].astype(whole.dtype, copy=False)
+def _moved(head: npt.NDArray[np.generic], places: Rows, whole: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the head in another order, and behind it the rest of what it is the head of.
+
+    ``places`` int64 ``(Q, k)`` count through the head ``(Q, k, …)`` query by query.
+    """
+    flat = head.reshape(places.size, *head.shape[2:])
+    moved = flat.take(places, axis=0).astype(whole.dtype, copy=False)
     if head.shape[1] == whole.shape[1]:
         return moved
     return np.concatenate([moved, whole[:, head.shape[1] :]], axis=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -109,3 +111,13 @@ def test_large_galleries_are_not_read_whole_before_the_first_id(
     monkeypatch.setattr(Gallery, "sound_array", lambda self, name: read.append(name))
     assert gallery.rows_of([pairs[2][0]]).tolist() == [2] and gallery.ids[3] == pairs[3][0]
     assert len(gallery.patch_ends) == 4 and read == []
+
+
+def test_galleries_of_before_there_were_generations_open(tmp_path, tiny_gallery):
+    shutil.copytree(tiny_gallery.folder, tmp_path / "g")
+    manifest = json.loads((tmp_path / "g/manifest.json").read_text())
+    del manifest["id_type"]
+    for record in manifest["arrays"].values():
+        del record["generation"]
+    (tmp_path / "g/manifest.json").write_text(json.dumps(manifest))
+    assert list(Gallery(tmp_path / "g").ids) == list(tiny_gallery.ids)

@@ -63,9 +63,21 @@ def read_record(path: Path, kind: type[T]) -> T:
         unknown = sorted(set(content) - {item.name for item in fields(kind)})
         if unknown:
             raise GalleryError(f"{path}: unknown keys {', '.join(unknown)[:200]}; {REMEDY}")
-        return from_json(kind, content, str(path), complete=False)
+        return from_json(kind, _with_generations(content), str(path), complete=False)
     except SettingError as error:
         raise GalleryError(f"{error}; {REMEDY}") from error
+
+
+def _with_generations(content: dict[str, object]) -> dict[str, object]:
+    """Take the file of an array for its first where a manifest does not say which it is."""
+    arrays = content.get("arrays")
+    if not isinstance(arrays, dict):
+        return content
+    told = {
+        name: {"generation": 0, **record} if isinstance(record, dict) else record
+        for name, record in arrays.items()
+    }
+    return {**content, "arrays": told}
 
 
 def _check_manifest(made: Manifest, where: str) -> None:
