@@ -100,8 +100,8 @@ def test_columns_of_pandas_and_pyarrow():
     [
         ([None, 3], "id None is a NoneType"),
         ([None], r"query 4: id None is a NoneType \(position 0\); ids are strings"),
-        (["a", 3], r"id 3 is a int \(position 1\)"),
-        (np.array([3, 4]), "id 3 is a int"),
+        (["a", 3.0], r"id 3.0 is a float \(position 1\)"),
+        (np.array([3.5, 4]), "id 3.5 is a float"),
         ([b"a"], "a bytes"),
         ([True], "a bool"),
         ([float("nan")], "a float"),
@@ -158,7 +158,7 @@ def test_batches():
 
 def test_messages_are_bounded():
     long = "x" * 50_000
-    for wrong in ([long, 3], long, [[long] * 1000], [{long: long}]):
+    for wrong in ([long, 3.0], long, [[long] * 1000], [{long: long}]):
         with pytest.raises(ShortlistError) as caught:
             ids_of(0, wrong)
         assert len(str(caught.value)) < 500, wrong

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NoReturn, TypeAlias, cast
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 PLAIN_NUMBERS = frozenset({float, int, np.float16, np.float32, np.float64, np.int32, np.int64})
 """Types that need no closer look; bool is not among them."""
+
+ID_KINDS = frozenset({str, int, UUID})
+"""What ids are, mostly; subclasses and numpy's numbers are looked at one by one."""
 
 APART = "pass ids and scores as two lists: list(row), list(row.values())"
 
@@ -38,20 +42,19 @@ def batch_of(values: object, what: str) -> list[Any]:
     return list(cast(Iterable[Any], values))
 
 
-def ids_of(query: int, ids: object) -> list[str]:
+def ids_of(query: int, ids: object) -> list[Any]:
     """Return one query's candidates.
 
     Raises:
-        ShortlistError: no sequence, or an id that is no string.
+        ShortlistError: no sequence, or an id that is neither text nor a whole number nor a UUID.
     """
     refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
     if refused or not hasattr(ids, "__iter__"):
         _refuse_ids(query, ids)
     listed = plain_list(ids)
-    if set(map(type, listed)) <= {str}:
-        return listed
-    listed = [str(item) if isinstance(item, np.str_) else item for item in listed]
-    _check_types(query, listed)
+    if not set(map(type, listed)) <= ID_KINDS:
+        listed = [str(item) if isinstance(item, np.str_) else item for item in listed]
+        _check_types(query, listed)
     return listed
 
 
@@ -107,10 +110,11 @@ def _named(value: object) -> str:
 
 def _check_types(query: int, ids: Sequence[object]) -> None:
     for position, item in enumerate(ids):
-        if not isinstance(item, str):
+        if isinstance(item, bool) or not isinstance(item, str | int | np.integer | UUID):
             raise ShortlistError(
                 f"query {query}: id {shown(item)} is a {type(item).__name__} (position "
-                f"{position}); ids are strings, the ones that the gallery was built with"
+                f"{position}); ids are strings, whole numbers or UUIDs, the ones that the gallery "
+                "was built with"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Hit:
     """One entry of a result list.
 
     Attributes:
-        id: the gallery id.
+        id: the gallery id: text, or a whole number or UUID where the gallery's are.
         score: the fused score, a float32 that falls strictly with the rank: where fused scores
             tie, or behind a cut lie above those before it, it is lowered by as few steps as that
             takes. Whoever sorts by it again, as trec_eval does, finds this order.
@@ -104,7 +105,7 @@ class Hit:
             that the last stage did not rescore.
     """
 
-    id: str
+    id: Any
     score: float
     rank: int
     global_score: float
