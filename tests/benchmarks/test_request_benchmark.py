@@ -1,7 +1,8 @@
 """One request beside the kernel in it: 50,000 images of 30 patches, float16, 256-d.
 
 ``pytest tests/benchmarks/test_request_benchmark.py -m slow -s --benchmark-enable``: a minute, 0.8
-GB. Everything runs in one process, in turns; medians. *Warm* is one call after the other; for
+GB. Everything runs in one process, in turns; medians of
+processor time. *Warm* is one call after the other; for
 *cold*, 96 MB of other memory are touched before each.
 """
 
@@ -54,10 +55,10 @@ def medians(calls, *, cold, rounds=ROUNDS):
         for place in sorted(range(len(calls)), reverse=bool(number % 2)):
             if cold:
                 other += 1
-            begun = time.perf_counter()
+            begun = time.process_time()
             calls[place]()
             if number >= 2:
-                spent[place].append(time.perf_counter() - begun)
+                spent[place].append(time.process_time() - begun)
     return [1000 * float(np.median(times)) for times in spent]
 
 
