@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from patchrerank.tuning import ScoreTable, gain, group_folds, load_table
+from patchrerank.pipeline import StageSpec
+from patchrerank.tuning import ScoreTable, evaluate_stages, gain, group_folds, load_table
 
 Values = npt.NDArray[np.float64]
 Apply = Callable[[ScoreTable], Values]
@@ -41,7 +42,7 @@ def record(name: str, fit: Fit, table: ScoreTable, seed: int = 0) -> dict[str, A
         inside = np.flatnonzero(folds == fold)
         fitted = fit(table.take(np.flatnonzero(folds != fold)), seed)[0]
         held_out[inside] = fitted(table.take(inside))
-    first = table.evaluate(1.0, 1.0, 0).AP
+    first = evaluate_stages(table, []).AP
     differences = asdict(gain(first, held_out, table.groups, seed))
     for key in ("mean", "low", "high"):
         differences[key] *= 100
@@ -77,4 +78,9 @@ def run(name: str, fit: Fit) -> None:
 
 def of_fusion(lam: float, gamma: float, size: int) -> Apply:
     """Return a fusion as a fitted system."""
-    return lambda table: table.evaluate(lam, gamma, size).AP
+
+    def apply(table: ScoreTable) -> Values:
+        stage = StageSpec(table.reranker(), lam, gamma, size)
+        return evaluate_stages(table, [stage]).AP
+
+    return apply

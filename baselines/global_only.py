@@ -11,7 +11,6 @@ import typer
 from patchrerank.analysis import EvaluationSettings, evaluate
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_encoder
-from patchrerank.fusion import Fusion
 from patchrerank.regions import GridPyramid
 
 
@@ -21,8 +20,8 @@ def main(
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print the metrics of the first stage's own order."""
-    settings = EvaluationSettings(GridPyramid(0), Fusion(lam=1.0))
-    run = evaluate(load_dataset(dataset), load_encoder(encoder), settings, cache)
+    settings = EvaluationSettings(GridPyramid(0))
+    run = evaluate(load_dataset(dataset), load_encoder(encoder), settings, cache, "global")
     print(json.dumps(run.measured.as_dict(), indent=1))
 
 

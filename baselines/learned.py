@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
+from patchrerank.analysis.workbench import encode_dataset_queries
 from patchrerank.datasets import Dataset, load_dataset
 from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
 from patchrerank.first_stage import GlobalSearch

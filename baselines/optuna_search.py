@@ -8,7 +8,7 @@ from fitting import Apply, run
 from random_search import fit as draw
 
 from patchrerank.tuning import ScoreTable
-from patchrerank.tuning.tune import TuneOptions
+from patchrerank.tuning.trials.search_options import TuneOptions
 
 NAME = "Optuna, 400 trials"
 

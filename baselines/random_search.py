@@ -8,7 +8,8 @@ from fitting import Apply, of_fusion, run
 
 from patchrerank.tuning import ScoreTable
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.tune import TuneOptions, tune
+from patchrerank.tuning.trials.search_options import TuneOptions
+from patchrerank.tuning.tune import tune
 
 NAME = "random search, 400 draws"
 DRAWS = 400

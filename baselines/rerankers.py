@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from patchrerank.analysis.compare import CompareSettings, compare
+from patchrerank.analysis import EvaluationSettings, LocalSettings, evaluate_methods
 from patchrerank.datasets import load_dataset
-from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
-from patchrerank.regions import GridPyramid
+from patchrerank.encoders import load_encoder
 
 SYSTEMS = {
     "global": "global",
@@ -43,15 +41,11 @@ def main(
     if system not in SYSTEMS:
         raise typer.BadParameter(f"{system!r} is none of {', '.join(SYSTEMS)}")
     model = load_encoder(encoder, image_size=image_size)
-    dense = load_dense_encoder(model, image_size=local_image_size)
-    part = Selection(query_part=query_part)  # type: ignore[arg-type]
-    settings = CompareSettings(
-        GridPyramid(3), dense, dense.resized(query_image_size, selection=part)
-    )
-    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        data, folder = load_dataset(dataset), cache or Path(scratch)
-        (row,) = compare(data, model, [SYSTEMS[system]], folder, settings)
-    print(json.dumps(row.as_dict(), indent=1))
+    local = LocalSettings(local_image_size, query_image_size, query_part)  # type: ignore[arg-type]
+    settings, stages = EvaluationSettings(local=local), SYSTEMS[system]
+    data = load_dataset(dataset)
+    (run,) = evaluate_methods(data, model, [stages], settings, cache, one_by_one=True)
+    print(json.dumps({"stages": stages, **run.measured.as_row()}, indent=1))
 
 
 if __name__ == "__main__":

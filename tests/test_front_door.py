@@ -14,6 +14,7 @@ import pytest
 
 import patchrerank
 from command_line import run
+from loaded_once import encoders_loaded_once
 from patchrerank.errors import EncoderError, GalleryError, QueryError, SettingError
 from patchrerank.pipeline import Recipe
 
@@ -64,6 +65,12 @@ def test_type_checkers_see_what_it_hands_out(tmp_path):
     )
     assert "list[patchrerank.types.Hit]" in done.stdout, done.stdout
     assert "patchrerank.gallery.gallery.Gallery" in done.stdout, done.stdout
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_encoders():
+    with encoders_loaded_once():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +194,50 @@ def test_what_are_no_stages_is_said(gallery, stages, message):
 def test_settings_beside_a_recipe_are_refused(gallery):
     with pytest.raises(SettingError, match="decides query_crop"):
         patchrerank.load_reranker(gallery, Recipe.parse("patchify"), query_crop="box")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"images": 3}, r"images is a int \(3\); use a mapping, {gallery id: picture}"),
+        ({"images": ["a.png"]}, "images is a list"),
+        ({"device": 3}, "the device is a int"),
+        ({"device": "gpu"}, "device 'gpu' is unknown"),
+        ({"device": "cuda:x"}, "device 'cuda:x' is unknown"),
+        ({"encoder": 3}, "the encoder is a int"),
+        ({"query_crop": "boxes"}, r"query_crop is text \('boxes'\)"),
+        ({"query_crop": 3}, "query_crop is a int"),
+        ({"query_size": "big"}, "must be a whole number"),
+        ({"query_size": 2.5}, "must be a whole number"),
+        ({"query_part": 3}, "query_part is 3"),
+    ],
+)
+def test_wrong_keyword_arguments_are_said_when_made(gallery, settings, message):
+    with pytest.raises(patchrerank.PatchRerankError, match=message):
+        patchrerank.load_reranker(gallery, **settings)
+
+
+def test_rerankers_refuse_wrong_keyword_arguments_when_made(gallery):
+    from patchrerank import rerankers as room
+
+    opened = patchrerank.Gallery(gallery)
+    wrong = [
+        (room.Patchify, {"threads": 0}, "threads must be a whole number"),
+        (room.Patchify, {"threads": "2"}, "threads must be a whole number"),
+        (room.Chamfer, {"settings": 3}, r"settings is a int \(3\); use ChamferSettings"),
+        (room.Chamfer, {"threads": 1.5}, "threads must be a whole number"),
+        (room.QueryExpansion, {"settings": "a"}, "settings is text"),
+        (room.SuperGlobal, {"settings": 3}, "use SuperGlobalSettings"),
+        (room.SpatialVerification, {"images": 3}, "images is a int"),
+        (room.SpatialVerification, {"features": "sift"}, r"features is text .*FeatureSettings"),
+        (room.SpatialVerification, {"verification": 3}, "verification is a int"),
+        (room.AMES, {"settings": 3}, "use AmesSettings"),
+        (room.AMES, {"config": 3}, "use AmesConfig"),
+        (room.ELViS, {"settings": 3}, "use ElvisSettings"),
+    ]
+    for reranker, settings, message in wrong:
+        with pytest.raises(SettingError, match=message):
+            reranker(opened, **settings)
 
 
 def test_wrong_things_where_a_gallery_or_an_encoder_belongs(gallery, photos, tmp_path):

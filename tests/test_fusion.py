@@ -84,8 +84,9 @@ def test_empty_slots_stay_last():
 
 
 def test_no_evidence_counts_as_sigma_zero():
-    assert fuse(np.float32([0.5]), np.float32([-np.inf]), 0.4, 2.0) == np.float32(0.2)
-    assert fuse(np.float32([0.5]), np.float32([-np.inf]), 0.0, 0.0) == np.float32(0.5)
+    nothing = np.float32([-np.inf])
+    assert np.float32(fuse(np.float32([0.5]), nothing, 0.4, 2.0)) == np.float32(0.2)
+    assert np.float32(fuse(np.float32([0.5]), nothing, 0.0, 0.0)) == np.float32(0.5)
 
 
 @pytest.mark.parametrize(

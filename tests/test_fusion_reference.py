@@ -45,7 +45,7 @@ def junk_last(arrays, truths, mode):
 def rerank(rows, global_scores, raw, k, lam, gamma):
     """After junk was moved the scores are no longer sorted, so only ``fuse`` is used here."""
     local = np.take_along_axis(raw, rows, axis=1)
-    fused = fuse(global_scores[:, :k], local[:, :k], lam, gamma)
+    fused = fuse(global_scores[:, :k], local[:, :k], lam, gamma).astype(np.float32)
     order = np.argsort(-fused, axis=1, kind="stable")
     return np.concatenate([np.take_along_axis(rows[:, :k], order, axis=1), rows[:, k:]], axis=1)
 

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from patchrerank.tuning import ScoreTable, load_table
+from patchrerank.tuning import ScoreTable, evaluate_stages, load_table
 from patchrerank.tuning.trials.exact_search import search_exactly
 from patchrerank.tuning.trials.grid_space import grid_values
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.tune import TuneOptions, tune
+from patchrerank.tuning.trials.search_options import TuneOptions
+from patchrerank.tuning.tune import tune
 from patchrerank.tuning.write_tuned import behind
 
 SOLVED = "+exact"
@@ -56,7 +57,7 @@ def compare(
     return {
         "reranker": name,
         "convention": str(table.convention),
-        "first_stage_mAP": table.evaluate(1.0, 1.0, 0, name).mAP,
+        "first_stage_mAP": evaluate_stages(table, []).mAP,
         "grid_mAP": 100 * float(np.nanmean(grid.values[grid.best()])),
         "exact_mAP": best,
         "plateau_mAP": 100 * exact.value,

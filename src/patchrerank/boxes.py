@@ -45,6 +45,17 @@ def check_boxes(boxes: npt.ArrayLike, where: str) -> Floats:
     return np.ascontiguousarray(clipped)
 
 
+def in_region(name: str, box: Floats) -> str:
+    """Return how messages name a region ``(4,)`` of a picture: the picture alone where it is all.
+
+    Such as ``'a.jpg' in the region (0.5, 0, 1, 0.5)``.
+    """
+    if (box == WHOLE_IMAGE).all():
+        return repr(name)
+    sides = ", ".join(f"{side:.4g}" for side in box.tolist())
+    return f"{name!r} in the region ({sides})"
+
+
 def from_pixels(boxes: npt.ArrayLike, width: int, height: int, layout: str = "xyxy") -> Floats:
     """Return pixel boxes ``(P, 4)`` as relative ones; ``layout`` is ``xyxy`` or ``xywh``."""
     array = np.array(boxes, dtype=np.float64).reshape(-1, 4)

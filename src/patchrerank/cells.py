@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,8 +150,11 @@ class Cells:
         return cls(CellAxis(grid[0], *values[:2]), CellAxis(grid[1], *values[2:]))
 
 
-def _each(boxes: Floats, x: object, y: object) -> Floats:
+Way = Callable[[Floats], Doubles]
+"""Takes points along one axis elsewhere."""
+
+
+def _each(boxes: Floats, x: Way, y: Way) -> Floats:
     return np.stack(
-        [way(boxes[..., side]) for side, way in enumerate((x, y, x, y))],  # type: ignore[operator]
-        axis=-1,
+        [way(boxes[..., side]) for side, way in enumerate((x, y, x, y))], axis=-1
     ).astype(np.float32)

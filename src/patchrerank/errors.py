@@ -9,7 +9,8 @@ import difflib
 import errno
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 
 LONGEST_MESSAGE = 2000
@@ -36,6 +37,37 @@ class RegionError(PatchRerankError, ValueError):
 
 class EncoderError(PatchRerankError):
     """An encoder is unknown, cannot be loaded, or returned something unusable."""
+
+
+class VectorError(EncoderError):
+    """Vectors have no direction: all zeros, NaN or infinite. Made by ``check_directions``.
+
+    Attributes:
+        rows: their numbers, at least one.
+    """
+
+    def __init__(self, what: str, whose: str, reason: str, rows: Sequence[int]) -> None:
+        super().__init__(what, whose, reason, rows)
+        self.rows = tuple(rows)
+        self._what, self._reason = what, reason
+
+    def __str__(self) -> str:
+        what, whose, reason, _ = self.args
+        return shortened(f"{what} {whose}{reason}", LONGEST_MESSAGE)
+
+    def of(
+        self, whose: Callable[[int], str], remedy: str = "", rows: Sequence[int] | None = None
+    ) -> VectorError:
+        """Return the error in the caller's words.
+
+        Args:
+            whose: says of a row whose vector it is.
+            remedy: what can be done there.
+            rows: those that the caller speaks of; None: all.
+        """
+        kept = self.rows if rows is None else rows
+        more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
+        return VectorError(self._what, f"{whose(kept[0])}{more}", f"{self._reason}{remedy}", kept)
 
 
 class MissingExtraError(PatchRerankError, ImportError):
@@ -66,6 +98,24 @@ class TableError(PatchRerankError):
     """A score table is damaged, does not fit together, or lacks scores that were asked for."""
 
 
+@contextmanager
+def whose_vectors(
+    whose: Callable[[int], str], remedy: str = "", *, first: int = 0
+) -> Iterator[None]:
+    """Let a :class:`VectorError` say whose vectors are meant.
+
+    Args:
+        whose: says it of a row, counted from ``first``.
+        remedy: what can be done, behind the reason.
+        first: the caller's number of the first row.
+    """
+    try:
+        yield
+    except VectorError as error:
+        rows = [first + row for row in error.rows]
+        raise error.of(whose, remedy, rows) from error
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean …?"`` for the closest of the known names, or an empty string."""
     if len(name) > LONGEST_SHOWN:
@@ -82,6 +132,16 @@ def described(value: object) -> str:
         return "None"
     kind = "text" if isinstance(value, str) else f"a {type(value).__name__}"
     return f"{kind} ({shown(value)})"
+
+
+def check_kind(what: str, value: object, kind: type | tuple[type, ...], use: str) -> None:
+    """Refuse something of the wrong type; None is nothing.
+
+    Raises:
+        SettingError: names the argument, what was given, and what belongs there.
+    """
+    if value is not None and not isinstance(value, kind):
+        raise SettingError(f"{what} is {described(value)}; use {use}")
 
 
 def shown(value: object) -> str:

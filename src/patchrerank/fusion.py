@@ -92,7 +92,7 @@ class Fusion:
                 f"{queries} queries are to be rescored"
             )
         found, empty = local.scores[:, :size], ranking.rows[:, :size] == EMPTY
-        exact = fuse_exactly(ranking.scores[:, :size], found, self.lam, self.gamma)
+        exact = fuse(ranking.scores[:, :size], found, self.lam, self.gamma)
         exact[empty] = -np.inf
         by = np.where(empty, -np.inf, found) if self.lam == 0 and self.gamma > 0 else exact
         places = np.argsort(-by, axis=1, kind="stable") + size * np.arange(queries)[:, None]
@@ -106,12 +106,7 @@ class Fusion:
         )
 
 
-def fuse(global_scores: Floats, local_scores: Floats, lam: float, gamma: float) -> Floats:
-    """Return λ·g + (1−λ)·σ(γ·l) as float32, computed in float64; see :class:`Fusion`."""
-    return fuse_exactly(global_scores, local_scores, lam, gamma).astype(np.float32)
-
-
-def fuse_exactly(
+def fuse(
     global_scores: Floats, local_scores: Floats, lam: float, gamma: float
 ) -> npt.NDArray[np.float64]:
     """Return λ·g + (1−λ)·σ(γ·l) in float64, by which candidates are ordered."""

@@ -77,7 +77,8 @@ def _opened(path: str | os.PathLike[str], error: type[PatchRerankError], *, mapp
         with Path(path).open("rb") as file:
             shape = _checked_shape(file, os.fstat(file.fileno()).st_size, where, error)
         if mapped and 0 not in shape:
-            return np.load(where, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+            found: Array = np.load(where, mmap_mode="r", allow_pickle=False)
+            return found
         return np.asarray(np.load(where, allow_pickle=False))
     except OSError as reason:
         raise error(f"{where}: cannot be read ({reason.strerror or reason})") from reason

@@ -58,6 +58,17 @@ def ids_of(query: int, ids: object) -> list[Any]:
     return listed
 
 
+def listed_ids(ids: object) -> list[Any]:
+    """Return ids, whatever holds them, as a list.
+
+    Raises:
+        ShortlistError: it is none of ids.
+    """
+    if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+        raise ShortlistError(f"expected a list of ids, as in ['a.jpg'], got {_named(ids)}")
+    return plain_list(ids)
+
+
 def scores_of(query: int, scores: object, count: int) -> Doubles:
     """Return one query's scores, float64 ``(count,)``.
 
@@ -81,13 +92,13 @@ def scores_of(query: int, scores: object, count: int) -> Doubles:
     return values
 
 
-def plain_list(values: object) -> list[Any]:
+def plain_list(values: Iterable[Any]) -> list[Any]:
     """Return the entries of a column or other iterable as Python objects."""
     for name in ("to_pylist", "tolist", "to_list"):  # pyarrow; numpy, torch, pandas; polars
         if hasattr(values, name):
             listed = getattr(values, name)()
             return listed if isinstance(listed, list) else [listed]
-    return list(values)  # type: ignore[call-overload, no-any-return]
+    return list(values)
 
 
 def _refuse_ids(query: int, ids: object) -> NoReturn:

@@ -13,8 +13,8 @@ from patchrerank.analysis.brightness import (
     scale_lightness,
 )
 from patchrerank.analysis.cielab import lab_from_rgb, lightness, rgb_from_lab
-from patchrerank.analysis.evaluation import encode_dataset_queries
 from patchrerank.analysis.galleries import dataset_gallery, gallery_folder
+from patchrerank.analysis.workbench import encode_dataset_queries
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, build_gallery

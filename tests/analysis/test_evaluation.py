@@ -4,15 +4,26 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate, measure, relevance_of
+from patchrerank.analysis import (
+    EvaluationSettings,
+    Method,
+    StoreSettings,
+    evaluate,
+    evaluate_methods,
+    measure,
+    parse_method,
+    relevance_of,
+)
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
 from patchrerank.analysis.relevance import positive_areas
+from patchrerank.analysis.workbench import Workbench
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError
-from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions
 from patchrerank.metrics import FULL
+from patchrerank.pipeline import Cascade
 from patchrerank.regions import GridPyramid
+from patchrerank.report.findings import find
 from patchrerank.types import Ranking
 
 QUIET = BuildOptions(progress=False)
@@ -66,8 +77,8 @@ def test_patches_find_what_global_vectors_miss(dataset, tiny_encoder, tmp_path):
 
 
 def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
-    first = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(lam=1.0)), tmp_path)
-    none = evaluate(dataset, tiny_encoder, settings(fusion=Fusion(shortlist_size=0)), tmp_path)
+    first = evaluate(dataset, tiny_encoder, settings(), tmp_path, "patchify:all:1")
+    none = evaluate(dataset, tiny_encoder, settings(), tmp_path, "patchify:0")
     assert np.array_equal(first.ranking.rows, none.ranking.rows)
     assert first.measured.metrics["mAP"] == none.measured.metrics["mAP"]
 
@@ -77,11 +88,60 @@ def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
     [StoreSettings("int8"), StoreSettings("pq", m=4, nbits=4), StoreSettings("float32", whiten=6)],
 )
 def test_stores(dataset, tiny_encoder, tmp_path, store):
-    run = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    run = evaluate(dataset, tiny_encoder, settings(), tmp_path, Method("patchify", store))
     assert run.measured.metrics["mAP"] > 60
     assert run.measured.settings["store"] == store.label
-    again = evaluate(dataset, tiny_encoder, settings(store=store), tmp_path)
+    again = evaluate(dataset, tiny_encoder, settings(), tmp_path, Method("patchify", store))
     assert again.measured.metrics == run.measured.metrics
+
+
+@pytest.mark.parametrize("text", ["global", "patchify:5:0.3:4", "patchify store=int8 label=x"])
+def test_a_method_is_measured_the_same_in_any_company(dataset, tiny_encoder, tmp_path, text):
+    alone = evaluate(dataset, tiny_encoder, settings(), tmp_path, text).measured
+    some = ["patchify", text, "patchify:3:0.5:1,patchify:2"]
+    compared = evaluate_methods(dataset, tiny_encoder, some, settings(), one_by_one=True)
+    label = parse_method(text).label
+    methods = list(map(parse_method, some))
+    reported = find(dataset, tiny_encoder, methods, tmp_path, settings()).runs[label]
+    for other in (compared[1].measured, reported.measured):
+        for name in ("metrics", "bytes_per_image", "bytes_per_query", "settings", "ties"):
+            assert getattr(other, name) == getattr(alone, name)
+        assert other.per_query == alone.per_query and other.localises
+        assert repr(other.areas) == repr(alone.areas), "NaN where there is no positive"
+    times = compared[1].measured.milliseconds
+    assert set(times) == set(alone.milliseconds) and alone.milliseconds["rerank_one_by_one"] is None
+    for name in ("rerank_per_query", "rerank_one_by_one"):
+        assert (times[name] is None) == (text == "global")
+
+
+def test_the_first_stage_is_any_faiss_index(dataset, tiny_encoder, tmp_path):
+    few = settings(first_stage="IVF4,Flat")
+    for run in evaluate_methods(dataset, tiny_encoder, ["global", "patchify"], few, tmp_path):
+        assert run.measured.settings["first_stage"] == "IVF4,Flat"
+        assert (run.ranking.rows < 0).any(), "one list of four is visited"
+
+
+def test_what_methods_share_is_made_once(dataset, tiny_encoder, tmp_path):
+    plain, cut, int8 = (parse_method(f"patchify{rest}") for rest in ("", ":3", " store=int8"))
+    bench = Workbench(dataset, tiny_encoder, [plain, cut, int8], settings(), tmp_path)
+    assert bench.gallery(plain) is bench.gallery(cut) is not bench.gallery(int8)
+    assert bench.queries(plain) is bench.queries(cut) is bench.queries(int8)
+    assert bench.shortlist(plain) is bench.shortlist(cut)
+    assert bench.dense is None, "nobody compares local descriptors"
+
+
+def test_kernels_are_warmed_for_one_query_and_for_two_that_share_a_candidate(
+    dataset, tiny_encoder, tmp_path, monkeypatch
+):
+    seen = []
+    real = Cascade.rerank
+    monkeypatch.setattr(
+        Cascade, "rerank", lambda *given: seen.append(given[2].rows) or real(*given)
+    )
+    evaluate(dataset, tiny_encoder, settings(), tmp_path)
+    one, two, whole = seen
+    assert one.shape == (1, 2) and whole.shape == (2, 9)
+    assert np.array_equal(two, np.repeat(one, 2, axis=0))
 
 
 def test_without_a_cache(dataset, tiny_encoder):

@@ -10,15 +10,14 @@ import pytest
 
 from command_line import run
 from miniatures import patch
-from patchrerank.analysis import EvaluationSettings, evaluate
-from patchrerank.analysis.compare import CompareSettings, compare
+from patchrerank.analysis import EvaluationSettings, Method, evaluate, evaluate_methods
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
 from patchrerank.datasets import load_dataset
 from patchrerank.errors import DatasetError
 from patchrerank.gallery import BuildOptions
 from patchrerank.regions import GridPyramid
-from patchrerank.report.methods import parse_method
-from patchrerank.report.runs import run_methods
+from patchrerank.report.findings import find
+from small_datasets import write_dataset
 
 QUIET = BuildOptions(progress=False)
 TINY = ["--random-weights", "--quiet", "--image-size", 32, "--regions", "grid:1"]
@@ -27,16 +26,14 @@ BOX = [0.1, 0.1, 0.6, 0.6]
 
 def write(root: Path, queries, images) -> Path:
     """Write a data set of ``(id, seed of the picture, instance, box)``."""
-    root.mkdir(parents=True, exist_ok=True)
-    index = {}
-    for kind, entries in (("queries", queries), ("db", images)):
-        index[kind] = []
-        for name, seed, instance, box in entries:
-            patch(seed).resize((64, 64)).save(root / f"{name}.png")
-            entry = {"id": name, "file": f"{name}.png", "instance": instance, "box": box}
-            index[kind].append(entry)
-    (root / "index.json").write_text(json.dumps(index))
-    return root
+    told = [
+        [
+            {"id": name, "picture": patch(seed).resize((64, 64)), "instance": of, "box": box}
+            for name, seed, of, box in entries
+        ]
+        for entries in (queries, images)
+    ]
+    return write_dataset(root, *told)
 
 
 QUERIES = [("q0", 1, 0, None), ("q7", 2, 99, None)]
@@ -46,15 +43,16 @@ COPIES = [("p", 9, 0, None), *((f"d{n}", 9, None, None) for n in range(4))]
 
 def everyone(data, encoder, cache, crop=None):
     """Everything that measures."""
-    common = CompareSettings(GridPyramid(1), query_crop=crop, build=QUIET)
     settings = EvaluationSettings(GridPyramid(1), query_crop=crop, build=QUIET)
     return {
         "evaluate": lambda: evaluate(data, encoder, settings, cache).measured,
-        "compare": lambda: compare(data, encoder, ["patchify"], cache, common)[0],
-        "report": lambda: (
-            run_methods(data, encoder, [parse_method("patchify")], cache, common)[
-                "patchify"
+        "compare": lambda: (
+            evaluate_methods(data, encoder, ["patchify"], settings, cache, one_by_one=True)[
+                0
             ].measured
+        ),
+        "report": lambda: (
+            find(data, encoder, [Method("patchify")], cache, settings).runs["patchify"].measured
         ),
     }
 
@@ -115,14 +113,13 @@ def test_crops_to_boxes_that_no_query_has_are_refused(tmp_path, tiny_encoder):
 def test_queries_that_lack_a_box_are_counted_and_said(tmp_path, tiny_encoder, caplog):
     boxed = ("q1", 5, 0, BOX)
     data = load_dataset(write(tmp_path / "d", [QUERIES[0], boxed], IMAGES))
-    for name, measure in everyone(data, tiny_encoder, tmp_path / "c", "box").items():
+    for measure in everyone(data, tiny_encoder, tmp_path / "c", "box").values():
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             found = measure()
         assert "1 of 2 queries have no box" in caplog.text
-        if name != "compare":
-            assert found.settings["query_crop"] == "box"
-            assert found.settings["queries_without_box"] == "1"
+        assert found.settings["query_crop"] == "box"
+        assert found.settings["queries_without_box"] == "1"
 
 
 def test_ties_that_straddle_are_said_with_the_range(tmp_path, tiny_encoder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
@@ -15,6 +14,7 @@ from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.regions import GridPyramid
 from patchrerank.tuning import save_table
 from signal_tables import signal_table
+from small_datasets import write_dataset
 
 FOREIGN = {
     "text": b"my notes, one line",
@@ -28,16 +28,14 @@ FOREIGN = {
 def dataset(tmp_path_factory):
     """Two objects, each with a query and a picture, and one distractor."""
     root = tmp_path_factory.mktemp("small")
-    index = {"queries": [], "db": []}
     rng = np.random.default_rng(0)
+    entries = []
     for number in range(5):
         noise = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((48, 48)).save(root / f"{number}.png")
-        kind = "queries" if number < 2 else "db"
-        entry = {"id": f"{kind}{number}", "file": f"{number}.png", "box": [0.1, 0.1, 0.8, 0.8]}
-        index[kind].append({**entry, "instance": number % 2 if number < 4 else None})
-    (root / "index.json").write_text(json.dumps(index))
-    return root
+        entry = {"id": f"p{number}", "picture": Image.fromarray(noise).resize((48, 48))}
+        instance = number % 2 if number < 4 else None
+        entries.append({**entry, "instance": instance, "box": [0.1, 0.1, 0.8, 0.8]})
+    return write_dataset(root, entries[:2], entries[2:])
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from command_line import run
 from forked import outcomes
 from odd_options import odd_calls
 from patchrerank.cli.main import main
+from small_datasets import write_dataset
 
 SECONDS = 60
 LONGEST = 12_000
@@ -42,15 +42,8 @@ def calls(tmp_path_factory):
     (root / "list.txt").write_text("3.png\t0.9\n1.png\t0.8\n")
     data = root / "data"
     shutil.copytree(photos, data)
-    index = {
-        "queries": [{"id": "q", "file": "0.png", "instance": "a"}],
-        "db": [
-            {"id": f"{n}", "file": f"{n}.png", "instance": "a" if n < 3 else None, "boxes": []}
-            for n in range(1, 6)
-        ],
-    }
-
-    (data / "index.json").write_text(json.dumps(index))
+    images = [{"id": f"{n}", "instance": "a" if n < 3 else None, "boxes": []} for n in range(1, 6)]
+    write_dataset(data, [{"id": "q", "file": "0.png", "instance": "a"}], images)
     made = odd_calls(root / "g", photos / "1.png", root / "list.txt", data, root / "out")
     return [[str(word) for word in words] for words in made], root / "out"
 

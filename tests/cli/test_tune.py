@@ -16,6 +16,7 @@ from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.tuning import save_table
 from signal_tables import signal_table
+from small_datasets import write_dataset
 
 TINY = ["--random-weights", "--quiet"]
 
@@ -36,33 +37,23 @@ def dataset(tmp_path_factory):
     """Six objects, each alone on grey as query and small in three noisy pictures."""
     root = tmp_path_factory.mktemp("tuneset")
     rng = np.random.default_rng(2)
-    index = {"queries": [], "db": []}
+    queries, images = [], []
     for number in range(6):
         thing = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
         drawn = Image.fromarray(thing).resize((48, 48), Image.Resampling.NEAREST)
         query = Image.new("RGB", (64, 64), (128, 128, 128))
         query.paste(drawn, (8, 8))
-        query.save(root / f"q{number}.png")
-        entry = {"id": f"q{number}", "file": f"q{number}.png", "instance": f"o{number}"}
-        index["queries"].append({**entry, "box": [0.125, 0.125, 0.875, 0.875]})
+        entry = {"id": f"q{number}", "picture": query, "instance": f"o{number}"}
+        queries.append({**entry, "box": [0.125, 0.125, 0.875, 0.875]})
         for place in range(3):
             noise = rng.integers(90, 160, (8, 8, 3), dtype=np.uint8)
             picture = Image.fromarray(noise).resize((96, 96), Image.Resampling.BICUBIC)
             picture.paste(drawn, (48 * (place % 2), 48 * (place // 2)))
             name = f"d{number}-{place}.png"
-            picture.save(root / name)
             x, y = (place % 2) / 2, (place // 2) / 2
-            index["db"].append(
-                {
-                    "id": name,
-                    "file": name,
-                    "instance": f"o{number}",
-                    "box": [x, y, x + 0.5, y + 0.5],
-                    "area": 0.25,
-                }
-            )
-    (root / "index.json").write_text(json.dumps(index))
-    return root
+            entry = {"id": name, "file": name, "picture": picture, "instance": f"o{number}"}
+            images.append({**entry, "box": [x, y, x + 0.5, y + 0.5], "area": 0.25})
+    return write_dataset(root, queries, images)
 
 
 def test_a_table_is_tuned(table):

@@ -16,7 +16,7 @@ from patchrerank.datasets import load_dataset
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.datasets.composite import build as build_module
 from patchrerank.datasets.composite.pictures import Studio
-from patchrerank.datasets.composite.scene import positive_scene, query_scene
+from patchrerank.datasets.composite.scene import _background, positive_scene, query_scene
 from patchrerank.errors import DatasetError, ImageError, SettingError
 
 SMALL = CompositeConfig(positives=3, distractors=8, long_side=160, query_side=96)
@@ -24,6 +24,26 @@ STILL = CompositeConfig(
     positives=1, distractors=0, long_side=200, query_side=96, rotation=0, perspective=0,
     lighting=0, occlusion=0, max_clutter=0,
 )  # fmt: skip
+
+DEFAULTS = {
+    "builder": "composite",
+    "format": 1,
+    "seed": 0,
+    "positives": 5,
+    "distractors": 600,
+    "long_side": 512,
+    "query_side": 384,
+    "area": [0.03, 0.6],
+    "rotation": 25.0,
+    "perspective": 0.1,
+    "lighting": 0.25,
+    "occlusion": 0.35,
+    "max_clutter": 3,
+    "clutter_share": 0.25,
+    "max_instances": None,
+    "pieces_per_photo": 4,
+    "jpeg_quality": 90,
+}
 
 
 @pytest.fixture(scope="module")
@@ -444,3 +464,20 @@ def test_impossible_settings(change, message):
 
 def test_equal_settings_have_equal_records():
     assert repr(CompositeConfig(rotation=25).record()) == repr(CompositeConfig().record())
+
+
+def test_backgrounds_are_large_undistorted_parts_of_photographs():
+    y, x = np.mgrid[0:900, 0:1200]
+    ramps = np.stack([x * 255 / 1199, y * 255 / 899, np.zeros_like(x, float)], axis=-1)
+    photo = Image.fromarray(ramps.round().astype(np.uint8))
+    for seed in range(20):
+        ground = _background(photo, CompositeConfig(lighting=0.0), np.random.default_rng(seed))
+        shares = np.ptp(ground[..., :2].reshape(-1, 2), axis=0)
+        across, down = shares * (1200, 900)
+        assert across / down == pytest.approx(ground.shape[1] / ground.shape[0], rel=0.05)
+        assert 0.55 < shares.max() <= 1
+
+
+def test_defaults_stay_for_sets_are_named_by_their_settings():
+    """Whoever builds a set from the same inputs gets the set that others measured on."""
+    assert CompositeConfig().record() == DEFAULTS

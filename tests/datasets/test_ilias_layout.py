@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from patchrerank.datasets import load_dataset, read_ilias_ids
 from patchrerank.datasets.ilias_similarities import read_similarities
@@ -155,3 +156,12 @@ def test_the_published_lists_give_the_published_numbers():
                 assert 100 * result.scale[group] == pytest.approx(value, abs=1e-9, nan_ok=True)
     assert ids.queries == tuple(sorted(ids.queries))
     assert len(ids.text_queries) > 0
+
+
+def test_two_pictures_of_one_distractor_are_refused_by_name(broken):
+    twice = broken / "yfcc100m/000/11.png"
+    Image.new("RGB", (8, 8)).save(twice)
+    with pytest.raises(DatasetError, match=r"11.jpg and 11.png are both the distractor '000/11'"):
+        load_dataset(broken)
+    twice.unlink()
+    assert len(load_dataset(broken).images) == 10

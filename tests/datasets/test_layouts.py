@@ -15,6 +15,7 @@ from patchrerank.datasets import convert_dataset, load_dataset, read_ilias_ids, 
 from patchrerank.datasets.convert import ConvertOptions
 from patchrerank.datasets.layouts import recognise, split_options
 from patchrerank.errors import DatasetError, SettingError
+from small_datasets import write_dataset
 
 LAYOUTS = ("ilias", "instre", "revisited")
 
@@ -105,17 +106,16 @@ def small(tmp_path, miniatures):
     root = tmp_path / "small"
     for seed, name in enumerate(("q.png", "a.png", "b.png", "c.png")):
         miniatures.picture(root / name, seed)
-    index = {
-        "args": {"seed": 3},
-        "queries": [{"id": "q", "file": "q.png", "instance": 0, "box": [0.1, 0.1, 0.9, 0.9]}],
-        "db": [
-            {"id": "a", "file": "a.png", "instance": 0, "box": [0.25, 0.5, 0.5, 0.75]},
-            {"id": "b", "file": "b.png", "instance": 0, "box": [0, 0, 1, 1], "visible": 0.5},
-            {"id": "c", "file": "c.png", "instance": None, "box": None},
+    return write_dataset(
+        root,
+        [{"id": "q", "instance": 0, "box": [0.1, 0.1, 0.9, 0.9]}],
+        [
+            {"id": "a", "instance": 0, "box": [0.25, 0.5, 0.5, 0.75]},
+            {"id": "b", "instance": 0, "box": [0, 0, 1, 1], "visible": 0.5},
+            {"id": "c", "instance": None, "box": None},
         ],
-    }
-    (root / "index.json").write_text(json.dumps(index))
-    return root
+        args={"seed": 3},
+    )
 
 
 def test_our_own_sets_become_ilias(small, tmp_path):

@@ -440,3 +440,8 @@ def test_threads_stay_on_the_processors_that_the_process_may_use():
         [sys.executable, "-c", INSIDE, "eager", *names], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def test_agreement_crops_mix_without_overflow():
+    fine, _, warm, _, mixed = agreement_crops((40, 56)).astype(float)
+    assert np.abs(mixed - (fine + 3 * (255 - warm)) / 4).max() <= 1.5

@@ -15,6 +15,7 @@ from patchrerank.encoders import (
     load_encoder,
     load_one_pass,
 )
+from patchrerank.encoders.cell_centres import centred_by_design
 from patchrerank.errors import RegionError
 from patchrerank.regions.parsing import parse_regions
 
@@ -66,7 +67,6 @@ CORNER, MIDDLE, FAR = -0.484375, 0.0, 0.484375
 @pytest.mark.parametrize(
     ("spec", "shift"),
     [
-        ("timm:resnet18", CORNER),
         ("timm:mobilenetv3_small_100", CORNER),
         ("timm:regnetx_002", CORNER),
         ("timm:tf_mobilenetv3_small_075", FAR),
@@ -89,7 +89,10 @@ def test_recorded_positions_are_where_the_network_looks(spec, shift):
 @pytest.mark.parametrize(
     ("spec", "size"),
     [
-        *[("timm:" + name, 256) for name in ("resnet50", "efficientnet_lite0", "vgg11")],
+        *[
+            ("timm:" + name, 256)
+            for name in ("resnet18", "resnet50", "efficientnet_lite0", "vgg11")
+        ],
         *[("timm:" + name, 256) for name in ("densenet121", "hrnet_w18_small", "resnetv2_18")],
         *[("timm:" + name, 256) for name in ("tf_efficientnet_lite0", "tf_efficientnetv2_b0")],
         *[("timm:" + name, 256) for name in ("swin_tiny_patch4_window7_224", "davit_tiny")],
@@ -176,3 +179,10 @@ def test_one_pass_pools_the_cells_that_look_at_the_region():
 def test_one_pass_of_even_cells_is_recorded_as_before():
     encoder = load_encoder("efficientnet_lite0", device="cpu", backend="eager")
     assert load_one_pass(encoder, "224").recorded_regions("grid:1") == "grid:1 one-pass:224"
+
+
+def test_symmetric_padding_keeps_the_centres_by_design():
+    assert centred_by_design(torch.nn.Conv2d(3, 4, 3, padding=1))
+    assert centred_by_design(torch.nn.Conv2d(3, 4, 5, padding=4, dilation=2))
+    assert not centred_by_design(torch.nn.Conv2d(3, 4, 3, padding=2))
+    assert not centred_by_design(torch.nn.Conv2d(3, 4, 3, padding=0))

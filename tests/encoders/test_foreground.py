@@ -40,3 +40,11 @@ def test_scenes_and_empty_pictures_have_no_plain_background():
 def test_every_size_is_taken(width, height, colour):
     picture = Image.new("RGB", (width, height), colour)
     assert foreground_mask(picture) is None
+
+
+def test_only_the_outermost_pixels_tell_the_background():
+    for side in range(4):
+        pixels = np.full((20, 20, 3), 255, dtype=np.uint8)
+        np.rot90(pixels, side)[1, 1:-1] = 0  # a bar, one pixel off the edge
+        mask = foreground_mask(Image.fromarray(pixels))
+        assert mask is not None and mask.sum() == 18

@@ -9,6 +9,8 @@ import pytest
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.first_stage import GlobalSearch, PatchSearch, build_patch_index
 from patchrerank.first_stage.factory_strings import check_factory
+from patchrerank.gallery import Gallery
+from patchrerank.regions import GridPyramid
 from patchrerank.types import Queries
 
 REFUSED = [
@@ -97,9 +99,11 @@ def test_published_settings_pass():
 
 
 def test_an_empty_gallery_finds_nothing_by_any_index(tmp_path, tiny_encoder, quiet):
-    from patchrerank.gallery import build_gallery
+    from patchrerank.gallery.writer import open_writer
 
-    empty = build_gallery(tmp_path / "g", [], tiny_encoder, None, quiet)
+    with open_writer(tmp_path / "g", tiny_encoder, GridPyramid(0), quiet, 16) as writer:
+        writer.finish()
+    empty = Gallery(tmp_path / "g")
     queries = Queries(np.eye(1, 16, dtype=np.float32))
     for factory in ("Flat", "IVF4,Flat", "SQ8"):
         assert GlobalSearch(empty, factory).search(queries, 3).rows.shape == (1, 0)

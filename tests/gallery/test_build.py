@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from patchrerank.errors import GalleryError, ImageError, SettingError
+from patchrerank.errors import GalleryError, ImageError, SettingError, ShortlistError
 from patchrerank.gallery import BuildOptions, Gallery, build_gallery, verify
 from patchrerank.images import list_images, read_image
 from patchrerank.regions import FixedBoxes, GridPyramid
@@ -38,6 +38,16 @@ def test_order_ids_and_lookup(tiny_gallery, photo_folder):
     expected = [path.relative_to(photo_folder).as_posix() for path in list_images(photo_folder)]
     assert list(tiny_gallery.ids) == expected
     assert tiny_gallery.rows_of([expected[5], expected[0]]).tolist() == [5, 0]
+    assert tiny_gallery.rows_of(np.array(expected[3:5])).tolist() == [3, 4]
+    for wrong in (None, 3, expected[0]):
+        with pytest.raises(ShortlistError, match=r"expected a list of ids, as in \['a.jpg'\], got"):
+            tiny_gallery.rows_of(wrong)
+    with pytest.raises(ShortlistError, match=r"id \['a'\] is a list.*gallery's ids are text"):
+        tiny_gallery.rows_of([["a"]])
+    with pytest.raises(ShortlistError, match=r"id 7 is a int .*gallery's ids are text"):
+        tiny_gallery.rows_of([7])
+    with pytest.raises(ShortlistError, match="1 of 1 ids are not in the gallery"):
+        tiny_gallery.rows_of(["7"])
     assert tiny_gallery.image_path(3) == photo_folder / expected[3]
     assert verify(tiny_gallery) == []
 
@@ -67,9 +77,12 @@ def test_duplicate_ids_and_empty_folders(tmp_path, tiny_encoder, quiet):
     (tmp_path / "none").mkdir()
     with pytest.raises(GalleryError, match="no images"):
         build_gallery(tmp_path / "h", tmp_path / "none", tiny_encoder, None, quiet)
-    empty = build_gallery(tmp_path / "i", [], tiny_encoder, None, quiet)
-    assert len(empty) == 0
-    assert verify(empty) == []
+    for nothing in ([], iter([])):
+        with pytest.raises(GalleryError, match="there are no images to index; pass a folder"):
+            build_gallery(tmp_path / "i", nothing, tiny_encoder, None, quiet)
+    made = build_gallery(tmp_path / "i", [("a", picture)], tiny_encoder, "grid:0", quiet)
+    more = replace(quiet, append=True)
+    assert len(build_gallery(tmp_path / "i", [], tiny_encoder, "grid:0", more)) == len(made) == 1
 
 
 def test_append_equals_one_build(tmp_path, tiny_encoder, photo_folder, quiet):
@@ -180,7 +193,8 @@ def test_files_of_others_are_never_touched(tmp_path, tiny_gallery, tiny_encoder,
 
 
 def test_the_lock_is_given_back_after_an_error(tmp_path, tiny_encoder, quiet):
-    build_gallery(tmp_path / "g", [], tiny_encoder, GridPyramid(0), quiet)
+    pair = ("a", Image.new("RGB", (9, 9), "red"))
+    build_gallery(tmp_path / "g", [pair], tiny_encoder, GridPyramid(0), quiet)
     more = replace(quiet, append=True)
     for _ in range(2):
         with pytest.raises(GalleryError, match="regions"):

@@ -16,7 +16,7 @@ from patchrerank.gallery import (
     encode_queries,
     verify,
 )
-from patchrerank.gallery.compress import training_rows
+from patchrerank.gallery.storage import training_rows
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import Patchify

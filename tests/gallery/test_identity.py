@@ -19,12 +19,12 @@ from patchrerank.gallery import (
     encode_queries,
 )
 from patchrerank.gallery.identity import (
-    check_encoder,
     differences,
     index_options,
     loading_call,
     settings_of,
 )
+from patchrerank.gallery.own_encoder import check_encoder
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
 from patchrerank.types import Queries
@@ -131,7 +131,7 @@ def test_a_whitened_gallery_says_so(tmp_path, tiny_gallery, tiny_encoder, photo_
     with pytest.raises(QueryError, match=r"not whitened.*whitening=gallery\.whitening"):
         white.check_queries(queries)
     check_encoder(white, tiny_encoder)
-    assert settings_of(white) == "image size 16 × 16, fp32, whitened"
+    assert settings_of(white.manifest) == "image size 16 × 16, fp32, whitened"
 
 
 def test_local_descriptors_name_the_call_that_makes_them(tmp_path, photo_folder):

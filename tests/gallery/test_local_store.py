@@ -282,9 +282,9 @@ def test_a_missing_file_says_what_to_do(gallery, dense):
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, tiny_encoder, quiet, seed):
     rng = np.random.default_rng(7)
     (tmp_path / "photos").mkdir()
-    for number in range(150):
+    for number in range(100):
         pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize((300, 200)).save(tmp_path / f"photos/{number:03d}.jpg")
+        Image.fromarray(pixels).resize((150, 100)).save(tmp_path / f"photos/{number:03d}.jpg")
     build_gallery(tmp_path / "origin", tmp_path / "photos", tiny_encoder, GridPyramid(0), quiet)
     script = Path(__file__).parents[1] / "helpers" / "killing_local.py"
     command = [sys.executable, str(script), str(tmp_path / "origin"), str(tmp_path), "5", str(seed)]

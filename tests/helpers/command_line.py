@@ -7,9 +7,15 @@ import io
 import signal
 import subprocess
 import sys
+from functools import cache
 from types import SimpleNamespace
+from unittest.mock import patch
+
+import typer.main
 
 from patchrerank.cli.main import main
+
+_commands = cache(typer.main.get_command)  # of 18 modules, read anew by each call otherwise
 
 
 def run(*words, code=0, stdin=""):
@@ -19,7 +25,11 @@ def run(*words, code=0, stdin=""):
     sys.argv, sys.stdin = ["patchrerank", *map(str, words)], io.StringIO(stdin)
     returned = 0
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(errors),
+            patch("typer.main.get_command", _commands),
+        ):
             main()
     except SystemExit as stop:
         returned = stop.code or 0

@@ -1,7 +1,7 @@
 """Build a gallery while being killed at random moments; run by test_killed_builds.
 
-Arguments: folder of photos, folder to write, number of kills, seed. Forks before torch starts
-any thread, so that each child is cheap.
+Arguments: folder of photos, folder to write, number of kills of a run, seeds, one a run. Forks
+before torch starts any thread, so that each child is cheap.
 """
 
 from __future__ import annotations
@@ -48,10 +48,14 @@ def build(photos: Path, out: Path) -> None:
 
 def main() -> None:
     PREPROCESSING.prepare(Image.new("RGB", (9, 9)), [[0, 0, 1, 1]])  # compile before forking
-    photos, out, kills, seed = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
-    whole, pieces = out / "whole", out / "pieces"
+    photos, out, (kills, *seeds) = Path(sys.argv[1]), Path(sys.argv[2]), map(int, sys.argv[3:])
+    _, seconds = in_child(partial(build, photos, out / "whole"), None)
+    print(*(run(photos, out / f"pieces-{seed}", kills, seed, seconds) for seed in seeds))
+
+
+def run(photos: Path, pieces: Path, kills: int, seed: int, seconds: float) -> int:
+    """Build a gallery that a quiet run makes in ``seconds``; return how often it was killed."""
     again = partial(build, photos, pieces)
-    _, seconds = in_child(partial(build, photos, whole), None)
     rng = np.random.default_rng(seed)
     killed = 0
     for _ in range(kills):
@@ -61,7 +65,7 @@ def main() -> None:
             break
     if not (pieces / "manifest.json").exists():
         in_child(again, None)
-    print(killed)
+    return killed
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.tune import TuneOptions, tune
+from patchrerank.tuning.trials.search_options import TuneOptions
+from patchrerank.tuning.tune import tune
 from signal_tables import signal_table
 
 TABLE = signal_table(names=("a",))

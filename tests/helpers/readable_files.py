@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from small_datasets import write_dataset
+
 PROTECTED, VERIFIED, PLAIN = "when read", "by --verify", "by nobody"
 
 
@@ -157,18 +159,19 @@ def make_table(folder: Path) -> None:
 
 def read_table(folder: Path) -> Any:
     from patchrerank.tuning import load_table
+    from synthetic import one_stage
 
     table = load_table(folder)
-    return table.evaluate(0.3, 2.0, 5, "a").AP, table.gallery_ids, table.missing("b")
+    return one_stage(table, 0.3, 2.0, 5, "a").AP, table.gallery_ids, table.missing("b")
 
 
 def make_tuned(folder: Path) -> None:
     from patchrerank.calibration import Calibration
-    from patchrerank.pipeline import Estimate, Tuned, TunedLocal, TunedOn, TunedStage, Versions
+    from patchrerank.pipeline import Estimate, StageSpec, Tuned, TunedLocal, TunedOn, Versions
 
     where = TunedLocal("f", (448, 448), (224, 224), "box")
     Tuned(
-        stages=(TunedStage("patchify+refine", 0.25, 2.0, 20), TunedStage("chamfer", 0.5, 1.0, 5)),
+        stages=(StageSpec("patchify+refine", 0.25, 2.0, 20), StageSpec("chamfer", 0.5, 1.0, 5)),
         tuned_on=TunedOn("d", "tiny", "i", "grid:2", "float32", "box", 30, where),
         metric="mAP",
         convention="full",
@@ -308,18 +311,16 @@ def read_npz_files(folder: Path) -> Any:
 
 
 def make_dataset(folder: Path) -> None:
-    index = {
-        "queries": [{"id": "q", "file": "q.png", "instance": 1, "box": [0, 0, 0.5, 1]}],
-        "db": [
-            {"id": "a", "file": "a.png", "instance": 1, "boxes": [[0, 0, 1, 1]], "area": 0.5},
-            {"id": "b", "file": "b.png", "instance": None, "clutter": 3},
+    write_dataset(
+        folder,
+        [{"id": "q", "instance": 1, "box": [0, 0, 0.5, 1]}],
+        [
+            {"id": "a", "instance": 1, "boxes": [[0, 0, 1, 1]], "area": 0.5},
+            {"id": "b", "instance": None, "clutter": 3},
         ],
-        "convention": "full",
-        "query_crop": "box",
-    }
-    (folder / "index.json").write_text(json.dumps(index))
-    for name in ("q.png", "a.png", "b.png"):
-        (folder / name).touch()
+        convention="full",
+        query_crop="box",
+    )
     (folder / "similarities.json").write_text(json.dumps({"q": {"a": 0.5, "b": 0.25}}))
 
 

@@ -6,8 +6,10 @@ import numpy as np
 from scipy.special import expit
 
 from patchrerank.metrics import FULL, average_precisions
+from patchrerank.pipeline import StageSpec
 from patchrerank.rerankers.base import Reranker
 from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import LocalScores
 
@@ -87,6 +89,11 @@ def random_table(
     )
 
 
+def one_stage(table, lam, gamma, size=None, name=None):
+    """What one reranker with this fusion is worth; the table's only one if none is named."""
+    return evaluate_stages(table, [StageSpec(table.reranker(name), lam, gamma, size)])
+
+
 def slow_stages(table, stages, whole_image=False):
     """Python lists, one query at a time: orders, average precisions, LocScores."""
     orders, precisions, located = [], [], []
@@ -113,7 +120,8 @@ def _slow_query(table, query, stages, whole_image):
     now = [(slot, table.global_scores[query, slot]) for slot in filled]
     first = table.overlaps["global"][query] if whole_image else np.zeros(table.size)
     overlap = {slot: first[slot] for slot in range(table.size)}
-    for name, fusion in stages:
+    for stage in stages:
+        name, fusion = stage.reranker, stage.fusion
         size = table.size if fusion.shortlist_size is None else fusion.shortlist_size
         head = []
         for slot, score in now[:size]:

@@ -15,6 +15,7 @@ from patchrerank.kernels import (
     chamfer_rescored,
     quantise_int8,
 )
+from patchrerank.kernels._set_tiles import multiplies_bytes
 
 KINDS = ("float32", "float16", "int8")
 
@@ -138,3 +139,10 @@ def test_mistakes_are_named():
     int8 = Int8Store(*quantise_int8(vectors))
     with pytest.raises(SettingError, match="rescore"):
         chamfer_rescored(vectors, np.array([2, 12]), int8, store, ends, rows, rescore=-1)
+
+
+def test_bytes_are_multiplied_only_where_both_instructions_are():
+    for wide, bytes_ in ((True, True), (True, False), (False, True), (False, False)):
+        features = {"avx512f": wide, "avx512vnni": bytes_}
+        assert multiplies_bytes(features) is (wide and bytes_)
+    assert not multiplies_bytes({})

@@ -11,10 +11,10 @@ from pathlib import Path
 import numba
 import pytest
 
-import patchrerank.kernels._jit  # noqa: F401  # before a child gives up its rights
+import patchrerank.kernels.jit  # noqa: F401  # before a child gives up its rights
 
 KERNEL = """
-from patchrerank.kernels._jit import compiled
+from patchrerank.kernels.jit import compiled
 
 @compiled
 def double(value):

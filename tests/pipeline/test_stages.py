@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from patchrerank.rerankers import Patchify, RefineBoxes
 
 def test_parse_stages():
     assert parse_stages("patchify:400, chamfer:100:0.5:2") == [
-        StageSpec("patchify", Fusion(0.0, 1.0, 400)),
-        StageSpec("chamfer", Fusion(0.5, 2.0, 100)),
+        StageSpec("patchify", 0.0, 1.0, 400),
+        StageSpec("chamfer", 0.5, 2.0, 100),
     ]
-    assert parse_stages("patchify") == [StageSpec("patchify", Fusion())]
-    assert parse_stages("x:all:0.25") == [StageSpec("x", Fusion(0.25, 1.0, None))]
+    assert parse_stages("patchify") == [StageSpec.of("patchify", Fusion())]
+    assert parse_stages("x:all:0.25") == [StageSpec("x", 0.25, 1.0, None)]
     for wrong, what in [
         ("patchify:x", "malformed"),
         ("patchify:1:2:3:4", "malformed"),
@@ -29,7 +30,7 @@ def test_parse_stages():
 
 
 def test_text_of_a_stage_is_parsed_to_the_same_stage():
-    for spec in (StageSpec("a", Fusion(0.1, 3.25, 7)), StageSpec("b+refine", Fusion())):
+    for spec in (StageSpec("a", 0.1, 3.25, 7), StageSpec.of("b+refine", Fusion())):
         assert parse_stages(str(spec)) == [spec]
 
 
@@ -62,3 +63,11 @@ def test_a_learned_reranker_is_made_from_its_file(tiny_gallery):
     cascade = make_cascade(f"ames@{weights}:100:0.55:0.3", tiny_gallery)
     assert cascade.stages[0].reranker.name == "ames"
     assert cascade.stages[0].fusion == Fusion(0.55, 0.3, 100)
+
+
+def test_a_stage_is_checked_when_it_is_made_and_its_json_has_four_keys():
+    spec = StageSpec.of("chamfer", Fusion(1, 2, 3))
+    assert asdict(spec) == {"reranker": "chamfer", "lam": 1.0, "gamma": 2.0, "shortlist_size": 3}
+    assert (spec.used, replace(spec, shortlist_size=0).used) == (True, False)
+    with pytest.raises(SettingError, match="lam must lie"):
+        StageSpec("chamfer", 1.5, 1.0, None)

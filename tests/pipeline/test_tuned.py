@@ -22,14 +22,13 @@ from patchrerank.pipeline import (
     Tuned,
     TunedLocal,
     TunedOn,
-    TunedStage,
     Versions,
 )
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import Patchify
 
 TUNED = Tuned(
-    stages=(TunedStage("patchify+refine", 0.25, 2.0, 20), TunedStage("superglobal", 0.5, 1.0, 5)),
+    stages=(StageSpec("patchify+refine", 0.25, 2.0, 20), StageSpec("superglobal", 0.5, 1.0, 5)),
     tuned_on=TunedOn("f" * 64, "tiny", "0" * 64, "grid:2", "float32", "box", 30),
     metric="mAP",
     convention="full",
@@ -45,7 +44,7 @@ TUNED = Tuned(
 
 shares = st.floats(0, 1)
 stages = st.builds(
-    TunedStage,
+    StageSpec,
     st.sampled_from(["patchify", "chamfer+refine", "query-expansion"]),
     shares,
     st.floats(0, 1e9),
@@ -110,8 +109,8 @@ def test_the_file_is_plain(tmp_path):
     assert content["held_out"] == {"value": 0.7, "low": 0.6, "high": 0.8, "confidence": 0.95}
     assert "λ stands" in (tmp_path / "tuned.json").read_text(encoding="utf-8")
     assert str(TUNED) == "patchify+refine:20:0.25:2.0,superglobal:5:0.5:1.0"
-    assert TUNED.specs[1] == StageSpec("superglobal", Fusion(0.5, 1.0, 5))
-    assert TunedStage.of(TUNED.specs[0]) == TUNED.stages[0]
+    assert TUNED.stages[1].fusion == Fusion(0.5, 1.0, 5)
+    assert StageSpec.of("superglobal", TUNED.stages[1].fusion) == TUNED.stages[1]
 
 
 def test_saving_is_all_or_nothing(tmp_path):
@@ -276,3 +275,9 @@ def test_local_descriptors_are_part_of_the_scale(tiny_gallery):
     for other in (dense((448, 448)), dense(part="all")):
         (found,) = on.other_scale(made_of(tiny_gallery), other)
         assert "but the dense encoder makes them" in found
+
+
+def test_a_stage_of_no_reranker_is_named_by_its_place():
+    strange = StageSpec("patchfy", 0.0, 1.0, None)
+    with pytest.raises(SettingError, match=r"stages\[1\]: .*did you mean patchify"):
+        replace(TUNED, stages=(TUNED.stages[0], strange))

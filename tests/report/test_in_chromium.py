@@ -40,7 +40,7 @@ PROBE = """
   };
   const boxes = (pic) => all("rect:not(.halo)", pic)
     .map((rect) => ({ kind: rect.getAttribute("class"), place: place(rect) }));
-  const seen = () => all(".query").filter((q) => q.offsetParent).map((q) => q.dataset.id);
+  const seen = () => all("main .query").filter((q) => q.offsetParent).map((q) => q.dataset.id);
   const found = { pictures: [], filters: {}, sorted: {} };
   for (const pic of all(".pic")) {
     const image = new Image();
@@ -134,7 +134,11 @@ def page(queries, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def seen(page):
-    """What the script of this test found on the page."""
+    return probe(page)
+
+
+def probe(page):
+    """Return what the script of this test found on the page."""
     source = page.read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
     source = source.replace("script-src ", f"script-src 'sha256-{digest}' ")
@@ -261,3 +265,13 @@ def test_a_script_that_was_put_in_is_blocked(page):
     put_in = "<script>document.title = 'gone'</script><style>h1 { color: red }</style></body>"
     bad.write_text(source.replace("</body>", put_in), encoding="utf-8")
     assert "<title>t</title>" in browse(bad, "--dump-dom", blocked=True)
+
+
+def test_the_large_pair_can_be_enlarged_and_is_not_counted_as_a_query(queries, seen, tmp_path):
+    path = tmp_path / "opened.html"
+    write_report(path, title="t", queries=queries, tables=[], settings={}, result="So it is.")
+    found = probe(path)
+    assert len(found["pictures"]) == len(seen["pictures"]) + 4
+    assert found["pictures"][0]["place"][1] < found["pictures"][4]["place"][1]
+    for key in ("filters", "sorted", "searched", "zoom", "captions"):
+        assert found[key] == seen[key]

@@ -189,6 +189,45 @@ def test_rectangles_give_back_any_box(box):
     np.testing.assert_allclose((x, y, x + width, y + height), box, atol=1e-6)
 
 
+def test_a_box_around_the_whole_picture_is_not_drawn(tmp_path):
+    whole = hit("a", picture(0), True, (0.0, 0.0, 1.0, 1.0), ((0.0, 0.0, 1.0, 0.9995),))
+    nearly = hit("b", picture(1), True, (0.0, 0.0, 1.0, 0.99))
+    columns = (ReportColumn("Global", 0.1, (whole, nearly)),)
+    asked = ReportQuery("q", picture(99), (0.0, 0.0, 1.0, 1.0), columns)
+    page = Page(written(tmp_path, [asked]))
+    legend, drawn = 6, [r for r in page.all("rect") if r["height"] == "99"]
+    assert len(page.all("rect")) == legend + 2
+    assert [r["class"] for r in drawn] == ["halo", "predicted"]
+
+
+def test_the_page_opens_with_the_result_and_the_largest_gain(tmp_path):
+    hits = tuple(hit(f"h{n}", picture(n), n % 2 == 0) for n in range(7))
+    asked = [query("q0", 0.2, 0.3, hits), query("q1", 0.1, 0.9, hits), query("q2", None, 0.3)]
+    source = written(tmp_path, asked, result="<i> 1 → 2")
+    before, _, after = source.partition("<main>")
+    opened, rest = Page(before), Page(after.partition("</main>")[0])
+    assert "<i> 1 → 2" in opened.text("p")
+    assert [part["data-id"] for part in opened.all("section", "opening")] == ["q1"]
+    assert len(opened.all("li", "hit")) == 10
+    assert opened.text("span").count("3 of the first 5 right") == 2
+    assert [part["data-id"] for part in rest.all("section", "query")] == ["q0", "q1", "q2"]
+
+
+def test_without_a_gain_the_result_stands_alone_and_without_a_result_nothing(tmp_path):
+    asked = [query("q0", 0.3, 0.2), query("q1", 0.3, 0.3), query("q2", None, None)]
+    page = Page(written(tmp_path, asked, result="So it is."))
+    assert "So it is." in page.text("p") and not page.all("section", "opening")
+    gained = [query("q0", 0.1, 0.2)]
+    page = Page(written(tmp_path, gained))
+    assert not page.all("p", "result") and not page.all("section", "opening")
+
+
+def test_settings_are_folded(tmp_path):
+    page = Page(written(tmp_path, [], settings={"lam": "0.3"}))
+    (folded,) = page.all("details")
+    assert "open" not in folded and page.text("summary") == ["Settings"]
+
+
 def test_each_picture_is_stored_once(tmp_path):
     path = tmp_path / "one.png"
     picture(0).save(path)

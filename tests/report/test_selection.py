@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 
 from patchrerank.analysis import StoreSettings
+from patchrerank.analysis.methods import Method, check_labels, parse_method
 from patchrerank.errors import SettingError
 from patchrerank.report import ReportColumn, ReportQuery
 from patchrerank.report.comparison import gains_table
-from patchrerank.report.methods import Method, check_labels, parse_method
-from patchrerank.report.selection import QueryChoice, choose_queries, describe_choice
+from patchrerank.report.selection import QueryChoice, by_gain, choose_queries, describe_choice
 
 PICTURE = Image.new("RGB", (4, 4))
 
@@ -37,6 +37,12 @@ def test_largest_gains_and_losses_come_in_order():
     assert found == {"gains": [2, 5], "losses": [1], "sample": []}
     found = picked([0.1, -0.3, 0.4, 0.0, -0.1, 0.4], largest=9, smallest=9, sample=9)
     assert found == {"gains": [2, 5, 0], "losses": [1, 4], "sample": [3]}
+
+
+def test_by_gain_the_largest_comes_first_and_the_unknown_last():
+    made = queries([0.1, None, 0.4, -0.3, 0.0, 0.4])
+    assert [query.id for query in by_gain(made)] == ["q2", "q5", "q0", "q4", "q3", "q1"]
+    assert by_gain([]) == []
 
 
 def test_gains_that_read_zero_are_neither():
@@ -137,6 +143,6 @@ def test_labels_differ():
 
 
 def test_a_method_says_what_it_is():
-    assert Method("x", "patchify").described("") == "patchify"
+    assert Method("patchify", label="x").described("") == "patchify"
     text = parse_method("patchify store=pq train-on=L2 label=x").described("")
     assert text == "patchify on pq64x8-L2"

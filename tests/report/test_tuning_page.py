@@ -17,6 +17,7 @@ from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.errors import DatasetError, SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics.convention import ilias_at
+from patchrerank.pipeline import StageSpec
 from patchrerank.report import tuning_history
 from patchrerank.report.tuning_charts import cost_chart, importance_chart, plane, trial_records
 from patchrerank.report.tuning_gains import QueryGains
@@ -24,6 +25,7 @@ from patchrerank.report.tuning_page import TuningSummary, write_tuning_page
 from patchrerank.report.tuning_view import StageView, view_of
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.statistics import Gain
+from patchrerank.tuning.tables.grids import evaluate_grid
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS
 from patchrerank.tuning.trials.trial import Trial
 from synthetic import random_table
@@ -32,9 +34,13 @@ ODD = "</script><script>alert('x')</script>\"'&amp; 查询 $title ${x} <!-- \u20
 
 
 STAGES = {
-    1: (("a", Fusion(0.3, 0.5, 9)),),
-    2: (("a", Fusion(0.3, 0.5, 9)), ("b", Fusion(0.6, 2.0, 5))),
-    3: (("a", Fusion(0.3, 0.5, 9)), ("b", Fusion(0.6, 2.0, 7)), ("a", Fusion(0.1, 1.0, 4))),
+    1: (StageSpec("a", 0.3, 0.5, 9),),
+    2: (StageSpec("a", 0.3, 0.5, 9), StageSpec("b", 0.6, 2.0, 5)),
+    3: (
+        StageSpec("a", 0.3, 0.5, 9),
+        StageSpec("b", 0.6, 2.0, 7),
+        StageSpec("a", 0.1, 1.0, 4),
+    ),
 }
 
 
@@ -80,9 +86,9 @@ def some_trials(stages, count=12, seed=0, table=None):
     trials = []
     for number in range(count):
         size, chosen = 12, []
-        for name, _ in stages:
+        for name in [stage.reranker for stage in stages]:
             size = int(rng.integers(1, size + 1))
-            chosen.append((name, Fusion(rng.random(), 10 ** rng.uniform(-2, 1), size)))
+            chosen.append(StageSpec(name, rng.random(), 10 ** rng.uniform(-2, 1), size))
         value = None if number == 3 else rng.random()
         if table is not None and value is not None:
             value = float(np.nanmean(evaluate_stages(table, chosen).AP))
@@ -114,23 +120,21 @@ def test_the_plane_holds_what_the_cascade_gives(tmp_path, count):
     data = written(tmp_path, table, stages).data
     chart = data["plane"]
     assert np.shape(chart["values"]) == (61, 101)
-    assert data["reranker"] == stages[-1][0]
-    assert chart["size"] == stages[-1][1].shortlist_size
+    assert data["reranker"] == stages[-1].reranker
+    assert chart["size"] == stages[-1].shortlist_size
     for g, lam in ((0, 0), (60, 100), (30, 17), (5, 99), (44, 50)):
         fusion = Fusion(chart["lams"][lam], chart["gammas"][g], chart["size"])
-        found = evaluate_stages(table, [*stages[:-1], (stages[-1][0], fusion)])
+        found = evaluate_stages(table, [*stages[:-1], StageSpec.of(stages[-1].reranker, fusion)])
         assert chart["values"][g][lam] == pytest.approx(np.nanmean(found.AP), abs=1e-5)
 
 
 def test_the_plane_of_one_stage_is_the_grid(tmp_path):
     table = random_table(4, names=("a",), coarse=True)
     chart = written(tmp_path, table, STAGES[1]).data["plane"]
-    grid = table.evaluate_grid(chart["lams"][::20], chart["gammas"][::15], [chart["size"]])
+    grid = evaluate_grid(table, chart["lams"][::20], chart["gammas"][::15], [chart["size"]])
     embedded = np.array(chart["values"])[::15, ::20]
     np.testing.assert_allclose(embedded, np.nanmean(grid[0], axis=-1), atol=2e-6)
-    gammas = [
-        gamma for trial in some_trials(STAGES[1]) for _, f in trial.stages for gamma in [f.gamma]
-    ]
+    gammas = [stage.gamma for trial in some_trials(STAGES[1]) for stage in trial.stages]
     assert chart["gammas"][0] == pytest.approx(min(gammas), rel=1e-5)
     assert chart["gammas"][-1] == pytest.approx(max(1.0, *gammas), rel=1e-5)
 
@@ -141,13 +145,13 @@ def test_locscore_and_tied_conventions_fall_back_on_sorting(tmp_path):
     data = written(tmp_path, table, stages, metric="LocScore", first_stage_value=first).data
     assert (data["drawn"], np.shape(data["plane"]["values"])) == ("LocScore", (13, 21))
     fusion = Fusion(data["plane"]["lams"][7], data["plane"]["gammas"][4], 5)
-    found = evaluate_stages(table, [stages[0], ("b", fusion)])
+    found = evaluate_stages(table, [stages[0], StageSpec.of("b", fusion)])
     embedded = data["plane"]["values"][4][7]
     assert embedded == pytest.approx(np.nanmean(found.LocScore), abs=1e-5)
     tied = random_table(5, coarse=True, convention=ilias_at(10))
     chart = written(tmp_path, tied, stages).data["plane"]
     fusion = Fusion(chart["lams"][7], chart["gammas"][4], 5)
-    found = evaluate_stages(tied, [stages[0], ("b", fusion)])
+    found = evaluate_stages(tied, [stages[0], StageSpec.of("b", fusion)])
     assert chart["values"][4][7] == pytest.approx(np.nanmean(found.AP), abs=1e-5)
 
 
@@ -156,7 +160,7 @@ def test_size_curve_runs_up_to_the_cut_of_the_stage_before(tmp_path):
     chart = written(tmp_path, table, STAGES[2]).data["sizes"]
     assert chart["sizes"] == list(range(1, 10))
     for size, value in zip(chart["sizes"], chart["values"], strict=True):
-        found = evaluate_stages(table, [STAGES[2][0], ("b", Fusion(0.6, 2.0, size))])
+        found = evaluate_stages(table, [STAGES[2][0], StageSpec("b", 0.6, 2.0, size)])
         assert value == pytest.approx(np.nanmean(found.AP), abs=1e-5)
     without = np.nanmean(evaluate_stages(table, STAGES[1]).AP)
     assert chart["without"] == pytest.approx(without, abs=1e-5)
@@ -172,14 +176,14 @@ def test_trials_keep_their_order_cost_and_failures(tmp_path):
     for record, trial in zip(data["trials"], trials, strict=True):
         expected = evaluate_stages(table, trial.stages).milliseconds
         assert record["ms"] == pytest.approx(expected, rel=1e-5)
-        assert record["lam"] == trial.stages[1][1].lam
+        assert record["lam"] == trial.stages[1].lam
     assert "12 trials, 1 of them without a value." in (tmp_path / "made/tuning.html").read_text()
 
 
 def test_pareto_front():
     table = random_table(7)
     trials = [
-        Trial(n, (("a", Fusion(0.5, 1.0, size)),), value)
+        Trial(n, (StageSpec("a", 0.5, 1.0, size),), value)
         for n, (size, value) in enumerate(
             [(4, 0.4), (2, 0.3), (2, 0.5), (9, 0.5), (8, 0.9), (1, 0.1)]
         )
@@ -202,7 +206,7 @@ def test_history_against_random_search_and_grid(tmp_path):
     assert low.shape == (12,)
     assert (np.diff(median) >= 0).all()
     assert ((low <= median) & (median <= high)).all()
-    grid = table.evaluate_grid(LAMS, GAMMAS, [0, 100, 200, 400, 800, 1000])
+    grid = evaluate_grid(table, LAMS, GAMMAS, [0, 100, 200, 400, 800, 1000])
     assert len(chart["grid"]) == 792
     assert chart["grid"][-1] == pytest.approx(np.nanmean(grid, axis=-1).max(), abs=1e-5)
     assert chart["grid"][0] == pytest.approx(summary(table, stages).first_stage_value, abs=1e-5)
@@ -270,7 +274,7 @@ def test_hostile_text_is_only_text(tmp_path):
         query_ids=tuple(f"{odd}{n}" for n in range(len(table))),
         about={odd: odd},
     )
-    stages = ((odd, Fusion(0.3, 0.5, 9)),)
+    stages = (StageSpec(odd, 0.3, 0.5, 9),)
     page = written(tmp_path, table, stages, warnings=[odd], about={odd + "2": odd})
     assert page.source.count("<script") == 2
     assert "alert('x')</script>" not in page.source
@@ -368,14 +372,14 @@ def test_a_data_set_of_something_else_is_refused(tmp_path):
 
 def test_stages_that_do_nothing_and_runs_without_trials(tmp_path):
     table = random_table(2)
-    off = (STAGES[2][0], ("b", Fusion(0.5, 1.0, 0)))
+    off = (STAGES[2][0], StageSpec("b", 0.5, 1.0, 0))
     data = written(tmp_path, table, off, []).data
     assert (data["reranker"], data["before"], data["trials"]) == ("a", "", [])
-    nothing = written(tmp_path, table, (("b", Fusion(0.5, 1.0, 0)),), []).data
+    nothing = written(tmp_path, table, (StageSpec("b", 0.5, 1.0, 0),), []).data
     assert (nothing["reranker"], nothing["plane"]["size"]) == ("b", 12)
-    whole = written(tmp_path, table, (("b", Fusion(0.0, 0.0)),)).data
+    whole = written(tmp_path, table, (StageSpec("b", 0.0, 0.0, None),)).data
     assert (whole["plane"]["size"], whole["plane"]["tuned"]["gamma"]) == (12, 0.0)
-    strange = replace(summary(table, STAGES[1]), stages=(("c", Fusion()),))
+    strange = replace(summary(table, STAGES[1]), stages=(StageSpec.of("c", Fusion()),))
     with pytest.raises(SettingError, match="not in this table"):
         write_tuning_page(table, [], strange, tmp_path / "page.html")
 
@@ -385,7 +389,7 @@ def test_scores_that_were_not_computed(tmp_path):
     partly = table.local_scores["a"].copy()
     partly[:, 6:] = np.nan
     table = replace(table, local_scores={**table.local_scores, "a": partly})
-    stages = (("a", Fusion(0.3, 0.5, 5)),)
+    stages = (StageSpec("a", 0.3, 0.5, 5),)
     data = written(tmp_path, table, stages, some_trials(stages)).data
     assert (data["sizes"]["sizes"][-1], data["plane"]["size"]) == (6, 5)
     assert "no local score" in data["history"]["grid_note"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from command_line import run
+from loaded_once import encoders_loaded_once
 from patchrerank.datasets.composite import CompositeConfig, build_composite
 from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery
@@ -32,6 +33,12 @@ class Toy(Reranker):
         scores = np.where(shortlist.rows >= 0, cosines, -np.inf).astype(np.float32)
         half = np.float32([0, 0, 0.5, 1])
         return LocalScores(scores, np.broadcast_to(half, (*scores.shape, 4)).copy())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_encoders():
+    with encoders_loaded_once():
+        yield
 
 
 @pytest.fixture(scope="module")

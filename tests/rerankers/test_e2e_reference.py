@@ -72,7 +72,7 @@ class Case:
         for (k, lam, gamma), ranks, result in zip(
             grid, self.recorded[f"{mode}_ranks"], results, strict=True
         ):
-            fused = fuse(sims[:, :k], raw[:, :k], lam, gamma)
+            fused = fuse(sims[:, :k], raw[:, :k], lam, gamma).astype(np.float32)
             order = np.argsort(-fused, axis=1, kind="stable")
             head = np.take_along_axis(rows[:, :k], order, axis=1)
             yield np.concatenate([head, rows[:, k:]], axis=1), ranks, result

@@ -360,3 +360,13 @@ def test_boxes_hold_the_votes_without_the_outliers():
 
 def test_dim_of_the_settings():
     assert elvis().local_dim == DIM and elvis().model_dim == 128
+
+
+def test_float32_is_left_only_where_exponentials_need_it():
+    types = {}
+    for temperature in (39.0, 41.0, 299.0):
+        network = elvis(replace(SMALL_ELVIS, temperature=temperature))
+        with torch.no_grad():
+            network.dust_bin.fill_(0.5)
+        types[temperature] = ElvisPairs(network).wide
+    assert types == {39.0: torch.float32, 41.0: torch.float64, 299.0: torch.float64}

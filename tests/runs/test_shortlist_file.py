@@ -110,6 +110,9 @@ def test_distances_are_read_where_it_is_said_what_they_are():
         ("a,0.5\nb\n", "line 2 has no score, others have"),
         ("a,0.5,1\nb,0.4,2\n", "line 1 has 3 columns; expected id,score"),
         ('[{"id": "a", "distance": 1, "score": 2}]', ""),
+        ("a.png;0.9\nb.png;0.8\n", r"line 1: id and score stand between semicolons \(';'\)"),
+        ("id;score\na.png;0,9\nb.png;0,85\n", "line 2: id and score stand between semicolons"),
+        ("a b.png 0.9\nb.png 0.8\n", r"between spaces \(' '\); put a tab or a comma"),
     ],
 )
 def test_what_is_wrong_is_named(text, message):
@@ -133,6 +136,13 @@ def test_ids_that_begin_as_json_does():
     found = parse_shortlist("[2020] trip.jpg\t0.9\n{x}.png\t0.5\n", "s")
     assert (found.ids, found.scores) == (["[2020] trip.jpg", "{x}.png"], SCORES)
     assert parse_shortlist("[2020] a.jpg\nb.png\n", "s").ids == ["[2020] a.jpg", "b.png"]
+
+
+def test_ids_that_hold_what_separates_elsewhere():
+    for text in ("IMG 12\nIMG 13\n", "a;1\nb;2\n", "a; b.png\n", "0.5\n0.4\n", "a 0.5\nb.png\nc\n"):
+        found = parse_shortlist(text, "s")
+        assert (found.ids, found.scores) == (text.split("\n")[:-1], None)
+    assert parse_shortlist("a; b.png, 0.9\nc d.png, 0.8\n", "s").ids == ["a; b.png", "c d.png"]
 
 
 def test_files(tmp_path):

@@ -186,9 +186,9 @@ def test_learning_rates_are_the_authors():
 def sampler():
     data = np.load(REFERENCE / "sampler" / "input.npz")
     expected = json.loads((REFERENCE / "sampler" / "expected.json").read_text())
-    found = Candidates.of_labels(
-        data["labels"], data["nn_inds"], data["nn_sims"], expected["num_candidates"]
-    )
+    count, labels = expected["num_candidates"], data["labels"]
+    rows = np.asarray(data["nn_inds"][:, :count], dtype=np.int64)
+    found = Candidates(rows, data["nn_sims"][:, :count], labels[rows] == labels[:, None])
     return found, expected
 
 

@@ -15,11 +15,12 @@ from patchrerank.analysis.relevance import positive_areas
 from patchrerank.datasets import Dataset
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
+from patchrerank.pipeline import StageSpec
 from patchrerank.rerankers import Patchify, QueryExpansion, RefineBoxes, SuperGlobal
 from patchrerank.rerankers.base import rescore
-from patchrerank.tuning.fused.cascades import evaluate_stages
 from patchrerank.tuning.tables._reranker_records import describe, pace_of
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
@@ -100,7 +101,7 @@ def test_costs_are_measured(tmp_path, scorer, small_shortlist):
         assert table.costs[name].milliseconds(30) > 0
     assert table.costs["patchify"].reads == {"patches": scorer.gallery.patches.nbytes / 40}
     assert table.costs["query-expansion"].bytes_per_image == 16 * 4
-    result = evaluate_stages(table, [("patchify", Fusion(0.5, 1.0, 20))])
+    result = evaluate_stages(table, [StageSpec("patchify", 0.5, 1.0, 20)])
     assert result.milliseconds == table.costs["patchify"].milliseconds(20)
 
 
@@ -131,7 +132,10 @@ def test_lazy_rerankers_are_filled_where_asked(tmp_path, own_scorer, small_short
     assert slow._scored == 0
     assert lazy.missing("slow").all()
     filler = TableFiller(tmp_path / "lazy", own_scorer, progress=False, save_every=0.0)
-    stages = [("patchify", Fusion(0.0, 1.0, 20)), ("slow", Fusion(0.4, 2.0, 6))]
+    stages = [
+        StageSpec("patchify", 0.0, 1.0, 20),
+        StageSpec("slow", 0.4, 2.0, 6),
+    ]
     with pytest.raises(TableError, match="60 pairs have no local score of 'slow'"):
         evaluate_stages(lazy, stages)
     result = evaluate_stages(lazy, stages, filler)
@@ -164,7 +168,7 @@ def test_a_cut_table_is_filled_too(tmp_path, own_scorer, small_shortlist):
     whole = build_table(tmp_path / "whole", own_scorer, small_shortlist, QUIET)
     lazy = build_table(tmp_path / "l", own_scorer, small_shortlist, replace(QUIET, eager=()))
     filler = TableFiller(tmp_path / "l", own_scorer, progress=False)
-    stages = [("slow", Fusion(0.4, 2.0, 6))]
+    stages = [StageSpec("slow", 0.4, 2.0, 6)]
     for cut in (lambda t: t.take([7, 2, 3]), lambda t: t.within(0.0, 0.3)):
         result = evaluate_stages(cut(lazy), stages, filler)
         expected = evaluate_stages(cut(whole), stages)
@@ -179,7 +183,7 @@ def test_rerankers_that_look_at_the_list_are_filled_whole(tmp_path, own_scorer, 
     with pytest.raises(TableError, match="only whole lists"):
         filler.fill("query-expansion", 5)
     with pytest.raises(TableError, match="only whole lists"):
-        evaluate_stages(filler.table, [("query-expansion", Fusion(0.5, 1.0, 5))], filler)
+        evaluate_stages(filler.table, [StageSpec("query-expansion", 0.5, 1.0, 5)], filler)
     assert filler.fill("query-expansion") == 300
     name = "query-expansion"
     np.testing.assert_allclose(filler.table.local_scores[name], whole.local_scores[name], rtol=1e-6)

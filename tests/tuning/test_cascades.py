@@ -12,10 +12,10 @@ from patchrerank.analysis import measure, relevance_of
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import parse_convention
-from patchrerank.pipeline import Cascade, Stage
-from patchrerank.tuning.fused._heads import descending
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.pipeline import Cascade, Stage, StageSpec
+from patchrerank.tuning.fused.heads import descending
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from synthetic import random_table, slow_stages
 
 CONVENTIONS = ("full", "revisited", "@4", "ilias@5", "ames-rectangular", "ames-trapezoidal@4")
@@ -27,10 +27,10 @@ def cascades(draw):
     lams = st.sampled_from([0.0, 1.0, 0.3, 0.5])
     gammas = st.sampled_from([0.0, 0.5, 2.0, 60.0])
     stages = [
-        (draw(st.sampled_from("ab")), Fusion(draw(lams), draw(gammas), size)) for size in sizes
+        StageSpec(draw(st.sampled_from("ab")), draw(lams), draw(gammas), size) for size in sizes
     ]
     for place in draw(st.lists(st.integers(0, len(stages)), max_size=2)):
-        stages.insert(place, ("b", Fusion(0.5, 1.0, 0)))
+        stages.insert(place, StageSpec("b", 0.5, 1.0, 0))
     return stages
 
 
@@ -54,26 +54,38 @@ def built(tmp_path_factory, scorer, small_shortlist):
 @pytest.mark.parametrize(
     "stages",
     [
-        [("patchify", Fusion(0.3, 4.0, 20))],
-        [("patchify", Fusion(0.0, 1.0, None))],
-        [("table", Fusion(1.0, 1.0, 7))],
-        [("patchify", Fusion(0.0, 0.0, 9)), ("plain", Fusion(0.2, 1.0, 9))],
-        [("patchify", Fusion(0.4, 2.0, 25)), ("table", Fusion(0.2, 0.7, 10))],
-        [("table", Fusion(0.0, 1.0, 30)), ("patchify", Fusion(0.6, 5.0, 12))],
-        [("table", Fusion(0.1, 1.0, 0)), ("patchify", Fusion(0.6, 5.0, 12))],
+        [StageSpec("patchify", 0.3, 4.0, 20)],
+        [StageSpec("patchify", 0.0, 1.0, None)],
+        [StageSpec("table", 1.0, 1.0, 7)],
+        [StageSpec("patchify", 0.0, 0.0, 9), StageSpec("plain", 0.2, 1.0, 9)],
         [
-            ("patchify", Fusion(0.5, 3.0, 28)),
-            ("table", Fusion(0.3, 1.0, 15)),
-            ("plain", Fusion(0.7, 2.0, 5)),
+            StageSpec("patchify", 0.4, 2.0, 25),
+            StageSpec("table", 0.2, 0.7, 10),
         ],
-        [("query-expansion", Fusion(0.5, 2.0, 8)), ("table", Fusion(0.3, 1.0, 8))],
+        [
+            StageSpec("table", 0.0, 1.0, 30),
+            StageSpec("patchify", 0.6, 5.0, 12),
+        ],
+        [
+            StageSpec("table", 0.1, 1.0, 0),
+            StageSpec("patchify", 0.6, 5.0, 12),
+        ],
+        [
+            StageSpec("patchify", 0.5, 3.0, 28),
+            StageSpec("table", 0.3, 1.0, 15),
+            StageSpec("plain", 0.7, 2.0, 5),
+        ],
+        [
+            StageSpec("query-expansion", 0.5, 2.0, 8),
+            StageSpec("table", 0.3, 1.0, 8),
+        ],
     ],
 )
 def test_the_table_gives_what_the_cascade_gives(
     stages, built, scorer, small_dataset, small_shortlist
 ):
     """The whole way: real rerankers on a gallery, Cascade.rerank, relevance_of, measure."""
-    cascade = Cascade([Stage(scorer.rerankers[name], fusion) for name, fusion in stages])
+    cascade = Cascade([Stage(scorer.rerankers[one.reranker], one.fusion) for one in stages])
     ranking = cascade.rerank(scorer.queries, small_shortlist)
     metrics, precisions = measure(
         relevance_of(ranking, scorer.gallery, small_dataset), ranking, built.convention
@@ -98,10 +110,10 @@ def test_no_stages_are_the_first_stage_with_the_whole_image_as_box():
 
 def test_costs_add_up_and_bytes_read_twice_count_once():
     table = random_table(1)
-    result = evaluate_stages(table, [("a", Fusion(0.5, 1.0, 10)), ("b", Fusion(0.5, 1.0, 4))])
+    result = evaluate_stages(table, [StageSpec("a", 0.5, 1.0, 10), StageSpec("b", 0.5, 1.0, 4)])
     assert result.milliseconds == pytest.approx((2 + 10 * 0.5) + (2 + 4 * 0.5))
     assert result.bytes_per_image == pytest.approx(100 + 10 + 10)
-    unknown = evaluate_stages(replace(table, costs={}), [("a", Fusion())])
+    unknown = evaluate_stages(replace(table, costs={}), [StageSpec.of("a", Fusion())])
     assert np.isnan(unknown.milliseconds)
     assert np.isnan(unknown.bytes_per_image)
 
@@ -109,11 +121,14 @@ def test_costs_add_up_and_bytes_read_twice_count_once():
 def test_growing_sizes_and_strangers_are_refused():
     table = random_table(0)
     with pytest.raises(SettingError, match="grow"):
-        evaluate_stages(table, [("a", Fusion(0.5, 1.0, 3)), ("b", Fusion(0.5, 1.0, 4))])
+        evaluate_stages(table, [StageSpec("a", 0.5, 1.0, 3), StageSpec("b", 0.5, 1.0, 4)])
     with pytest.raises(SettingError, match="grow"):
-        evaluate_stages(table, [("a", Fusion(0.5, 1.0, 3)), ("b", Fusion(0.5, 1.0, None))])
+        evaluate_stages(
+            table,
+            [StageSpec("a", 0.5, 1.0, 3), StageSpec("b", 0.5, 1.0, None)],
+        )
     with pytest.raises(SettingError, match="'c' is not in this table"):
-        evaluate_stages(table, [("c", Fusion())])
+        evaluate_stages(table, [StageSpec.of("c", Fusion())])
 
 
 def test_scores_that_lack_are_an_error_or_asked_for():
@@ -121,8 +136,8 @@ def test_scores_that_lack_are_an_error_or_asked_for():
     scores = table.local_scores["b"].copy()
     scores[:, 6:] = np.nan
     lacking = replace(table, local_scores={**table.local_scores, "b": scores})
-    evaluate_stages(lacking, [("b", Fusion(0.5, 1.0, 6))])
-    stages = [("a", Fusion(0.0, 1.0, 12)), ("b", Fusion(0.2, 1.0, 5))]
+    evaluate_stages(lacking, [StageSpec("b", 0.5, 1.0, 6)])
+    stages = [StageSpec("a", 0.0, 1.0, 12), StageSpec("b", 0.2, 1.0, 5)]
     with pytest.raises(TableError, match="pairs have no local score of 'b' yet"):
         evaluate_stages(lacking, stages)
     asked = []
@@ -143,25 +158,25 @@ def test_scores_that_lack_are_an_error_or_asked_for():
 
 def test_list_depths_are_kept():
     table = replace(random_table(2, holes=False), list_depths={"a": 5})
-    evaluate_stages(table, [("a", Fusion(0.5, 1.0, 5)), ("b", Fusion(0.5, 1.0, 3))])
-    evaluate_stages(table, [("b", Fusion(0.5, 1.0, 0)), ("a", Fusion(0.5, 1.0, 5))])
+    evaluate_stages(table, [StageSpec("a", 0.5, 1.0, 5), StageSpec("b", 0.5, 1.0, 3)])
+    evaluate_stages(table, [StageSpec("b", 0.5, 1.0, 0), StageSpec("a", 0.5, 1.0, 5)])
     with pytest.raises(TableError, match="at least 5"):
-        evaluate_stages(table, [("a", Fusion(0.5, 1.0, 4))])
+        evaluate_stages(table, [StageSpec("a", 0.5, 1.0, 4)])
     with pytest.raises(TableError, match="first stage"):
-        evaluate_stages(table, [("b", Fusion(0.5, 1.0, 8)), ("a", Fusion(0.5, 1.0, 8))])
+        evaluate_stages(table, [StageSpec("b", 0.5, 1.0, 8), StageSpec("a", 0.5, 1.0, 8)])
 
 
 def test_unknown_overlaps_give_no_locscore():
     table = random_table(2)
     known = {name: values for name, values in table.overlaps.items() if name != "b"}
-    result = evaluate_stages(replace(table, overlaps=known), [("b", Fusion(0.5, 1.0, 5))])
+    result = evaluate_stages(replace(table, overlaps=known), [StageSpec("b", 0.5, 1.0, 5)])
     assert np.isnan(result.LocScore).all()
     assert np.isfinite(result.mAP)
 
 
 def test_empty_tables():
     table = random_table(0).take([])
-    result = evaluate_stages(table, [("a", Fusion(0.5, 1.0, 5))])
+    result = evaluate_stages(table, [StageSpec("a", 0.5, 1.0, 5)])
     assert result.order.shape == (0, table.size)
     assert np.isnan(result.mAP)
 

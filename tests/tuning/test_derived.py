@@ -6,22 +6,23 @@ import pytest
 from patchrerank.errors import TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import average_precisions
+from patchrerank.pipeline import StageSpec
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.write_tuned import behind, whole_cascade
 from signal_tables import signal_table
-from synthetic import random_table
+from synthetic import one_stage, random_table
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("coarse", [False, True])
 def test_stages_behind_a_derived_table_are_the_cascade(seed, coarse):
     table = random_table(seed, coarse=coarse)
-    first = ("a", Fusion(0.3, 2.0, 9))
+    first = StageSpec("a", 0.3, 2.0, 9)
     derived = after_stages(table, [first])
     for fusion in (Fusion(0.0, 1.0, 6), Fusion(0.6, 3.0, 9), Fusion(1.0, 1.0, 4)):
-        whole = evaluate_stages(table, [first, ("b", fusion)])
-        own = evaluate_stages(derived, [("b", fusion)])
+        whole = evaluate_stages(table, [first, StageSpec.of("b", fusion)])
+        own = evaluate_stages(derived, [StageSpec.of("b", fusion)])
         assert np.array_equal(own.AP, whole.AP, equal_nan=True)
     assert np.array_equal(
         evaluate_stages(derived, []).AP, evaluate_stages(table, [first]).AP, equal_nan=True
@@ -30,8 +31,8 @@ def test_stages_behind_a_derived_table_are_the_cascade(seed, coarse):
 
 def test_two_stages_before():
     table = random_table(3, names=("a", "b", "c"))
-    before = [("a", Fusion(0.3, 2.0, None)), ("b", Fusion(0.5, 1.0, 8))]
-    last = ("c", Fusion(0.4, 1.5, 5))
+    before = [StageSpec("a", 0.3, 2.0, None), StageSpec("b", 0.5, 1.0, 8)]
+    last = StageSpec("c", 0.4, 1.5, 5)
     own = evaluate_stages(after_stages(table, before), [last])
     whole = evaluate_stages(table, [*before, last])
     assert np.array_equal(own.AP, whole.AP, equal_nan=True)
@@ -40,7 +41,7 @@ def test_two_stages_before():
 def test_no_stages_change_nothing():
     table = random_table(1)
     assert after_stages(table, []) is table
-    assert after_stages(table, [("a", Fusion(0.5, 1.0, 0))]) is table
+    assert after_stages(table, [StageSpec("a", 0.5, 1.0, 0)]) is table
 
 
 def test_ranked_by_a_reranker():
@@ -52,7 +53,7 @@ def test_ranked_by_a_reranker():
         local = {name: scores[query, order] for name, scores in table.local_scores.items()}
         assert np.array_equal(derived.global_scores[query], local["a"])
         assert np.array_equal(derived.local_scores["b"][query], local["b"])
-    assert evaluate_stages(derived, []).mAP == pytest.approx(table.evaluate(0, 1, None, "a").mAP)
+    assert evaluate_stages(derived, []).mAP == pytest.approx(one_stage(table, 0, 1, None, "a").mAP)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -74,7 +75,7 @@ def test_rerankers_that_look_at_the_list_are_left_out():
     from dataclasses import replace
 
     table = replace(signal_table(), list_depths={"b": 5})
-    derived = after_stages(table, [("a", Fusion(0.5, 1.0))])
+    derived = after_stages(table, [StageSpec("a", 0.5, 1.0, None)])
     assert list(derived.local_scores) == ["a"]
     assert set(derived.overlaps) == {"a", "global"}
 
@@ -91,7 +92,7 @@ def test_unscored_candidates_cannot_be_ranked():
 @pytest.mark.parametrize("first", ["a", "a:30:0.2:3"])
 def test_a_cascade_from_the_global_first_stage_gives_the_same(first):
     table = signal_table(queries=40)
-    stages = (("b", Fusion(0.4, 0.7, 20)),)
+    stages = (StageSpec("b", 0.4, 0.7, 20),)
     own = evaluate_stages(behind(table, first), stages)
     whole = evaluate_stages(table, whole_cascade(table, first, stages))
     tolerance = 1e-12 if ":" in first else 2e-3
@@ -100,6 +101,6 @@ def test_a_cascade_from_the_global_first_stage_gives_the_same(first):
 
 def test_stages_that_are_off_are_left_out_of_the_cascade():
     table = signal_table()
-    off = Fusion(1.0, 1.0, 0)
-    assert whole_cascade(table, "global", (("a", off), ("b", Fusion()))) == (("b", Fusion()),)
-    assert whole_cascade(table, "global", (("a", off),)) == (("a", off),)
+    off, used = StageSpec("a", 1.0, 1.0, 0), StageSpec("b", 0.0, 1.0, None)
+    assert whole_cascade(table, "global", (off, used)) == (used,)
+    assert whole_cascade(table, "global", (off,)) == (off,)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
+from patchrerank.pipeline import StageSpec
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.doubts import doubts_about, neighbours
 from patchrerank.tuning.held_out import measure_held_out
@@ -14,7 +14,7 @@ from patchrerank.tuning.result_record import result_record, write_record
 from patchrerank.tuning.trials.exact_search import search_exactly
 from patchrerank.tuning.trials.grid_space import grid_values
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.tune import Budget, TuneOptions
+from patchrerank.tuning.trials.search_options import Budget, TuneOptions
 from patchrerank.tuning.tuning_run import RunSettings, run_tuning
 from signal_tables import signal_table
 
@@ -112,7 +112,7 @@ def needle_table():
 
 def test_a_needle_is_found_out():
     table = needle_table()
-    stages = (("a", Fusion(0.5, 1.0, 12)),)
+    stages = (StageSpec("a", 0.5, 1.0, 12),)
     assert evaluate_stages(table, stages).mAP == 100
     found = doubts_about(table, stages, search_space(table))
     assert any("needle" in text and "λ" in text for text in found)
@@ -122,7 +122,7 @@ def test_a_needle_is_found_out():
 
 def test_neighbours_are_all_possible():
     table = signal_table()
-    stages = (("a", Fusion(0.0, 1.0, None)), ("b", Fusion(0.99, 1.0, 1)))
+    stages = (StageSpec("a", 0.0, 1.0, None), StageSpec("b", 0.99, 1.0, 1))
     moved = list(neighbours(table, stages))
     assert {label for label, _ in moved} >= {"λ of a", "k of a", "λ of b", "γ of b"}
     for _, near in moved:
@@ -131,7 +131,7 @@ def test_neighbours_are_all_possible():
 
 
 def test_borders_are_doubts():
-    stages = (("a", Fusion(0.0, 1.0, TABLE.size)),)
+    stages = (StageSpec("a", 0.0, 1.0, TABLE.size),)
     found = "; ".join(doubts_about(TABLE, stages, search_space(TABLE)))
     assert "λ lies on its lower border 0" in found
     assert "shortlist size lies on its upper border 40" in found

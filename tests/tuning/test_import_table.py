@@ -9,7 +9,8 @@ from patchrerank.datasets.ilias_similarities import write_similarities
 from patchrerank.errors import DatasetError, SettingError, TableError
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import evaluate_ilias, parse_convention
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.pipeline import StageSpec
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.import_table import (
     ImportOptions,
     table_from_arrays,
@@ -18,7 +19,7 @@ from patchrerank.tuning.tables.import_table import (
 )
 from patchrerank.tuning.tables.run_files import read_qrels, read_run
 from patchrerank.tuning.trials.studies import identity_of
-from synthetic import random_table
+from synthetic import one_stage, random_table
 
 FIRST = {"q1": {"b": 0.5, "a": 0.9, "c": 0.5, "d": 0.1}, "q2": {"a": 1.0}}
 LOCAL = {"q1": {"b": 3.0, "d": 2.0, "a": 1.0}, "q2": {"a": -1.0}}
@@ -39,7 +40,7 @@ def test_runs_become_a_table():
     assert table.relevant.tolist() == [[False] * 3 + [True], [True] + [False] * 3, [False] * 4]
     assert table.n_positives.tolist() == [2, 1, 1], "what no list holds counts too"
     assert table.groups.tolist() == [0, 1, 2]
-    result = table.evaluate(0.0, 1.0)
+    result = one_stage(table, 0.0, 1.0)
     np.testing.assert_allclose(result.AP, [0.5 / 2, 1.0, 0.0])
     assert np.isnan(result.LocScore).all()
 
@@ -69,7 +70,7 @@ def test_what_does_not_fit_is_an_error_unless_said_otherwise():
     later = table(absent="not_computed")
     assert later.missing("local").sum() == 1
     with pytest.raises(TableError, match="1 pairs have no local score"):
-        evaluate_stages(later, [("local", Fusion(0.5))])
+        evaluate_stages(later, [StageSpec.of("local", Fusion(0.5))])
     strange = {**FIRST, "q9": {"a": 1.0}}
     with pytest.raises(TableError, match="first stage: 1 queries have no judgements"):
         table(first=strange)
@@ -172,7 +173,7 @@ def test_ranx_agrees():
     local = {q: dict(zip(names, rng.random(30).tolist(), strict=True)) for q in queries}
     qrels = {q: dict.fromkeys(rng.choice(names, 5, replace=False), 1) for q in queries}
     table = table_from_runs(first, {"local": local}, qrels)
-    result = table.evaluate(0.4, 2.0)
+    result = one_stage(table, 0.4, 2.0)
     fused = {
         q: {
             name: 0.4 * np.float32(first[q][name])
@@ -207,7 +208,7 @@ def test_ranx_objects_are_taken_as_they_are(kinds):
     ours = table_from_runs(FIRST, {"local": LOCAL}, QRELS)
     theirs = table_from_runs(run(FIRST), {"local": run(LOCAL)}, qrels(QRELS))
     assert theirs.query_ids == ours.query_ids
-    np.testing.assert_array_equal(theirs.evaluate(0.0, 1.0).AP, ours.evaluate(0.0, 1.0).AP)
+    np.testing.assert_array_equal(one_stage(theirs, 0.0, 1.0).AP, one_stage(ours, 0.0, 1.0).AP)
     assert identity_of(theirs) == identity_of(ours)
 
 
@@ -287,8 +288,8 @@ def test_arrays_with_defaults():
     table = table_from_arrays(
         source.rows, source.global_scores, source.local_scores, source.relevant, source.n_positives
     )
-    result = evaluate_stages(table, [("a", Fusion(0.3, 2.0, 6)), ("b", Fusion(0.5, 1.0, 3))])
-    expected = evaluate_stages(source, [("a", Fusion(0.3, 2.0, 6)), ("b", Fusion(0.5, 1.0, 3))])
+    result = evaluate_stages(table, [StageSpec("a", 0.3, 2.0, 6), StageSpec("b", 0.5, 1.0, 3)])
+    expected = evaluate_stages(source, [StageSpec("a", 0.3, 2.0, 6), StageSpec("b", 0.5, 1.0, 3)])
     np.testing.assert_array_equal(result.AP, expected.AP)
     assert table.query_ids == ("0", "1", "2", "3", "4")
     with pytest.raises(TableError, match="knows no areas"):

@@ -14,8 +14,9 @@ from patchrerank.tuning.trials import journal as journal_module
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.objective import goals_of
 from patchrerank.tuning.trials.search import search_of
+from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.trials.studies import open_storage
-from patchrerank.tuning.tune import TuneOptions, tune
+from patchrerank.tuning.tune import tune
 
 FOREIGN = {
     "one line without an end": b"my notes",

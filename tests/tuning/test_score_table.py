@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import zlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import numpy as np
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from patchrerank.analysis.relevance import Relevance
 from patchrerank.errors import SettingError, TableError
-from patchrerank.fusion import Fusion
 from patchrerank.metrics import parse_convention
+from patchrerank.pipeline import StageSpec
+from patchrerank.tuning.tables.grids import evaluate_grid
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
-from patchrerank.tuning.tables.table_files import MANIFEST, load_table, save_table
-from synthetic import random_table, slow_stages
+from patchrerank.tuning.tables.table_files import load_table, save_table
+from patchrerank.tuning.tables.table_folder import MANIFEST
+from synthetic import one_stage, random_table, slow_stages
 
 CONVENTIONS = ("full", "revisited", "@4", "ilias@5", "ames-rectangular", "ames-trapezoidal@4")
 LAMS, GAMMAS, SIZES = [0.0, 0.3, 1.0], [0.0, 0.5, 40.0], [0, 1, 5, 12, None]
@@ -39,13 +42,13 @@ def same(first, second):
 def test_grids_equal_the_slow_twin(seed, convention, coarse):
     table = random_table(seed, coarse=coarse, convention=parse_convention(convention))
     found = {
-        metric: table.evaluate_grid(LAMS, GAMMAS, SIZES, "a", metric)
+        metric: evaluate_grid(table, LAMS, GAMMAS, SIZES, "a", metric)
         for metric in ("AP", "LocScore")
     }
     for (s, size), (g, gamma), (n, lam) in product(
         enumerate(SIZES), enumerate(GAMMAS), enumerate(LAMS)
     ):
-        _, precisions, located = slow_stages(table, [("a", Fusion(lam, gamma, size))])
+        _, precisions, located = slow_stages(table, [StageSpec("a", lam, gamma, size)])
         where = f"{lam=} {gamma=} {size=}"
         np.testing.assert_allclose(found["AP"][s, g, n], precisions, rtol=1e-12, err_msg=where)
         np.testing.assert_allclose(found["LocScore"][s, g, n], located, atol=1e-7, err_msg=where)
@@ -53,30 +56,30 @@ def test_grids_equal_the_slow_twin(seed, convention, coarse):
 
 def test_evaluate_is_one_point_of_the_grid():
     table = random_table(5)
-    scores = table.evaluate(0.3, 0.5, 5, "a")
-    grid = table.evaluate_grid(LAMS, GAMMAS, SIZES, "a")
+    scores = one_stage(table, 0.3, 0.5, 5, "a")
+    grid = evaluate_grid(table, LAMS, GAMMAS, SIZES, "a")
     np.testing.assert_allclose(scores.AP, grid[2, 1, 1], rtol=1e-12)
     assert scores.mAP == pytest.approx(100 * np.nanmean(grid[2, 1, 1]))
     with pytest.raises(SettingError, match="say which"):
-        table.evaluate(0.3, 0.5)
+        one_stage(table, 0.3, 0.5)
     alone = random_table(5, names=("only",))
-    assert np.isfinite(alone.evaluate(0.3, 0.5).metrics["LocScore"])
+    assert np.isfinite(one_stage(alone, 0.3, 0.5).metrics["LocScore"])
 
 
 def test_grid_errors():
     table = random_table(1)
     with pytest.raises(SettingError, match="metric"):
-        table.evaluate_grid([0.1], [1.0], [3], "a", "mAP")
+        evaluate_grid(table, [0.1], [1.0], [3], "a", "mAP")
     with pytest.raises(SettingError, match="lam must"):
-        table.evaluate_grid([1.1], [1.0], [3], "a")
+        evaluate_grid(table, [1.1], [1.0], [3], "a")
     with pytest.raises(SettingError, match="gamma must"):
-        table.evaluate_grid([0.1], [-1.0], [3], "a")
+        evaluate_grid(table, [0.1], [-1.0], [3], "a")
     with pytest.raises(SettingError, match="shortlist_size"):
-        table.evaluate_grid([0.1], [1.0], [-3], "a")
+        evaluate_grid(table, [0.1], [1.0], [-3], "a")
     unknown = replace(table, overlaps={})
-    assert np.isnan(unknown.evaluate(0.5, 1.0, 5, "a").LocScore).all()
+    assert np.isnan(one_stage(unknown, 0.5, 1.0, 5, "a").LocScore).all()
     with pytest.raises(TableError, match="no overlaps of 'a'"):
-        unknown.evaluate_grid([0.1], [1.0], [3], "a", "LocScore")
+        evaluate_grid(unknown, [0.1], [1.0], [3], "a", "LocScore")
 
 
 def test_scores_that_lack_are_named_and_counted():
@@ -86,11 +89,11 @@ def test_scores_that_lack_are_named_and_counted():
     table = replace(table, local_scores={**table.local_scores, "a": scores})
     assert table.missing("a").sum() == 3
     assert table.missing("a", 8).sum() == 1
-    assert np.isfinite(table.evaluate(0.5, 1.0, 7, "a").mAP)
+    assert np.isfinite(one_stage(table, 0.5, 1.0, 7, "a").mAP)
     with pytest.raises(TableError, match="2 pairs have no local score of 'a'"):
-        table.evaluate(0.5, 1.0, 10, "a")
+        one_stage(table, 0.5, 1.0, 10, "a")
     with pytest.raises(TableError, match="at least 6"):
-        replace(table, list_depths={"a": 6}).evaluate(0.5, 1.0, 5, "a")
+        one_stage(replace(table, list_depths={"a": 6}), 0.5, 1.0, 5, "a")
 
 
 def test_take():
@@ -98,8 +101,8 @@ def test_take():
     some = table.take([4, 1])
     assert some.query_ids == ("q4", "q1")
     assert some.groups.tolist() == [2, 0]
-    whole = table.evaluate(0.3, 2.0, 8, "b")
-    np.testing.assert_array_equal(some.evaluate(0.3, 2.0, 8, "b").AP, whole.AP[[4, 1]])
+    whole = one_stage(table, 0.3, 2.0, 8, "b")
+    np.testing.assert_array_equal(one_stage(some, 0.3, 2.0, 8, "b").AP, whole.AP[[4, 1]])
     with pytest.raises(TableError, match="must lie in"):
         table.take([6])
     with pytest.raises(TableError, match="twice"):
@@ -119,7 +122,7 @@ def test_within_is_what_relevance_does():
         assert np.array_equal(small.relevant, expected.relevant)
         assert np.array_equal(small.junk, expected.junk)
         assert np.array_equal(small.n_positives, expected.n_positives)
-        small.evaluate(0.5, 1.0, 5, "a")
+        one_stage(small, 0.5, 1.0, 5, "a")
     unknown = np.full((len(table), 0), np.nan, np.float32)
     with pytest.raises(TableError, match="knows no areas"):
         replace(table, positive_areas=unknown).within(0, 1)
@@ -275,3 +278,25 @@ def test_pickled_arrays_are_refused(stored):
     (stored / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(TableError, match=r"areas.*damaged"):
         load_table(stored)
+
+
+def test_lists_are_judged_once_and_do_not_travel():
+    table = random_table(2, holes=False)
+    lists = table.judged("a")
+    assert table.judged("a") is lists
+    assert table.judged("b") is not lists
+    assert table.judged("a", "LocScore") is not lists
+    again = pickle.loads(pickle.dumps(table))
+    assert set(vars(again)) == {item.name for item in fields(table)}
+    assert np.array_equal(again.judged("a").local, lists.local)
+
+
+def test_scored_counts_the_slots_that_all_lists_know():
+    table = random_table(2, holes=False)
+    scores = table.local_scores["a"].copy()
+    scores[1, 4] = np.nan
+    lacking = replace(table, local_scores={**table.local_scores, "a": scores})
+    assert (lacking.scored("a"), lacking.scored("b")) == (4, table.size)
+    evaluate_grid(lacking, [0.5], [1.0], [4], "a")
+    with pytest.raises(TableError, match="1 pairs have no local score of 'a'"):
+        evaluate_grid(lacking, [0.5], [1.0], [5], "a")

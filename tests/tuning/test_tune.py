@@ -8,16 +8,21 @@ import pytest
 
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.fusion import Fusion
+from patchrerank.pipeline import StageSpec
 from patchrerank.tuning import evaluate_stages
 from patchrerank.tuning.fused.exact_lambda import exact_lambdas
-from patchrerank.tuning.trials.exact_search import EPSILON, search_exactly
+from patchrerank.tuning.fused.judged_lists import JudgedLists
+from patchrerank.tuning.tables.grids import evaluate_grid
+from patchrerank.tuning.trials.exact_search import EPSILON, search_exactly, solve_lam
 from patchrerank.tuning.trials.grid_space import GridSpace, grid_values
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.objective import constraints_of, goals_of
 from patchrerank.tuning.trials.samplers import make_sampler
-from patchrerank.tuning.trials.trial_evaluator import Evaluator, solve_lam
-from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
+from patchrerank.tuning.trials.search_options import Budget, TuneOptions
+from patchrerank.tuning.trials.trial_runner import TrialRunner
+from patchrerank.tuning.tune import default_space, tune
 from signal_tables import signal_table, top_five
+from synthetic import one_stage
 
 TABLE = signal_table(names=("a",))
 TWO = signal_table()
@@ -44,7 +49,7 @@ def test_tuning_beats_the_grid_and_comes_close_to_the_exact_optimum():
 def test_values_are_those_of_the_stages():
     found = tune(TWO, search_space(TWO, ["a", "b"]), budget=20, options=QUIET)
     for trial in found.finished:
-        used = [stage for stage in trial.stages if stage[1].shortlist_size]
+        used = [stage for stage in trial.stages if stage.shortlist_size]
         assert trial.value == np.nanmean(evaluate_stages(TWO, used).AP)
 
 
@@ -53,11 +58,11 @@ def test_the_first_trials_are_the_known_settings():
     origins = [trial.origin for trial in found.trials]
     assert origins == ["first stage", "alone", *["published"] * 4, "", ""]
     assert found.trials[0].value == pytest.approx(np.nanmean(evaluate_stages(TABLE, []).AP))
-    assert found.trials[1].stages[0][1].lam == 0
-    own = (("a", Fusion(0.25, 1.0, 17)),)
+    assert found.trials[1].stages[0].lam == 0
+    own = (StageSpec("a", 0.25, 1.0, 17),)
     started = tune(TABLE, search_space(TABLE), budget=1, options=settings(start=[own]))
-    ((_, fusion),) = started.trials[0].stages
-    assert (fusion.lam, fusion.gamma, fusion.shortlist_size) == pytest.approx((0.25, 1.0, 17))
+    (stage,) = started.trials[0].stages
+    assert (stage.lam, stage.gamma, stage.shortlist_size) == pytest.approx((0.25, 1.0, 17))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "refine", "random", "qmc", "nsgaii"])
@@ -87,7 +92,7 @@ def test_the_grid_is_walked_once():
 def test_cascades_switch_stages_off():
     space = search_space(TWO, ["a", "b"], {"a": {"optional": True}, "b": {"optional": True}})
     found = tune(TWO, space, budget=60, options=QUIET)
-    kinds = {tuple(f.shortlist_size == 0 for _, f in trial.stages) for trial in found.trials}
+    kinds = {tuple(stage.used for stage in trial.stages) for trial in found.trials}
     assert len(kinds) == 4
     assert found.best.value > found.trials[0].value
 
@@ -154,7 +159,10 @@ def test_a_goal_that_is_nan_fails_the_trial():
             lambda: tune(TABLE, search_space(TABLE, exact_lam=True), "ms", 1, QUIET),
             "only be solved for mAP",
         ),
-        (lambda: tune(TABLE, budget=1, options=settings(start=[(("b", Fusion()),)])), "start"),
+        (
+            lambda: tune(TABLE, budget=1, options=settings(start=[(StageSpec.of("b", Fusion()),)])),
+            "start",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(call, why):
@@ -179,12 +187,11 @@ def test_cmaes_says_what_it_lacks(monkeypatch):
 
 
 def test_the_solved_lam_is_the_exact_one():
-    fusion = Fusion(1.0, 1.3, 25)
-    lam = solve_lam(TWO, [("a", Fusion(0.2, 1.0, 30))], "b", fusion)
-    stages = [("a", Fusion(0.2, 1.0, 30)), ("b", replace(fusion, lam=lam))]
+    first, last = StageSpec("a", 0.2, 1.0, 30), StageSpec("b", 1.0, 1.3, 25)
+    stages = [first, replace(last, lam=solve_lam(TWO, [first], last))]
     value = np.nanmean(evaluate_stages(TWO, stages).AP)
     others = [
-        np.nanmean(evaluate_stages(TWO, [stages[0], ("b", replace(fusion, lam=x))]).AP)
+        np.nanmean(evaluate_stages(TWO, [first, replace(last, lam=x)]).AP)
         for x in np.linspace(0, 1, 101)
     ]
     assert value >= max(others) - EPSILON
@@ -192,15 +199,15 @@ def test_the_solved_lam_is_the_exact_one():
 
 def test_an_end_is_preferred_to_a_lam_a_hair_away():
     useless = replace(TABLE, local_scores={"a": np.zeros_like(TABLE.local_scores["a"])})
-    assert solve_lam(useless, [], "a", Fusion(1.0, 1.0, None)) in (0.0, 1.0)
+    assert solve_lam(useless, [], StageSpec("a", 1.0, 1.0, None)) in (0.0, 1.0)
 
 
 def test_exact_search_is_never_below_a_lattice_of_lams():
     found = search_exactly(TABLE)
     name = found.reranker
     best = found.found[0]
-    grid = TABLE.evaluate_grid(
-        np.linspace(0, 1, 501), [best.gamma], [best.shortlist_size], name
+    grid = evaluate_grid(
+        TABLE, np.linspace(0, 1, 501), [best.gamma], [best.shortlist_size], name
     ).mean(axis=-1)
     assert best.value >= grid.max() - 1e-12
     assert found.value >= best.value - 2 * EPSILON
@@ -220,7 +227,7 @@ def test_exact_search_is_never_below_a_lattice_of_lams():
 def test_exact_lam_for_locscore():
     found = tune(TABLE, objective="LocScore", budget=10, options=QUIET)
     assert not any("mix" in name for name in found.study.trials[0].params)
-    best = max(TABLE.evaluate(lam, 1.0, None).LocScore.mean() for lam in np.linspace(0, 1, 21))
+    best = max(one_stage(TABLE, lam, 1.0, None).LocScore.mean() for lam in np.linspace(0, 1, 21))
     assert found.best.value >= best - 0.01
 
 
@@ -272,10 +279,10 @@ def test_on_demand_needs_one_worker(tmp_path):
 def test_evaluator_prefers_what_was_filled():
     filler = Counting(TABLE)
     goals = goals_of("mAP")
-    evaluator = Evaluator(filler.table, search_space(TABLE), goals, missing=filler)
-    stages = (("a", Fusion(0.5, 1.0, 10)),)
-    first, asked = evaluator.evaluate(stages).mAP, filler.asked
-    assert evaluator.evaluate(stages).mAP == first
+    runner = TrialRunner(filler.table, search_space(TABLE), goals, missing=filler)
+    stages = (StageSpec("a", 0.5, 1.0, 10),)
+    first, asked = runner.evaluate(stages).mAP, filler.asked
+    assert runner.evaluate(stages).mAP == first
     assert filler.asked == asked == 10 * len(TABLE)
 
 
@@ -283,3 +290,13 @@ def test_optuna_s_own_settings_stay():
     before = optuna.logging.get_verbosity()
     tune(TABLE, budget=2, options=QUIET)
     assert optuna.logging.get_verbosity() == before
+
+
+def test_trials_share_the_lists_that_were_judged_once(monkeypatch):
+    made = []
+    of = JudgedLists.of
+    monkeypatch.setattr(
+        JudgedLists, "of", lambda *args, **how: made.append(args) or of(*args, **how)
+    )
+    tune(replace(TABLE), objective="mAP", budget=12, options=QUIET)
+    assert len(made) == 1

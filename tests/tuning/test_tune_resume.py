@@ -16,9 +16,10 @@ from optuna.trial import TrialState
 from killing_studies import TABLE, meeting_map, run
 from patchrerank.errors import SettingError
 from patchrerank.tuning.trials.make_space import search_space
+from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.trials.seeded import FAILURE
 from patchrerank.tuning.trials.studies import RETRY, identity_of, open_storage, recover
-from patchrerank.tuning.tune import TuneOptions, tune
+from patchrerank.tuning.tune import tune
 from signal_tables import signal_table
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_studies.py"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.analysis.evaluation import Run
+from patchrerank.analysis.measured import Run
 from patchrerank.analysis.measuring import dataset_convention, measure
 from patchrerank.analysis.relevance import Relevance, ranked_images
 from patchrerank.boxes import area

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from patchrerank.analysis.cielab import lab_from_rgb, lightness, rgb_from_lab
-from patchrerank.analysis.evaluation import EvaluationSettings, Measured, evaluate
+from patchrerank.analysis.evaluation import evaluate
+from patchrerank.analysis.measured import Measured
+from patchrerank.analysis.settings import EvaluationSettings
 from patchrerank.encoders import Encoder, Preprocessing
 from patchrerank.errors import SettingError
 from patchrerank.images import read_image

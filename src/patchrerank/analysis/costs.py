@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.pipeline import Cascade, Stage
-from patchrerank.rerankers import Ranker, Reranker
+from patchrerank.rerankers.execution import one_torch_thread
+from patchrerank.types import Queries, Shortlist
+
+TIMED_CANDIDATES = 100
+TIMED_QUERIES = 20
 
 
 class Clock:
@@ -45,13 +51,6 @@ def bytes_read(cascade: Cascade | None, gallery: Gallery) -> float:
     return sum(kinds.values())
 
 
-def stages_of(ranker: Ranker) -> Sequence[Stage]:
-    """Return the stages of a cascade, or a reranker as the only one."""
-    if isinstance(ranker, Cascade):
-        return ranker.stages
-    return [Stage(ranker, ranker.fusion)] if isinstance(ranker, Reranker) else []
-
-
 def bytes_per_query(stages: Sequence[Stage], gallery: Gallery, candidates: int) -> dict[str, float]:
     """Return the bytes of a query's vector, and what is read to rescore its candidates.
 
@@ -68,3 +67,35 @@ def bytes_per_query(stages: Sequence[Stage], gallery: Gallery, candidates: int) 
             name = f"{kind}_read"
             read[name] = read.get(name, 0.0) + rescored * size_each
     return {"vector": 4.0 * gallery.dim, **read}
+
+
+def warm_up(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> None:
+    """Let kernels compile before anything is timed.
+
+    Some compile for one query alone, others when queries share a candidate.
+    """
+    for count in (1, 2):
+        same = [0] * count
+        few = Shortlist(shortlist.rows[same, :2], shortlist.scores[same, :2])
+        cascade.rerank(queries.take(same), few)
+
+
+def one_by_one_ms(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> float:
+    """Return the median milliseconds of 100 candidates, queries one by one, on one thread."""
+    most, rows, scores = TIMED_CANDIDATES, shortlist.rows, shortlist.scores
+    asked = [
+        (queries.take([number]), Shortlist(rows[[number], :most], scores[[number], :most]))
+        for number in range(min(len(queries), TIMED_QUERIES))
+    ]
+    with one_torch_thread():
+        return median_ms(lambda number: cascade.rerank(*asked[number]), len(asked))
+
+
+def median_ms(call: Callable[[int], object], count: int) -> float:
+    """Return the median milliseconds of calls with 0, 1, …; NaN of none."""
+    times = []
+    for number in range(count):
+        clock = Clock()
+        call(number)
+        times.append(clock.lap(1))
+    return float(np.median(times)) if times else float("nan")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from patchrerank.analysis.evaluation import encode_dataset_queries
-from patchrerank.analysis.galleries import dataset_gallery
-from patchrerank.analysis.measurable import check_measurable, with_positives
+from patchrerank.analysis.costs import TIMED_CANDIDATES, median_ms
+from patchrerank.analysis.measurable import with_positives
 from patchrerank.analysis.measuring import dataset_convention, measure
+from patchrerank.analysis.methods import FIRST_STAGE
 from patchrerank.analysis.relevance import relevance_of
+from patchrerank.analysis.settings import EvaluationSettings, cache_folder
 from patchrerank.analysis.training_vectors import train_label, training_vectors
+from patchrerank.analysis.workbench import Workbench
 from patchrerank.first_stage import PatchResult, PatchSearch, build_patch_index
 from patchrerank.first_stage.patch_index import INDEX_FILE, RECORD_FILE
-from patchrerank.gallery import BuildOptions, Gallery
+from patchrerank.gallery import BuildOptions
 from patchrerank.regions import Regions
-from patchrerank.types import Queries, Ranking
+from patchrerank.types import Floats, Ranking
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
@@ -67,7 +66,7 @@ def evaluate_exhaustive(
     dataset: Dataset,
     encoder: Encoder,
     regions: Regions,
-    cache: Path,
+    cache: Path | None,
     factories: Sequence[str],
     nprobe: int | None = None,
     train_on: str = "all",
@@ -79,42 +78,38 @@ def evaluate_exhaustive(
         dataset: its queries are asked; all images are wanted in each answer.
         encoder: encodes images and queries.
         regions: where patches are cut.
-        cache: galleries and indexes are kept below it.
+        cache: galleries and indexes are kept below it; None uses a temporary one.
         factories: faiss factory strings.
         nprobe: lists visited, for inverted-file indexes.
         train_on: see :func:`patchrerank.analysis.training_vectors.training_vectors`; ``boxes``
             takes the data set's own true boxes.
         build: how the gallery is built.
     """
-    build = build or BuildOptions()
-    check_measurable(dataset)
-    gallery, _ = dataset_gallery(dataset, encoder, regions, cache, build)
-    queries = encode_dataset_queries(dataset, encoder, gallery, dataset.query_crop)
-    train = training_vectors(gallery, train_on, dataset.root, encoder)
-    results = []
-    for factory in factories:
-        name = f"{factory}-{train_label(train_on)}".replace(",", "_")
-        folder = gallery.folder.with_name(f"{gallery.folder.name}-{name}")
-        if not (folder / RECORD_FILE).exists():  # written last
-            build_patch_index(
-                gallery, folder, factory, train=train, train_on=train_on, progress=build.progress
-            )
-        search = PatchSearch(gallery, folder, nprobe if "IVF" in factory else None)
-        found = search.search(queries, len(gallery))
-        size = (folder / INDEX_FILE).stat().st_size
-        results.append(_result(dataset, gallery, search, queries, found, nprobe, size))
-    return results
+    settings = EvaluationSettings(regions, build=build or BuildOptions())
+    with cache_folder(cache) as folder:
+        bench = Workbench(dataset, encoder, [FIRST_STAGE], settings, folder)
+        train = training_vectors(bench.gallery(), train_on, dataset.root, encoder)
+        return [_result(bench, _index(bench, f, train, train_on), f, nprobe) for f in factories]
 
 
-def _result(
-    dataset: Dataset,
-    gallery: Gallery,
-    search: PatchSearch,
-    queries: Queries,
-    found: PatchResult,
-    nprobe: int | None,
-    size: int,
-) -> ExhaustiveResult:
+def _index(bench: Workbench, factory: str, train: Floats | None, train_on: str) -> Path:
+    """Return the folder of an index over the gallery's patches, built if it is not there."""
+    gallery, progress = bench.gallery(), bench.settings.build.progress
+    name = f"{factory}-{train_label(train_on)}".replace(",", "_")
+    folder = gallery.folder.with_name(f"{gallery.folder.name}-{name}")
+    if not (folder / RECORD_FILE).exists():  # written last
+        build_patch_index(
+            gallery, folder, factory, train=train, train_on=train_on, progress=progress
+        )
+    return folder
+
+
+def _result(bench: Workbench, folder: Path, factory: str, nprobe: int | None) -> ExhaustiveResult:
+    dataset, gallery = bench.dataset, bench.gallery()
+    queries, _ = bench.queries()
+    single = [queries.take([number]) for number in range(len(queries))]
+    search = PatchSearch(gallery, folder, nprobe if "IVF" in factory else None)
+    found = search.search(queries, len(gallery))
     ranking = _ranking(found)
     convention = dataset_convention(dataset)
     metrics, _ = measure(relevance_of(ranking, gallery, dataset), ranking, convention)
@@ -123,8 +118,10 @@ def _result(
         nprobe=nprobe if "IVF" in search.record.factory else None,
         train_on=search.record.train_on,
         metrics=metrics,
-        index_bytes=size,
-        search_ms=_median_ms(search, queries),
+        index_bytes=(folder / INDEX_FILE).stat().st_size,
+        search_ms=median_ms(
+            lambda number: search.search(single[number], TIMED_CANDIDATES), len(single)
+        ),
         fewest_found=int(found.found.min()) if len(found.found) else 0,
         AP=str(convention),
         queries=len(dataset.queries),
@@ -135,14 +132,3 @@ def _result(
 def _ranking(found: PatchResult) -> Ranking:
     scores = found.shortlist.scores
     return Ranking(found.shortlist.rows, scores, scores, scores, found.boxes)
-
-
-def _median_ms(search: PatchSearch, queries: Queries, size: int = 100) -> float:
-    """Return the median milliseconds of single searches for 100 images."""
-    times = []
-    for number in range(len(queries)):
-        one = queries.take([number])
-        begun = time.perf_counter()
-        search.search(one, size)
-        times.append(time.perf_counter() - begun)
-    return 1000 * float(np.median(times)) if times else float("nan")

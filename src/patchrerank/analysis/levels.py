@@ -10,11 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.analysis.evaluation import EvaluationSettings, Measured, evaluate
+from patchrerank.analysis.evaluation import evaluate
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
 from patchrerank.analysis.galleries import StoreSettings
+from patchrerank.analysis.measured import Measured
+from patchrerank.analysis.methods import Method
+from patchrerank.analysis.settings import EvaluationSettings
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions
+from patchrerank.pipeline import BEST_PATCH
 from patchrerank.regions import GridPyramid
 
 if TYPE_CHECKING:
@@ -160,8 +164,8 @@ def _quantised(
     regions = GridPyramid(level)
     if quantiser.index is None:
         store = StoreSettings("pq", m=quantiser.m, nbits=quantiser.nbits, train_on=train_on)
-        how = EvaluationSettings(regions, store=store, build=settings.build)
-        measured = evaluate(dataset, encoder, how, settings.cache).measured
+        how, method = EvaluationSettings(regions, build=settings.build), Method(BEST_PATCH, store)
+        measured = evaluate(dataset, encoder, how, settings.cache, method).measured
         size = measured.bytes_per_image["patches"]
         return QuantisedRow(level, train_on, measured.metrics, size)
     (found,) = evaluate_exhaustive(

@@ -15,10 +15,12 @@ from patchrerank.analysis.bins import (
 )
 from patchrerank.analysis.brightness import BrightnessRow, evaluate_brightness
 from patchrerank.analysis.charts import Panel, Series
-from patchrerank.analysis.evaluation import EvaluationSettings, Run, evaluate
+from patchrerank.analysis.evaluation import evaluate
+from patchrerank.analysis.measured import Run
 from patchrerank.analysis.published_tables import PUBLISHED_ENCODER
 from patchrerank.analysis.reproduce_request import Request, figures, lacking
 from patchrerank.analysis.reproduction import MEASURED, Line, Reproduction
+from patchrerank.analysis.settings import EvaluationSettings
 from patchrerank.regions import GridPyramid
 
 RUNS = {"L3": GridPyramid(3), "global": GridPyramid(0)}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.brightness import FACTORS, Changed
-from patchrerank.analysis.evaluation import Measured
 from patchrerank.analysis.levels import Quantiser
 from patchrerank.analysis.measurable import described
+from patchrerank.analysis.measured import Measured
 from patchrerank.analysis.measuring import dataset_convention
 from patchrerank.analysis.published_tables import PUBLISHED_ENCODER, preset_of
 from patchrerank.analysis.reproduction import FOREIGN, whole_paper_dataset

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.analysis.evaluation import EvaluationSettings, evaluate
+from patchrerank.analysis.evaluation import evaluate
 from patchrerank.analysis.region_costs import seconds_per_image
+from patchrerank.analysis.settings import EvaluationSettings
 from patchrerank.encoders import OnePassEncoder, load_one_pass
 from patchrerank.errors import EncoderError, PatchRerankError
 from patchrerank.gallery import BuildOptions

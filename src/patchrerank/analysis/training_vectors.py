@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.boxes import Floats
+from patchrerank.boxes import Floats, in_region
 from patchrerank.datasets import load_dataset
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, whose_vectors
 from patchrerank.gallery import Gallery
-from patchrerank.gallery.compress import training_rows
+from patchrerank.gallery.storage import training_rows
 from patchrerank.images import read_image
 from patchrerank.numpy_files import read_npy
 from patchrerank.regions import FixedBoxes
@@ -39,6 +39,7 @@ def training_vectors(
     Raises:
         SettingError: something that ``train_on`` needs is missing, or the file is no array.
         GalleryError: the gallery has no such level.
+        VectorError: a vector is NaN, infinite or all zeros; names the image and the box.
     """
     if train_on == "all":
         return None
@@ -70,15 +71,16 @@ def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:
         rows = gallery.rows_of(list(regions.ids))
         pairs = zip(rows, regions.ids, strict=True)
         given = [(gallery.image_path(row), regions.boxes(name, 1, 1)) for row, name in pairs]
-    parts = [
-        encoder.encode(encoder.preprocessing.prepare(read_image(file), found))
-        for file, found in given
-        if len(found)
-    ]
+    parts = [_encoded(file, found, gallery, encoder) for file, found in given if len(found)]
     if not parts:
         raise SettingError(f"{boxes}: holds no boxes to train on")
-    vectors = np.concatenate(parts)
-    return vectors if gallery.whitening is None else gallery.whitening.apply(vectors)
+    return np.concatenate(parts)
+
+
+def _encoded(file: Path, boxes: Floats, gallery: Gallery, encoder: Encoder) -> Floats:
+    with whose_vectors(lambda row: in_region(str(file), boxes[row]), "; leave this box out"):
+        vectors = encoder.encode(encoder.preprocessing.prepare(read_image(file), boxes))
+        return vectors if gallery.whitening is None else gallery.whitening.apply(vectors)
 
 
 def _read_vectors(path: Path, dim: int) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels._jit import compiled_loose
+from patchrerank.kernels.jit import compiled_loose
 
 
 @compiled_loose

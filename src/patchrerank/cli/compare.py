@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import encoder_and_regions
 
 if TYPE_CHECKING:
-    from patchrerank.analysis.compare import Compared
+    from patchrerank.analysis import Measured
 
 COLUMNS = ("mAP", "mAP <10%", "LocScore", "mLocScore")
 
@@ -25,18 +25,20 @@ def command(
         typer.Option(
             "--rerankers",
             help="global, or stages name[:K[:lam[:gamma]]] joined by commas; +refine behind a "
-            f"name tightens its boxes; may be repeated. [{' '.join(DEFAULT)}]",
+            "name tightens its boxes; behind the stages, set apart by spaces, "
+            "store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, "
+            f"label=; may be repeated. [{' '.join(DEFAULT)}]",
         ),
     ] = None,
-    encoder: opt.EncoderSpec = "efficientnet_lite0",
-    regions: Annotated[str, typer.Option(help="grid:L, sliding:L:stride, …")] = "grid:3",
+    tuned: Annotated[
+        Path | None, typer.Option(help="tuned.json, whose cascade becomes the last line.")
+    ] = None,
+    encoder: opt.EncoderOfTuned = None,
+    regions: opt.RegionsOfTuned = None,
+    first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
-    local_image_size: Annotated[
-        int, typer.Option(help="Side of the gallery's pictures for local descriptors.")
-    ] = 448,
-    query_image_size: Annotated[
-        int, typer.Option(help="Side of the query pictures for local descriptors.")
-    ] = 224,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
@@ -48,56 +50,62 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Measure quality, milliseconds (100 candidates) and bytes of several rerankers."""
-    from patchrerank.analysis.compare import CompareSettings, compare
-    from patchrerank.analysis.measurable import counted_queries
+    from patchrerank.analysis import EvaluationSettings, LocalSettings, evaluate_methods
+    from patchrerank.analysis.methods import Method, parse_method
     from patchrerank.datasets import load_dataset
-    from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
+    from patchrerank.encoders import load_encoder
     from patchrerank.gallery import BuildOptions
-    from patchrerank.pipeline.stages import needs_local
+    from patchrerank.pipeline import Tuned
     from patchrerank.regions import parse_regions
 
-    wanted = list(stages or DEFAULT)
-    local = any(text != "global" and needs_local(text) for text in wanted)
-    data = load_dataset(dataset)
-    model = load_encoder(
-        encoder, image_size=image_size, device=device, pretrained=not random_weights
-    )
-    dense = load_dense_encoder(model, image_size=local_image_size) if local else None
-    part = Selection(query_part=query_part)  # type: ignore[arg-type]
-    settings = CompareSettings(
-        regions=parse_regions(regions),
-        dense_encoder=dense,
-        query_dense_encoder=dense and dense.resized(query_image_size, selection=part),
-        query_crop=query_crop,  # type: ignore[arg-type]
+    methods = [parse_method(text) for text in stages or DEFAULT]
+    best = None if tuned is None else Tuned.load(tuned)
+    if best is not None:
+        methods.append(Method.of(best))
+    spec, where = encoder_and_regions(best, encoder, regions)
+    settings = EvaluationSettings(
+        regions=parse_regions(where),
+        query_crop=query_crop or (best.tuned_on.query_crop if best else None),  # type: ignore[arg-type]
+        first_stage=first_stage,
+        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
         build=BuildOptions(progress=not quiet),
     )
-    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        rows = compare(data, model, wanted, cache or Path(scratch), settings)
+    data = load_dataset(dataset)
+    model = load_encoder(spec, image_size=image_size, device=device, pretrained=not random_weights)
+    runs = evaluate_methods(data, model, methods, settings, cache, one_by_one=True)
+    rows = [(method.label, run.measured) for method, run in zip(methods, runs, strict=True)]
     if json:
-        opt.print_json([row.as_dict() for row in rows])
-        return
-    over = counted_queries(rows[0].counted["all"], rows[0].queries)
-    small = rows[0].counted["<10%"]
+        opt.print_json([{"stages": label, **measured.as_row()} for label, measured in rows])
+    else:
+        _show(rows)
+
+
+def _show(rows: list[tuple[str, Measured]]) -> None:
+    from patchrerank.analysis.measurable import counted_queries
+
+    first = rows[0][1]
+    over = counted_queries(first.counted["all"], first.queries)
     opt.print_table(
-        f"percent; AP convention {rows[0].AP}; {over} (<10%: {small}); "
+        f"percent; AP convention {first.settings['AP']}; {over} (<10%: {first.counted['<10%']}); "
         "ms for 100 candidates, one thread",
         ("reranker", *COLUMNS, "ms/query", "bytes/image"),
         [
             (
-                row.stages,
-                *(_shown(row, name) for name in COLUMNS),
-                opt.number(row.ms_per_query, 2),
-                opt.number(row.bytes_per_image, 0),
+                label,
+                *(_shown(measured, name) for name in COLUMNS),
+                opt.number(measured.milliseconds["rerank_one_by_one"], 2),
+                opt.number(measured.bytes_per_image["read"], 0),
             )
-            for row in rows
+            for label, measured in rows
         ],
     )
-    for row in rows:
-        if row.ties.queries:
-            opt.print_line(f"{row.stages}: {row.ties}")
+    for label, measured in rows:
+        if measured.ties.queries:
+            opt.print_line(f"{label}: {measured.ties}")
 
 
-def _shown(row: Compared, name: str) -> str:
-    if name.endswith("LocScore") and not row.localises:
+def _shown(measured: Measured, name: str) -> str:
+    if name.endswith("LocScore") and not measured.localises:
         return "no box"
-    return opt.number(row.metrics[name])
+    metric, _, area = name.partition(" ")
+    return opt.number((measured.areas[area] if area else measured.metrics)[metric])

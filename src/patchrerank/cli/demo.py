@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli.evaluate import show_measured
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
-    from patchrerank.analysis.evaluation import Run
     from patchrerank.datasets import Dataset
+    from patchrerank.report import ReportTable
+    from patchrerank.report.findings import Findings
 
-METHODS = {"global (L0)": 0, "Patchify (L3)": 3}
+METHODS = ("global", "patchify")
+COSTS = ("ms/query", "bytes/image read")
+COLUMNS = ("method", "mAP", "mAP, object <10%", "recall@1", "LocScore", *COSTS)
+"""Of the table of metrics, what a newcomer needs."""
 
 
 def command(
@@ -27,29 +30,28 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Make a small benchmark, run global search against Patchify, write a page to look at."""
-    from patchrerank.analysis import EvaluationSettings, evaluate
+    from patchrerank.analysis import EvaluationSettings, Method
     from patchrerank.encoders import load_encoder
     from patchrerank.gallery import BuildOptions
     from patchrerank.regions import GridPyramid
+    from patchrerank.report.findings import find
     from patchrerank.report.page import PAGE
 
     check_target(out / "report.html", PAGE, make_folder=True)
     data = _dataset(out, seed, quiet=quiet)
     encoder = load_encoder("efficientnet_lite0", image_size=image_size)
-    settings = EvaluationSettings(build=BuildOptions(progress=not quiet))
-    runs = {
-        name: evaluate(
-            data, encoder, replace(settings, regions=GridPyramid(level)), out / "galleries"
-        )
-        for name, level in METHODS.items()
-    }
-    page = _write_page(out / "report.html", data, runs)
+    settings = EvaluationSettings(GridPyramid(3), build=BuildOptions(progress=not quiet))
+    methods = [Method(name) for name in METHODS]
+    found = find(data, encoder, methods, out / "galleries", settings)
+    table = _table(found)
+    page = _write_page(out / "report.html", found, table)
     if json:
-        records = {name: run.measured.as_dict() for name, run in runs.items()}
-        opt.print_json({"report": page, "methods": records})
-    else:
-        show_measured([run.measured for run in runs.values()])
-        opt.print_line(f"open {page.resolve()} in a browser to see what matched where")
+        records = {name: run.measured.as_dict() for name, run in found.runs.items()}
+        opt.print_json({"report": page, "result": found.result, "methods": records})
+        return
+    opt.print_line(found.result)
+    opt.print_table(table.title, table.headers, table.rows)
+    opt.print_line(f"open {page.resolve()} in a browser to see what matched where")
 
 
 def _dataset(out: Path, seed: int, *, quiet: bool) -> Dataset:
@@ -57,20 +59,32 @@ def _dataset(out: Path, seed: int, *, quiet: bool) -> Dataset:
     from patchrerank.datasets.shipped_photos import copy_shipped_photos
 
     objects, backgrounds = copy_shipped_photos(out / "photos")
-    config = CompositeConfig(seed=seed, positives=3, distractors=48, max_instances=16)
-    return build_composite(config, None, backgrounds, out / "dataset", objects, not quiet)
+    config = CompositeConfig(seed=seed, positives=5, distractors=48)
+    return build_composite(config, objects, backgrounds, out / "dataset", progress=not quiet)
 
 
-def _write_page(path: Path, data: Dataset, runs: dict[str, Run]) -> Path:
+def _table(found: Findings) -> ReportTable:
+    """Return the table of metrics with the columns that a newcomer needs."""
+    whole = found.tables[0]
+    kept = [whole.headers.index(name) for name in COLUMNS]
+    rows = tuple(tuple(row[place] for place in kept) for row in whole.rows)
+    data = found.dataset
+    title = f"{len(data.queries)} objects among {len(data.images)} pictures"
+    return replace(whole, title=title, headers=COLUMNS, rows=rows)
+
+
+def _write_page(path: Path, found: Findings, table: ReportTable) -> Path:
+    """Write the page, every query named after its object."""
     from patchrerank.report import write_report
-    from patchrerank.report.comparison import compare_runs, metrics_table
+    from patchrerank.report.selection import by_gain
 
-    measured = {name: run.measured for name, run in runs.items()}
-    settings = next(iter(measured.values())).settings
+    names = {query.id: Path(query.source or query.id).stem for query in found.dataset.queries}
     return write_report(
         path,
-        title="Global search against Patchify",
-        queries=compare_runs(data, runs),
-        tables=[metrics_table(settings["dataset"], measured)],
-        settings={key: value for key, value in settings.items() if key != "regions"},
+        title="Which pictures show this object? Global search, and Patchify behind it",
+        queries=[replace(query, id=names[query.id]) for query in by_gain(found.queries)],
+        tables=[table],
+        settings=found.settings,
+        result=found.result,
+        thumbnail=320,
     )

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli.tuned_option import TunedFile, read_tuned, was_given
+from patchrerank.cli.tuned_option import (
+    TunedFile,
+    check_beside_stages,
+    read_tuned,
+    was_given,
+)
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
     from patchrerank.datasets import Dataset
+
+
+TIMES = (
+    "index_per_image", "encode_per_query", "first_stage_per_query", "rerank_per_query"
+)  # fmt: skip
 
 
 def command(
@@ -27,7 +37,8 @@ def command(
         ),
     ] = None,
     max_regions: opt.MaxRegions = None,
-    first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
+    first_stage: opt.FirstStage = "Flat",
+    stages: opt.Stages = None,
     shortlist_size: opt.ShortlistSize = "all",
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
@@ -49,6 +60,9 @@ def command(
         str, typer.Option(help="What pq is trained on: all, L0 … L3, boxes, or a .npy file.")
     ] = "all",
     image_size: opt.ImageSize = None,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
+    query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
     backend: opt.Backend = "auto",
@@ -61,13 +75,15 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Index, search, rerank and measure; all metrics in percent."""
-    from patchrerank.analysis import EvaluationSettings, StoreSettings, evaluate
+    from patchrerank.analysis import EvaluationSettings, LocalSettings, StoreSettings, evaluate
+    from patchrerank.analysis.methods import Method
     from patchrerank.datasets import load_dataset
     from patchrerank.datasets.ilias_similarities import similarities_of
-    from patchrerank.encoders import load_dense_encoder, load_encoder
+    from patchrerank.encoders import load_encoder
     from patchrerank.fusion import Fusion
     from patchrerank.gallery import BuildOptions
     from patchrerank.metrics import parse_convention
+    from patchrerank.pipeline import BEST_PATCH, StageSpec
     from patchrerank.regions import MOST_REGIONS, parse_regions
     from patchrerank.runs import write_run
 
@@ -75,7 +91,10 @@ def command(
     default = "grid:3" if best is None else best.tuned_on.regions
     most = MOST_REGIONS if max_regions is None else max_regions
     strategies = [parse_regions(spec, most=most) for spec in regions or [default]]
-    fusion = Fusion(lam, gamma, opt.shortlist_size(shortlist_size))
+    check_beside_stages(context, "shortlist_size", "lam", "gamma")
+    alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
+    text = str(best or stages or alone)
+    method = Method(text, StoreSettings(store, whiten, m, nbits, train_on), best)
     chosen = parse_convention(convention) if convention else None
     data = load_dataset(dataset)
     if run is not None:
@@ -89,28 +108,17 @@ def command(
         pretrained=not random_weights,
         backend=backend,
     )
-    local = None if best is None else best.tuned_on.local
-    dense = (
-        load_dense_encoder(model, image_size=local.image_size)
-        if local and local.image_size
-        else None
-    )
-    build = BuildOptions(progress=not quiet)
-    stored = StoreSettings(store, whiten, m, nbits, train_on)
     results = []
     for strategy in strategies:
         settings = EvaluationSettings(
             strategy,
-            fusion,
             query_crop,  # type: ignore[arg-type]
             first_stage,
             chosen,
-            stored,
-            build,
-            best,
-            dense,
+            LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+            BuildOptions(progress=not quiet),
         )
-        found = evaluate(data, model, settings, cache)
+        found = evaluate(data, model, settings, cache, method)
         results.append(found.measured)
         if run is not None:
             names = [query.id for query in data.queries]
@@ -176,8 +184,8 @@ def show_measured(results: list[Measured]) -> None:
         [
             (
                 r.settings["regions"],
-                *(opt.number(value, 2) for value in r.milliseconds.values()),
-                *(opt.number(value, 0) for value in r.bytes_per_image.values()),
+                *(opt.number(r.milliseconds[name], 2) for name in TIMES),
+                *(opt.number(r.bytes_per_image[name], 0) for name in ("patches", "all")),
             )
             for r in results
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -53,17 +52,16 @@ def command(
     model = load_encoder(
         encoder, image_size=image_size, device=device, pretrained=not random_weights
     )
-    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        results = evaluate_exhaustive(
-            data,
-            model,
-            parse_regions(regions),
-            cache or Path(scratch),
-            factories,
-            nprobe,
-            train_on,
-            BuildOptions(progress=not quiet),
-        )
+    results = evaluate_exhaustive(
+        data,
+        model,
+        parse_regions(regions),
+        cache,
+        factories,
+        nprobe,
+        train_on,
+        BuildOptions(progress=not quiet),
+    )
     if json:
         opt.print_json([result.as_dict() for result in results])
         return

@@ -60,8 +60,8 @@ def command(
     on_error: Annotated[
         str,
         typer.Option(
-            help="raise: stop at a picture that is broken or lacks boxes, or at a malformed box; "
-            "skip: record it and go on."
+            help="raise: stop at a picture that is broken, lacks boxes or has a vector of zeros, "
+            "or at a malformed box; skip: record it and go on."
         ),
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,

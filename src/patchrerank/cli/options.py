@@ -72,6 +72,7 @@ Stages = Annotated[
         "name[:K[:lam[:gamma]]], joined by commas, such as patchify+refine:400,chamfer:100:0.7:2."
     ),
 ]
+FirstStage = Annotated[str, typer.Option(help="faiss index-factory string.")]
 RunFile = Annotated[
     Path | None,
     typer.Option(
@@ -90,6 +91,27 @@ QueryId = Annotated[
 ]
 QuerySize = Annotated[
     int, typer.Option(help="Side of the query picture for local descriptors, in pixels.")
+]
+LocalImageSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
+    ),
+]
+QueryImageSize = Annotated[
+    int, typer.Option(help="Side of the query pictures for local descriptors.")
+]
+EncoderOfTuned = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE]. "
+        "[efficientnet_lite0, or that of --tuned]",
+    ),
+]
+RegionsOfTuned = Annotated[
+    str | None,
+    typer.Option("--regions", help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
 ]
 QueryPartOption = Annotated[
     str,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli.tuned_option import encoder_and_regions
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.analysis import Method
     from patchrerank.pipeline import Tuned
     from patchrerank.report import ReportQuery
     from patchrerank.report.findings import Findings
-    from patchrerank.report.methods import Method
 
 DEFAULT = ("global", "patchify")
 
@@ -58,27 +57,12 @@ def command(
         Path | None,
         typer.Option(help="tuned.json, whose cascade becomes the last method."),
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE]. "
-            "[efficientnet_lite0, or that of --tuned]",
-        ),
-    ] = None,
-    regions: Annotated[
-        str | None,
-        typer.Option(help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
-    ] = None,
+    encoder: opt.EncoderOfTuned = None,
+    regions: opt.RegionsOfTuned = None,
+    first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
-    local_image_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
-        ),
-    ] = None,
-    query_image_size: Annotated[
-        int, typer.Option(help="Side of the query pictures for local descriptors.")
-    ] = 224,
+    local_image_size: opt.LocalImageSize = None,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
@@ -90,7 +74,7 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Write a page (and figures) with the top 10 of each method: gains, losses and a sample."""
-    from patchrerank.analysis.compare import CompareSettings
+    from patchrerank.analysis import EvaluationSettings, LocalSettings
     from patchrerank.datasets import load_dataset
     from patchrerank.encoders import load_encoder
     from patchrerank.gallery import BuildOptions
@@ -107,26 +91,24 @@ def command(
     best = None if tuned is None else Tuned.load(tuned)
     columns = _methods(methods, best)
     kept = None if best is None else best.tuned_on
-    strategy = parse_regions(regions or (kept.regions if kept else "grid:3"))
+    spec, where = encoder_and_regions(best, encoder, regions)
+    strategy = parse_regions(where)
     data = load_dataset(dataset)
     model = load_encoder(
-        encoder or (kept.encoder if kept else "efficientnet_lite0"),
+        spec,
         image_size=image_size,
         device=device,
         pretrained=not random_weights,
     )
-    side = local_image_size or (kept and kept.local and kept.local.image_size) or 448
-    gallery_dense, query_dense = _dense(columns, model, side, query_image_size, query_part)
-    settings = CompareSettings(
+    settings = EvaluationSettings(
         regions=strategy,
-        dense_encoder=gallery_dense,
-        query_dense_encoder=query_dense,
         query_crop=query_crop or (kept.query_crop if kept else None),  # type: ignore[arg-type]
+        first_stage=first_stage,
+        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
         build=BuildOptions(progress=not quiet),
     )
-    with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
-        found = find(data, model, columns, cache or Path(scratch), settings)
-        written = write_findings(found, choice, output, progress=not quiet)
+    found = find(data, model, columns, cache, settings)
+    written = write_findings(found, choice, output, progress=not quiet)
     if json:
         opt.print_json(_record(found, found.chosen(choice), out, written))
         return
@@ -138,32 +120,14 @@ def command(
 
 def _methods(texts: list[str] | None, tuned: Tuned | None) -> list[Method]:
     """Parse the methods before anything is loaded; the tuned cascade is the last."""
-    from patchrerank.report.methods import Method, check_labels, parse_method
+    from patchrerank.analysis.methods import Method, check_labels, parse_method
 
     default = DEFAULT if tuned is None else DEFAULT[:1]
     found = [parse_method(text) for text in texts or default]
     if tuned is not None:
-        found.append(Method(f"tuned: {tuned}", str(tuned), tuned=tuned))
+        found.append(Method.of(tuned))
     check_labels(found)
     return found
-
-
-def _dense(
-    methods: list[Method],
-    model: Encoder,
-    side: int | tuple[int, int],
-    query_side: int,
-    query_part: str,
-) -> tuple[DenseEncoder | None, DenseEncoder | None]:
-    """Load what makes local descriptors of the gallery and of the queries, if any are compared."""
-    from patchrerank.encoders import Selection, load_dense_encoder
-    from patchrerank.pipeline.stages import needs_local
-
-    if not any(not method.is_global and needs_local(method.stages) for method in methods):
-        return None, None
-    dense = load_dense_encoder(model, image_size=side)
-    part = Selection(query_part=query_part)  # type: ignore[arg-type]
-    return dense, dense.resized(query_side, selection=part)
 
 
 def _show(found: Findings) -> None:

@@ -98,10 +98,10 @@ def command(
     """Train AMES or ELViS; run it again to go on after an interruption."""
     from patchrerank.datasets import load_dataset
     from patchrerank.encoders import load_dense_encoder
-    from patchrerank.training.config import TrainingConfig
+    from patchrerank.training.config import FirstWeights, HeldOut, TrainingConfig, TrainingRun
     from patchrerank.training.descriptors import QueryView
     from patchrerank.training.neighbours import CandidateSettings
-    from patchrerank.training.run import FirstWeights, HeldOut, TrainingRun, train
+    from patchrerank.training.run import train
     from patchrerank.training.sampling import Counts
     from patchrerank.training.views import Windows
 

@@ -15,7 +15,7 @@ from patchrerank.errors import SettingError
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.tuning import ScoreTable
-    from patchrerank.tuning.study_file import Study
+    from patchrerank.tuning.study_file import StudyFile
     from patchrerank.tuning.tuning_run import RunSettings
 
 
@@ -79,9 +79,9 @@ def command(
     quiet: opt.Quiet = False,
 ) -> None:
     """Tune, estimate on held-out queries, and say what is doubtful."""
-    from patchrerank.tuning.study_file import Study, read_study
+    from patchrerank.tuning.study_file import StudyFile, read_study
 
-    plan = (read_study(study) if study else Study()).changed(
+    plan = (read_study(study) if study else StudyFile()).changed(
         stages=stages,
         objective=tuple(metric) if metric else None,
         constraints=tuple(constraint) if constraint else None,
@@ -108,7 +108,7 @@ def command(
         _tune(plan, settings, base, data, out, record, report, json)
 
 
-def _placed(plan: Study, dataset: Path | None, first_stage: str | None) -> Study:
+def _placed(plan: StudyFile, dataset: Path | None, first_stage: str | None) -> StudyFile:
     from dataclasses import replace
 
     scores = plan.scores
@@ -121,7 +121,7 @@ def _placed(plan: Study, dataset: Path | None, first_stage: str | None) -> Study
 
 
 def _scores(
-    plan: Study, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
+    plan: StudyFile, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
 ) -> tuple[ScoreTable, Dataset | None, dict[str, str]]:
     """Return the table, opened or built, the data set if one was named, and what it is made of."""
     from patchrerank.datasets import load_dataset
@@ -146,7 +146,7 @@ def _scores(
 
 
 def _tune(
-    plan: Study,
+    plan: StudyFile,
     settings: RunSettings,
     base: ScoreTable,
     data: Dataset | None,

@@ -12,14 +12,16 @@ from patchrerank.files import check_target
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.tuning import ScoreTable
-    from patchrerank.tuning.study_file import Study
+    from patchrerank.tuning.study_file import StudyFile
     from patchrerank.tuning.tuning_run import TuningResult
 
 SHOWN = 12
 """Trials of a front that are printed; the record holds all."""
 
 
-def check_outputs(plan: Study, out: Path | None, record: Path | None, report: Path | None) -> None:
+def check_outputs(
+    plan: StudyFile, out: Path | None, record: Path | None, report: Path | None
+) -> None:
     """Refuse files that cannot be written, or are somebody else's, before anything is computed.
 
     Raises:
@@ -46,8 +48,13 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
         f"tuned for {result.goal}",
         ("stage", "k", "λ", "γ"),
         [
-            (stage, _size(fusion.shortlist_size), f"{fusion.lam:.4g}", f"{fusion.gamma:.4g}")
-            for stage, fusion in result.stages
+            (
+                stage.reranker,
+                _size(stage.shortlist_size),
+                f"{stage.lam:.4g}",
+                f"{stage.gamma:.4g}",
+            )
+            for stage in result.stages
         ],
     )
     held = record["held_out"] or {}

@@ -19,6 +19,7 @@ DECIDED = (
     "gamma",
     "query_crop",
     "query_size",
+    "query_image_size",
     "query_part",
 )
 """Parameters of commands that the file decides."""
@@ -48,6 +49,15 @@ def read_tuned(context: typer.Context, path: Path | None) -> Tuned | None:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise SettingError(f"--tuned {path} decides what {names} would; leave them out")
     return Tuned.load(path)
+
+
+def encoder_and_regions(
+    tuned: Tuned | None, encoder: str | None, regions: str | None
+) -> tuple[str, str]:
+    """Return what was asked for, else what was tuned on, else the usual."""
+    usual = ("efficientnet_lite0", "grid:3")
+    own = usual if tuned is None else (tuned.tuned_on.encoder, tuned.tuned_on.regions)
+    return encoder or own[0], regions or own[1]
 
 
 def open_reranker(

@@ -131,7 +131,7 @@ def _distractors(root: Path, chosen: str) -> Iterator[tuple[str, Path]]:
         return
     folder = root / SHARDS
     there = list_images(folder) if folder.is_dir() else []
-    by_id = {file.relative_to(folder).with_suffix("").as_posix(): file for file in there}
+    by_id = _by_id(folder, there)
     if chosen == "all":
         yield from by_id.items()
         return
@@ -144,6 +144,20 @@ def _distractors(root: Path, chosen: str) -> Iterator[tuple[str, Path]]:
         if name not in by_id and plain not in by_id:
             raise DatasetError(_missing(path, entry, folder, list(by_key)))
         yield name, by_id.get(name, by_id.get(plain, folder))
+
+
+def _by_id(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Return the pictures below a folder by their ids, which have no suffix."""
+    by_id: dict[str, Path] = {}
+    for file in files:
+        name = file.relative_to(folder).with_suffix("").as_posix()
+        if name in by_id:
+            raise DatasetError(
+                f"{folder}: {by_id[name].name} and {file.name} are both the distractor {name!r}; "
+                "keep one of them"
+            )
+        by_id[name] = file
+    return by_id
 
 
 def _missing(path: Path, entry: str, folder: Path, known: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def load_revisited(root: Path, setup: str = "", file: str = "") -> Dataset:
     names, asked, truths, boxes = _read(path)
     chosen = setup or (DEFAULT_SETUP if "easy" in (truths[0] if truths else ("easy",)) else "plain")
     try:
-        positives, junk = positives_and_junk(truths, chosen)  # type: ignore[arg-type]
+        positives, junk = positives_and_junk(truths, chosen)
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from error
     except SettingError as error:

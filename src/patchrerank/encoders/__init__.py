@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from patchrerank.encoders.base import Encoder
-from patchrerank.encoders.dense import load_dense_encoder
 from patchrerank.encoders.dense_encoder import DenseEncoder
+from patchrerank.encoders.dense_loading import load_dense_encoder
 from patchrerank.encoders.detector import QueryPart, Selection
 from patchrerank.encoders.foreground import foreground_mask
 from patchrerank.encoders.loading import load_encoder

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.boxes import WHOLE_IMAGE, check_boxes
+from patchrerank.boxes import WHOLE_IMAGE, check_boxes, in_region
 from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.normalise import normalise_rows
-from patchrerank.encoders.pickling import Remade, Unchanging, reduce_encoder
+from patchrerank.encoders.pickling import EncoderRecipe, Remade, Unchanging, by_value, from_module
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.encoders.quick_gelu import activation_of
-from patchrerank.errors import EncoderError, described
+from patchrerank.errors import EncoderError, described, whose_vectors
 from patchrerank.types import Floats
 
 if TYPE_CHECKING:
@@ -52,8 +52,11 @@ class Encoder(Unchanging):
             fingerprint: in fp32 all agree with torch to a cosine of 0.9999, or are refused.
     """
 
-    def __init__(self, spec: str, network: Network, backend: Backend) -> None:
+    def __init__(
+        self, spec: str, network: Network, backend: Backend, load: Callable[..., Encoder]
+    ) -> None:
         self.spec = spec
+        self._load = load
         self.architecture = network.architecture
         self.preprocessing = network.preprocessing
         self.precision = backend.precision
@@ -71,7 +74,13 @@ class Encoder(Unchanging):
         return f"Encoder({self.spec!r}, dim={self.dim}, {self.precision} on {self.device})"
 
     def __reduce__(self) -> Remade:
-        return reduce_encoder(self)
+        if type(self) is not Encoder:
+            raise EncoderError(f"a {type(self).__name__} cannot be pickled; pickle what it wraps")
+        if from_module(self):
+            return by_value(self, self.backend.name)
+        names = ("preprocessing", "device", "precision", "batch_size", "pretrained")
+        settings = {name: getattr(self, name) for name in names} | {"backend": self.backend.name}
+        return EncoderRecipe.of(self, self._load, settings).open, ()
 
     def encode(self, crops: Crops) -> Floats:
         """Encode crops.
@@ -87,7 +96,8 @@ class Encoder(Unchanging):
             float32 ``(B, dim)``, rows of L2 norm 1, C-contiguous.
 
         Raises:
-            EncoderError: wrong shape or dtype, or the network returned NaN or zero vectors.
+            EncoderError: wrong shape or dtype.
+            VectorError: the network returned NaN or zero vectors.
         """
         return self.encode_parts([crops])
 
@@ -127,8 +137,12 @@ class Encoder(Unchanging):
         Raises:
             ImageError: an image cannot be read.
             RegionError: a box is empty, NaN or outside its image.
+            VectorError: NaN or zero vectors; names the image and its box.
         """
-        from patchrerank.images import read_image
+        from patchrerank.images import describe_source, read_image
+
+        def named(row: int) -> str:
+            return in_region(describe_source(images[row]), regions[row])
 
         regions = self._regions(len(images), boxes)
         parts = [np.empty((0, self.dim), dtype=np.float32)]
@@ -139,7 +153,8 @@ class Encoder(Unchanging):
                     images[start : start + self.batch_size], regions[start:], strict=False
                 )
             ]
-            parts.append(self.encode(np.concatenate(crops)))
+            with whose_vectors(named, first=start):
+                parts.append(self.encode(np.concatenate(crops)))
         return np.concatenate(parts)
 
     def prepare_regions(self, image: Image.Image, boxes: Floats) -> Any:
@@ -210,10 +225,8 @@ class Encoder(Unchanging):
     def _checked(self, crops: Crops) -> Crops:
         expected = (*self.preprocessing.image_size, 3)
         if not isinstance(crops, np.ndarray):
-            raise EncoderError(
-                f"the crops are {described(crops)}; make them with preprocessing.prepare(image, "
-                "boxes), or pass pictures to encode_images"
-            )
+            remedy = "preprocessing.prepare(image, boxes), or pass pictures to encode_images"
+            raise EncoderError(f"the crops are {described(crops)}; make them with {remedy}")
         if crops.ndim != 4 or crops.shape[1:] != expected or crops.dtype != np.uint8:
             raise EncoderError(
                 f"encoder {self.spec} takes uint8 crops of the shape (B, {expected[0]}, "

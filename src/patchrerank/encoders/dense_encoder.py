@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +14,12 @@ import numpy as np
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.encoders.backends.base import check_batch_size
 from patchrerank.encoders.dense_network import DenseNetwork, Maps
-from patchrerank.encoders.dense_pickling import reduce_dense
+from patchrerank.encoders.dense_sizes import check_scales, scaled_size
 from patchrerank.encoders.detector import Selection, load_detector
-from patchrerank.encoders.picking import pick_descriptors
-from patchrerank.encoders.pickling import Remade, Unchanging
+from patchrerank.encoders.picking import check_maps, pick_descriptors
+from patchrerank.encoders.pickling import EncoderRecipe, Remade, Unchanging, by_recipe, from_module
 from patchrerank.encoders.preprocessing import Crops, check_image_size
-from patchrerank.errors import EncoderError
+from patchrerank.errors import EncoderError, whose_vectors
 from patchrerank.types import LocalDescriptors
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class DenseEncoder(Unchanging):
         image_size: tuple[int, int],
         scales: tuple[float, ...],
         selection: Selection,
-        batch_size: int | None = None,
+        batch_size: int | None,
+        load: Callable[..., DenseEncoder],
     ) -> None:
         network = runs.network
         self.spec = spec
@@ -74,14 +75,15 @@ class DenseEncoder(Unchanging):
         self.weights = network.weights
         self.precision, self.device = runs.precision, runs.device
         self.image_size = image_size
-        self.scales = _check_scales(scales)
-        self.sizes = tuple(_scaled(image_size, scale, runs.stride) for scale in self.scales)
+        self.scales = check_scales(scales)
+        self.sizes = tuple(scaled_size(image_size, scale, runs.stride) for scale in self.scales)
         self._preparing = [replace(network.preprocessing, image_size=s) for s in self.sizes]
         self.preprocessing = self._preparing[0]
         self.selection = selection
         default = CPU_BATCH if self.device == "cpu" else ACCELERATOR_BATCH
         self.batch_size = check_batch_size(batch_size, default)
         self._runs = runs
+        self._load = load
         self._detector: torch.nn.Module | None = None
         self._detector_weights: str | None = None
         if selection.detector is not None:
@@ -98,7 +100,14 @@ class DenseEncoder(Unchanging):
         return f"DenseEncoder({self.spec!r} at {sizes} pixels, dim={self.dim}, {self.device})"
 
     def __reduce__(self) -> Remade:
-        return reduce_dense(self)
+        detector = self.selection.detector and Path(self.selection.detector).absolute()
+        network, module = self._runs.network, from_module(self)
+        names = ("image_size", "scales", "device", "precision", "batch_size", "pretrained")
+        how = {name: getattr(self, name) for name in names}
+        how["selection"] = replace(self.selection, detector=detector)
+        how |= {"preprocessing": network.preprocessing, "stride": self._runs.stride[0]}
+        recipe = EncoderRecipe.of(self, self._load, how, network if module else None)
+        return by_recipe(recipe) if module else (recipe.open, ())
 
     def resized(
         self,
@@ -115,6 +124,7 @@ class DenseEncoder(Unchanging):
             self.scales if scales is None else tuple(scales),
             self.selection if selection is None else selection,
             self.batch_size,
+            self._load,
         )
 
     def prepare(self, image: Image.Image) -> list[Crops]:
@@ -135,11 +145,13 @@ class DenseEncoder(Unchanging):
             prepared: for each picture what :meth:`prepare` returned.
 
         Raises:
-            EncoderError: the network returned NaN or infinite values, or no map.
+            EncoderError: the network returned no map.
+            VectorError: it returned NaN or infinite values; its rows are pictures.
         """
         found: list[LocalDescriptors] = []
         for start in range(0, len(prepared), self.batch_size):
-            found += self._encode_batch(prepared[start : start + self.batch_size])
+            with whose_vectors("picture {}".format, first=start):
+                found += self._encode_batch(prepared[start : start + self.batch_size])
         return found
 
     def encode_images(self, images: Sequence[ImageSource]) -> list[LocalDescriptors]:
@@ -147,14 +159,16 @@ class DenseEncoder(Unchanging):
 
         Raises:
             ImageError: a picture cannot be read.
+            VectorError: as :meth:`encode` does; names the picture.
         """
-        from patchrerank.images import read_image
+        from patchrerank.images import describe_source, read_image
 
         found: list[LocalDescriptors] = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
             pictures = [read_image(image, min_size=self.least_size) for image in batch]
-            found += self._encode_batch([self.prepare(picture) for picture in pictures])
+            with whose_vectors(lambda row: repr(describe_source(images[row])), first=start):
+                found += self._encode_batch([self.prepare(picture) for picture in pictures])
         return found
 
     @property
@@ -203,11 +217,9 @@ class DenseEncoder(Unchanging):
 
     def _encode_batch(self, prepared: Sequence[Sequence[Crops]]) -> list[LocalDescriptors]:
         maps = [self._maps(np.stack(level)) for level in zip(*prepared, strict=True)]
-        origin = f"dense encoder {self.spec}"
+        check_maps(maps, f"dense encoder {self.spec}")
         numbers = range(len(prepared))
-        return [
-            pick_descriptors(maps, self.cells, number, self.selection, origin) for number in numbers
-        ]
+        return [pick_descriptors(maps, self.cells, number, self.selection) for number in numbers]
 
     def _maps(self, crops: Crops) -> Maps:
         return self._runs.maps(crops, self._detector, projected=self.selection.projected)
@@ -225,22 +237,6 @@ class DenseEncoder(Unchanging):
                 )
             grids.append((int(features.shape[1]), int(features.shape[2])))
         return tuple(grids), int(features.shape[3])
-
-
-def _check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    checked = tuple(float(scale) for scale in scales)
-    if not checked or any(not (math.isfinite(scale) and scale > 0) for scale in checked):
-        raise EncoderError(f"scales needs one or more numbers above 0, got {scales!r}")
-    return checked
-
-
-def _scaled(size: tuple[int, int], scale: float, stride: tuple[int, int]) -> tuple[int, int]:
-    """Return ``size`` times ``scale``, each side at the nearest multiple of its stride (≥ one)."""
-    height, width = (
-        max(1, math.floor(side * scale / step + 0.5)) * step
-        for side, step in zip(size, stride, strict=True)
-    )
-    return height, width
 
 
 def _digest(record: dict[str, object]) -> str:

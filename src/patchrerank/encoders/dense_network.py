@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.backends.torch_eager import PRECISIONS, choose_device, multiply_add
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops
@@ -55,7 +56,9 @@ class DenseNetwork:
         EncoderError: unknown device or precision, or no way to the network's map.
     """
 
-    def __init__(self, network: Network, *, device: str, precision: str, stride: int = 1) -> None:
+    def __init__(
+        self, network: Network, *, device: str, precision: Precision, stride: int = 1
+    ) -> None:
         import torch
 
         from patchrerank.encoders.cell_centres import measure_placement

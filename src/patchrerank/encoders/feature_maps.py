@@ -6,14 +6,14 @@ A *map* is ``(B, D, h, w)``: one D-dimensional descriptor for each cell of an h 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from patchrerank.encoders.network import Network
-from patchrerank.encoders.towers import FirstOutput, PooledMap
+from patchrerank.encoders.towers import FirstOutput, LibraryNetwork, PooledMap
 from patchrerank.errors import EncoderError
 
 Size = tuple[int, int]
@@ -50,8 +50,7 @@ class ExtractedMap(MapNetwork):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the map."""
-        result: torch.Tensor = self.network.extract_features(pixels)  # type: ignore[operator]
-        return result
+        return cast(LibraryNetwork, self.network).extract_features(pixels)
 
 
 class TimmMap(MapNetwork):
@@ -59,7 +58,7 @@ class TimmMap(MapNetwork):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the map."""
-        features: Any = self.network.forward_features(pixels)  # type: ignore[operator]
+        features: Any = cast(LibraryNetwork, self.network).forward_features(pixels)
         if not isinstance(features, torch.Tensor):
             raise EncoderError(
                 f"{type(self.network).__name__} returns its features as {len(features)} parts, no "
@@ -78,7 +77,7 @@ class TimmMap(MapNetwork):
             return self
         resized = copy.deepcopy(self)
         try:
-            resized.network.set_input_size(img_size=size)  # type: ignore[operator]
+            cast(LibraryNetwork, resized.network).set_input_size(img_size=size)
         except Exception as error:
             raise EncoderError(
                 f"the network refuses images of {size[0]} × {size[1]} pixels: {error}"
@@ -91,14 +90,13 @@ class ClipVitMap(MapNetwork):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return the map."""
-        found: dict[str, Any] = self.network.forward_intermediates(  # type: ignore[operator]
+        found = cast(LibraryNetwork, self.network).forward_intermediates(
             pixels,
             indices=1,
             normalize_intermediates=_norm_comes_first(self.network),
             intermediates_only=True,
         )
-        result: torch.Tensor = found["image_intermediates"][-1]
-        return result
+        return found["image_intermediates"][-1]
 
     def at_size(self, size: Size) -> MapNetwork:
         """Return a copy whose position embedding is resampled (bicubic, antialiased)."""

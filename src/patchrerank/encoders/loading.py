@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.backends.choosing import open_backend
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.efficientnet_lite import load_efficientnet_lite0
@@ -35,7 +36,7 @@ def load_encoder(
     preprocessing: Preprocessing | None = None,
     image_size: int | tuple[int, int] | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: int | None = None,
     pretrained: bool = True,
     name: str | None = None,
@@ -101,7 +102,7 @@ def load_encoder(
         batch_size=batch_size,
         convertible=isinstance(spec, str),
     )
-    return Encoder(label, network, runs)
+    return Encoder(label, network, runs, load_encoder)
 
 
 def network_from_spec(spec: str, request: Request) -> Network:

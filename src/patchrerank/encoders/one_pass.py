@@ -13,10 +13,11 @@ from patchrerank.encoders.backends.base import Backend
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.batching import batches
 from patchrerank.encoders.normalise import normalise_rows
-from patchrerank.encoders.pickling import Remade, reduce_one_pass
+from patchrerank.encoders.pickling import Remade, from_module
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
 from patchrerank.encoders.region_pooling import pool_regions
 from patchrerank.encoders.views import OnePass, Windows
+from patchrerank.errors import EncoderError
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
@@ -65,10 +66,17 @@ class OnePassEncoder(Encoder):
     """
 
     def __init__(
-        self, encoder: Encoder, runners: tuple[MapRunner, ...], head: Head, settings: OnePass
+        self,
+        encoder: Encoder,
+        runners: tuple[MapRunner, ...],
+        head: Head,
+        settings: OnePass,
+        load: Callable[[Encoder, OnePass], OnePassEncoder],
     ) -> None:
         vars(self).update(vars(encoder))
         self.settings = settings
+        self._crops = encoder
+        self._load_views = load
         self._runners = runners
         self._head = head
         sizes = tuple(runner.preprocessing.image_size for runner in runners)
@@ -79,7 +87,12 @@ class OnePassEncoder(Encoder):
         return f"OnePassEncoder({self.spec!r}, {self.settings.spec!r}, dim={self.dim})"
 
     def __reduce__(self) -> Remade:
-        return reduce_one_pass(self)
+        if from_module(self):
+            raise EncoderError(
+                f"{self!r} was made from torch modules and cannot be pickled; pickle the modules, "
+                "and call load_one_pass where it is needed"
+            )
+        return self._load_views, (self._crops, self.settings)
 
     def prepare_regions(self, image: Image.Image, boxes: Floats) -> SeenPicture:
         """Resize one upright picture to each view; see :meth:`Encoder.prepare_regions`."""

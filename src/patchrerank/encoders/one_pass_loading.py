@@ -75,7 +75,8 @@ def load_one_pass(
         View(runner.preprocessing.image_size[1], view.tiles)
         for runner, view in zip(runners, wanted.views, strict=True)
     )
-    return OnePassEncoder(encoder, runners, head, replace(wanted, views=rounded))
+    made = replace(wanted, views=rounded)
+    return OnePassEncoder(encoder, runners, head, made, load_one_pass)
 
 
 def _network(encoder: Encoder, maps: torch.nn.Module | None) -> Network:

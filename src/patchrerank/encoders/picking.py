@@ -11,27 +11,41 @@ import numpy.typing as npt
 from patchrerank.boxes import check_boxes
 from patchrerank.cells import Cells
 from patchrerank.encoders.detector import Selection
-from patchrerank.errors import EncoderError, QueryError
+from patchrerank.encoders.normalise import NOT_FINITE
+from patchrerank.errors import QueryError, VectorError
 from patchrerank.types import Floats, LocalDescriptors
 
 if TYPE_CHECKING:
     from patchrerank.encoders.dense_network import Maps
 
 
+def check_maps(maps: Sequence[Maps], origin: str) -> None:
+    """Refuse maps of a batch, one entry a scale, that hold other values than finite ones.
+
+    Raises:
+        VectorError: names what made them (``origin``) and the pictures' numbers in the batch.
+    """
+    bad: set[int] = set()
+    for level in maps:
+        for values in (level.features, level.strengths):
+            if values is not None:
+                other = ~np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+                bad.update(np.flatnonzero(other).tolist())
+    if bad:
+        what = f"{origin} returned NaN or infinite values for"
+        raise VectorError(what, f"picture {min(bad)}", NOT_FINITE, sorted(bad))
+
+
 def pick_descriptors(
-    maps: Sequence[Maps], cells: Sequence[Cells], picture: int, selection: Selection, origin: str
+    maps: Sequence[Maps], cells: Sequence[Cells], picture: int, selection: Selection
 ) -> LocalDescriptors:
     """Return the descriptors of one picture, from its maps at all scales, strongest first.
 
     Args:
-        maps: of a batch, one entry a scale.
+        maps: of a batch, one entry a scale, finite (:func:`check_maps`).
         cells: where their cells lie.
         picture: its number in the batch.
         selection: which are kept.
-        origin: who made the maps, as an error names it.
-
-    Raises:
-        EncoderError: NaN or infinite values.
     """
     levels = [
         _level(found, where, picture, number)
@@ -40,11 +54,6 @@ def pick_descriptors(
     columns = zip(*levels, strict=True)
     vectors, weights, positions, scales = (np.concatenate(column) for column in columns)
     norms = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    if not (np.isfinite(norms).all() and np.isfinite(weights).all()):
-        raise EncoderError(
-            f"{origin} returned NaN or infinite values; the weights hold such values, or a half "
-            "precision overflowed (fp32 and bf16 have a wider range)"
-        )
     strengths = norms.astype(np.float32) if selection.by == "norm" else weights
     usable = np.flatnonzero(norms > np.finfo(np.float32).tiny)
     order = usable[np.argsort(-strengths[usable], kind="stable")][: selection.count]

@@ -1,4 +1,4 @@
-"""Encoders carried to another process: as their spec, back end and digest, and loaded again there.
+"""Encoders carried to another process: as the call that loads them, and loaded again there.
 
 What runs a network (OpenVINO, ONNX Runtime, compiled code) cannot be carried, and weights that lie
 in a file need not be. The digest says whether the other process found the same ones.
@@ -7,23 +7,15 @@ in a file need not be. The digest says whether the other process found the same 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from patchrerank.encoders.spec_names import LOCAL, split_file
 from patchrerank.errors import EncoderError, short_reason
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from patchrerank.encoders.base import Encoder
-    from patchrerank.encoders.dense_encoder import DenseEncoder
-    from patchrerank.encoders.one_pass import OnePassEncoder
-    from patchrerank.encoders.preprocessing import Preprocessing
-    from patchrerank.encoders.views import OnePass
-
-Remade = tuple["Callable[..., Any]", tuple[Any, ...]]
+Remade = tuple[Callable[..., Any], tuple[Any, ...]]
 """What ``__reduce__`` returns: a function, and what to call it with."""
 
 
@@ -37,96 +29,67 @@ class Unchanging:
         return self
 
 
+class Recorded(Protocol):
+    """An encoder as far as it says what it is."""
+
+    spec: str
+    architecture: str
+    weights: str
+    fingerprint: str
+
+
+Kind = TypeVar("Kind", bound=Recorded)
+
+
 @dataclass(frozen=True)
-class EncoderRecipe:
-    """An encoder as what it is loaded from; its files by absolute path.
+class EncoderRecipe(Generic[Kind]):
+    """An encoder as the call that loads it; its files by absolute path.
 
     Attributes:
-        spec: see :func:`patchrerank.encoders.load_encoder`, as all but the last two.
+        load: the function that loads it.
+        source: what it loads: a spec, or the network of a torch module.
+        settings: its keywords.
+        spec: as recorded.
         weights: sha256 (hex) of its weights.
         fingerprint: its identity.
     """
 
+    load: Callable[..., Kind]
+    source: object
+    settings: dict[str, Any]
     spec: str
-    preprocessing: Preprocessing
-    device: str
-    precision: str
-    batch_size: int
-    pretrained: bool
-    backend: str
     weights: str
     fingerprint: str
 
     @classmethod
-    def of(cls, encoder: Encoder) -> EncoderRecipe:
-        """Return an encoder's recipe; one made from a torch module has none."""
+    def of(
+        cls,
+        encoder: Kind,
+        load: Callable[..., Kind],
+        settings: dict[str, Any],
+        source: object = None,
+    ) -> EncoderRecipe[Kind]:
+        """Return an encoder's recipe; what it is loaded from is its spec, unless it is given."""
         return cls(
-            spec=absolute_spec(encoder.spec),
-            preprocessing=encoder.preprocessing,
-            device=encoder.device,
-            precision=encoder.precision,
-            batch_size=encoder.batch_size,
-            pretrained=encoder.pretrained,
-            backend=encoder.backend.name,
+            load=load,
+            source=absolute_spec(encoder.spec) if source is None else source,
+            settings=settings,
+            spec=encoder.spec,
             weights=encoder.weights,
             fingerprint=encoder.fingerprint,
         )
 
-    def open(self) -> Encoder:
+    def open(self) -> Kind:
         """Load the encoder.
 
         Raises:
             EncoderError: it cannot be loaded here, or is another one than that of the recipe.
         """
-        from patchrerank.encoders.loading import load_encoder
-
-        encoder = load_encoder(
-            self.spec,
-            preprocessing=self.preprocessing,
-            device=self.device,
-            precision=self.precision,  # type: ignore[arg-type]
-            batch_size=self.batch_size,
-            pretrained=self.pretrained,
-            backend=self.backend,
-        )
+        encoder = self.load(self.source, **self.settings)
         check_same(
             self.spec, (self.fingerprint, encoder.fingerprint), (self.weights, encoder.weights)
         )
         return encoder
-
-
-def reduce_encoder(encoder: Encoder) -> Remade:
-    """Return how an encoder is made again: from its recipe, or from its torch module by value.
-
-    Raises:
-        EncoderError: it was made from a module that cannot be pickled, or does not run in torch.
-    """
-    from patchrerank.encoders.base import Encoder
-
-    if type(encoder) is not Encoder:
-        raise EncoderError(f"a {type(encoder).__name__} cannot be pickled; pickle what it wraps")
-    if not from_module(encoder):
-        return EncoderRecipe.of(encoder).open, ()
-    if encoder.backend.name != "eager":
-        raise EncoderError(
-            f"{encoder!r} was made from a torch module and runs in {encoder.backend.name}, which "
-            "cannot be pickled; load it with backend='eager'"
-        )
-    return _unpickled, (type(encoder), pickled(vars(encoder), encoder.spec))
-
-
-def reduce_one_pass(encoder: OnePassEncoder) -> Remade:
-    """Return how a one-pass encoder is made again: its crop encoder's recipe, and its views.
-
-    Raises:
-        EncoderError: its crop encoder was made from a torch module.
-    """
-    if from_module(encoder):
-        raise EncoderError(
-            f"{encoder!r} was made from torch modules and cannot be pickled; pickle the modules, "
-            "and call load_one_pass where it is needed"
-        )
-    return _open_one_pass, (EncoderRecipe.of(encoder), encoder.settings)
 
 
 def absolute_spec(spec: str) -> str:
@@ -140,18 +103,35 @@ def absolute_spec(spec: str) -> str:
     return f"{prefix}:{model}/{Path(file).absolute()}"
 
 
-def _open_one_pass(recipe: EncoderRecipe, settings: OnePass) -> OnePassEncoder:
-    from patchrerank.encoders.one_pass_loading import load_one_pass
-
-    return load_one_pass(recipe.open(), settings)
-
-
-def from_module(encoder: Encoder | DenseEncoder) -> bool:
+def from_module(encoder: Recorded) -> bool:
     """Return whether an encoder was made from a torch module, so that no spec names it."""
     return encoder.architecture.startswith("module:")
 
 
-def pickled(content: object, spec: str) -> bytes:
+def by_value(encoder: Recorded, backend: str) -> Remade:
+    """Return how an encoder made from a torch module is made again: from all that it holds.
+
+    Raises:
+        EncoderError: the module cannot be pickled, or does not run in torch.
+    """
+    if backend != "eager":
+        raise EncoderError(
+            f"{encoder!r} was made from a torch module and runs in {backend}, which "
+            "cannot be pickled; load it with backend='eager'"
+        )
+    return _unpickled, (type(encoder), _pickled(vars(encoder), encoder.spec))
+
+
+def by_recipe(recipe: EncoderRecipe[Kind]) -> Remade:
+    """Return how an encoder made from a torch module is made again: its network placed anew.
+
+    Raises:
+        EncoderError: the module cannot be pickled.
+    """
+    return _open_pickled, (_pickled(recipe, recipe.spec),)
+
+
+def _pickled(content: object, spec: str) -> bytes:
     """Return what an encoder made from a torch module is carried as.
 
     Raises:
@@ -166,10 +146,15 @@ def pickled(content: object, spec: str) -> bytes:
         ) from error
 
 
-def _unpickled(kind: type[Encoder], content: bytes) -> Encoder:
+def _unpickled(kind: type[Kind], content: bytes) -> Kind:
     encoder = kind.__new__(kind)
     vars(encoder).update(pickle.loads(content))
     return encoder
+
+
+def _open_pickled(content: bytes) -> Recorded:
+    recipe: EncoderRecipe[Recorded] = pickle.loads(content)
+    return recipe.open()
 
 
 def check_same(spec: str, identities: tuple[str, str], weights: tuple[str, str]) -> None:

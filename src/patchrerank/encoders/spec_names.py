@@ -69,7 +69,5 @@ def check_file(file: str, model: str) -> None:
 
 def known_interpolation(name: str) -> Interpolation:
     """Return ``name`` if it is one of ours, else ``bicubic`` (for a choice at random, say)."""
-    for known in get_args(Interpolation):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    return "bicubic"
+    known: tuple[Interpolation, ...] = get_args(Interpolation)
+    return next((one for one in known if one == name), "bicubic")

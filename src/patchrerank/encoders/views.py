@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +99,8 @@ class OnePass:
                 f"one pass: {text!r} is malformed; give sides in pixels such as 448, 320,640:p2 or "
                 "224,288x2 (a whole picture, and 2 × 2 tiles)"
             )
-        return cls(views, *poolings or ["area"], *powers)  # type: ignore[arg-type]
+        pooling = cast(Pooling, poolings[0] if poolings else "area")  # checked when it is made
+        return cls(views, pooling, powers[0] if powers else 1.0)
 
     @property
     def spec(self) -> str:

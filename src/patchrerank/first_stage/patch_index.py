@@ -17,6 +17,7 @@ from patchrerank.files import write_whole, writing, written_beside
 from patchrerank.first_stage.factory_strings import check_factory
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.arrays import crc_of
+from patchrerank.gallery.region_vectors import decoded_patches
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
 
@@ -80,6 +81,7 @@ def build_patch_index(
         SettingError: faiss does not know the factory string or has too few training vectors, or
             the index cannot be written.
         GalleryError: the folder holds something else.
+        VectorError: a patch vector is NaN, infinite or all zeros; names the image and region.
     """
     count = gallery.manifest.patches
     check_factory(factory, gallery.dim, count if train is None else len(train))
@@ -172,11 +174,6 @@ def _check_file(path: Path, record: IndexRecord) -> None:
         raise SettingError(f"{path}: the checksum differs from that in {RECORD_FILE}")
 
 
-def patch_vectors(gallery: Gallery, start: int, stop: int) -> Floats:
-    """Return patch vectors as float32, whatever the store."""
-    return gallery.patch_store.decode(np.arange(start, min(stop, gallery.manifest.patches)))
-
-
 def _training_vectors(gallery: Gallery, train: Floats | None, seed: int) -> Floats:
     if train is not None:
         if train.ndim != 2 or train.shape[1] != gallery.dim:
@@ -188,14 +185,14 @@ def _training_vectors(gallery: Gallery, train: Floats | None, seed: int) -> Floa
     rows = np.arange(count)
     if count > most:
         rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-    return gallery.patch_store.decode(rows)
+    return decoded_patches(gallery, rows)
 
 
 def _add_all(index: Any, gallery: Gallery, *, progress: bool) -> None:
     total = gallery.manifest.patches
     with tqdm(total=total, unit="patch", desc="add", disable=not progress) as bar:
         for start in range(0, total, ADD_ROWS):
-            block = patch_vectors(gallery, start, start + ADD_ROWS)
+            block = decoded_patches(gallery, np.arange(start, min(start + ADD_ROWS, total)))
             index.add(block)
             bar.update(len(block))
 

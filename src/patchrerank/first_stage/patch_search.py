@@ -13,7 +13,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.first_stage.patch_index import open_patch_index
 from patchrerank.gallery import Gallery
-from patchrerank.types import EMPTY, LocalScores, Queries, Rows, Shortlist
+from patchrerank.types import EMPTY, Queries, Rows, Shortlist
 
 DEPTH_FACTOR = 5
 """Patches asked for at first, per image wanted; doubled until enough images are found."""
@@ -40,10 +40,6 @@ class PatchResult:
     shortlist: Shortlist
     boxes: Floats
     found: Rows
-
-    def as_local_scores(self) -> LocalScores:
-        """Return scores and boxes in the reranker's form."""
-        return LocalScores(self.shortlist.scores, self.boxes)
 
 
 class PatchSearch:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,10 @@ class MappedFolder:
         if name not in self._arrays:
             raise GalleryError(f"{self.folder}: holds no array {name!r}")
         return self._arrays[name]
+
+    def floats(self, name: str) -> npt.NDArray[np.float32]:
+        """Return the array ``name``, one of those that manifests are refused for unless float32."""
+        return cast("npt.NDArray[np.float32]", self.array(name))
 
     def sound_array(self, name: str) -> Array:
         """Return the array ``name`` after reading all of it once and comparing its checksum.

@@ -21,9 +21,9 @@ class BuildOptions:
         store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
             a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
             what a gallery that is appended to has.
-        on_error: ``raise`` stops at the first image that cannot be read, or that regions are
-            missing for, keeping all finished work; ``skip`` records it with its reason and goes
-            on.
+        on_error: ``raise`` stops at the first image that cannot be read, that regions are
+            missing for, or that has a vector without a direction (all zeros, NaN or infinite),
+            keeping all finished work; ``skip`` records it with its reason and goes on.
         append: allow adding images to a gallery that is already complete.
         workers: threads that decode and cut images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.

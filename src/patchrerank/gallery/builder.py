@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Any, Never
 
 from tqdm import tqdm
 
+from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
-from patchrerank.gallery.sources import Images, check_id, open_source, with_sound_ids
+from patchrerank.gallery.region_vectors import encode_chunk
+from patchrerank.gallery.sources import (
+    Images,
+    check_id,
+    open_source,
+    with_sound_ids,
+)
 from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -65,9 +72,10 @@ def build_gallery(
         EncoderError, RegionError: a spec that names nothing.
         ImageError: an image cannot be read (unless ``on_error="skip"``).
         RegionError: there are no boxes for an image (likewise).
-        GalleryError: duplicate ids; a folder made with other settings; new images for a complete
-            gallery without ``append``; another process at work on it; no image could be read; it
-            cannot be written (a full disk).
+        VectorError: the vector of an image or region is all zeros, NaN or infinite (likewise).
+        GalleryError: no images; duplicate ids; a folder made with other settings; new images for
+            a complete gallery without ``append``; another process at work on it; no image could
+            be read; it cannot be written (a full disk).
     """
     if not isinstance(folder, str | os.PathLike):
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
@@ -124,13 +132,19 @@ def _strategy(regions: Regions | str | None, on_error: OnError) -> Regions:
 
 
 def _check_any(writer: GalleryWriter) -> None:
-    """Refuse to call a gallery complete in which nothing could be read."""
+    """Refuse to call a gallery complete that holds nothing."""
     skipped = writer.manifest.skipped
-    if skipped and writer.manifest.images == 0:
+    if writer.manifest.images:
+        return
+    if not skipped:
         raise GalleryError(
-            f"{writer.folder}: none of {len(skipped)} images could be indexed; the first, "
-            f"{skipped[0][0]!r}: {skipped[0][1]}"
+            f"{writer.folder}: there are no images to index; pass a folder of pictures, a list of "
+            "files, or (id, image) pairs"
         )
+    raise GalleryError(
+        f"{writer.folder}: none of {len(skipped)} images could be indexed; the first, "
+        f"{skipped[0][0]!r}: {skipped[0][1]}"
+    )
 
 
 def chunk_size(encoder: Encoder, regions: Regions) -> int:
@@ -168,7 +182,7 @@ def _encode_all(
     ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
     for chunk in ahead:
         ready = [(name, future) for (name, _), future in chunk]
-        _commit(ready, writer, encoder)
+        _commit(ready, writer, encoder, skip=prepare.skip)
         bar.update(len(ready))
 
 
@@ -176,6 +190,8 @@ def _commit(
     ready: list[tuple[str, Future[PreparedImage | Unusable]]],
     writer: GalleryWriter,
     encoder: Encoder,
+    *,
+    skip: bool,
 ) -> None:
     prepared: list[PreparedImage] = []
     skipped: list[tuple[str, str]] = []
@@ -184,13 +200,18 @@ def _commit(
         for name, future in ready:
             result = future.result()
             if isinstance(result, ImageError | RegionError):
-                logger.warning("skipped %s: %s", name, result)
                 skipped.append((name, str(result)))
             else:
                 prepared.append(result)
                 yield result.cuts
 
-    vectors = encoder.encode_regions(cuts())
+    def encode(parts: Iterable[Any]) -> Floats:
+        return writer.whitened(encoder.encode_regions(parts))
+
+    vectors, without = encode_chunk(prepared, cuts(), encode, skip=skip)
+    skipped += without
+    for name, reason in skipped:
+        logger.warning("skipped %s: %s", name, reason)
     rows, start = [], 0
     for item in prepared:
         end = start + item.count

@@ -12,13 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError
+from patchrerank.errors import GalleryError, SettingError, whose_vectors
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
+from patchrerank.gallery.region_vectors import decoded_patches, named_patches
 from patchrerank.gallery.stores import (
     PATCH_ARRAYS,
     check_store,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 BLOCK_ROWS = 16_384
 SAMPLE_ROWS = 10_000
 LARGEST_SEED = 1 << 30
+NOT_WHITENED = "; leave its picture out of the gallery, or whiten to more dimensions"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
     Raises:
         GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
         SettingError: impossible store settings, or too few training vectors.
+        VectorError: a vector is NaN, infinite or all zeros, there or once whitened; names the
+            image and the region.
     """
     target = Path(out)
     _check_target(gallery, target)
@@ -116,7 +120,8 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
         writers["pq_centroids"].append(centroids)
     for name in set(records) - {*PATCH_ARRAYS, "globals"}:
         writers[name].append(gallery.array(name))
-    writers["globals"].append(_whitened(gallery.global_vectors, whitening))
+    with whose_vectors(lambda row: repr(gallery.ids[row]), NOT_WHITENED):
+        writers["globals"].append(_whitened(gallery.global_vectors, whitening))
     for block in _blocks(gallery, whitening, progress=options.progress):
         for name, rows in store_columns(options.store, block, centroids).items():
             writers[name].append(rows)
@@ -129,24 +134,6 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     _write_manifest(gallery, target, options, whitening, writers)
     if gallery.has_local:
         partial.rename(target / LOCAL)
-
-
-def training_rows(gallery: Gallery, level: int) -> Rows:
-    """Return the rows of the patches that a grid of ``level`` would have.
-
-    Raises:
-        GalleryError: the gallery's regions are not a grid of at least that level.
-    """
-    from patchrerank.gallery.storage import patches_at
-
-    name, _, own = gallery.manifest.regions.partition(" ")[0].partition(":")
-    if name != "grid" or int(own) < level:
-        raise GalleryError(
-            f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "
-            "to train on; use a level of its grid, boxes, or a file of vectors"
-        )
-    starts = np.arange(len(gallery))[:, None] * patches_at(int(own))
-    return (starts + np.arange(patches_at(level))).reshape(-1)
 
 
 def _check_target(gallery: Gallery, target: Path) -> None:
@@ -166,7 +153,7 @@ def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | 
     from patchrerank.encoders import learn_whitening
 
     rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
-    return learn_whitening(gallery.patch_store.decode(rows), options.whiten)
+    return learn_whitening(decoded_patches(gallery, rows), options.whiten)
 
 
 def _train(
@@ -177,7 +164,7 @@ def _train(
     train = options.train
     if train is None:
         rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
-        train = gallery.patch_store.decode(rows)
+        train = decoded_patches(gallery, rows)
     return pq_train(_whitened(train, whitening), options.m, options.nbits, options.seed)
 
 
@@ -196,7 +183,10 @@ def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) ->
     with tqdm(total=total, unit="patch", desc="compress", disable=not progress) as bar:
         for start in range(0, total, BLOCK_ROWS):
             rows = np.arange(start, min(start + BLOCK_ROWS, total))
-            yield _whitened(gallery.patch_store.decode(rows), whitening)
+            vectors = decoded_patches(gallery, rows)
+            with named_patches(gallery, rows, NOT_WHITENED):
+                vectors = _whitened(vectors, whitening)
+            yield vectors
             bar.update(len(rows))
 
 

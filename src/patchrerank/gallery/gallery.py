@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +14,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import (
     GalleryError,
     QueryError,
-    ShortlistError,
     described,
-    near_matches,
-    shown,
 )
 from patchrerank.gallery.arrays import (
     Array,
@@ -30,27 +26,22 @@ from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.ids import Ids
+from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
+from patchrerank.search_results import listed_ids
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
-    from patchrerank.gallery.local_store import LocalStore
     from patchrerank.kernels import Store
 
 WHITENING = "whitening.npz"
 LOCAL = "local"
-LOOK_LIKE = 3
-"""Ids that an error shows."""
-
 READ_WHOLE = 1 << 25
 """Bytes of ids and counts up to which all are checked before the first is used."""
-
-NEAR_AMONG = 1 << 20
-"""Ids among which near matches of an unknown one are looked for."""
 
 
 class Gallery(MappedFolder):
@@ -116,7 +107,7 @@ class Gallery(MappedFolder):
     @property
     def global_vectors(self) -> Floats:
         """float32 ``(N, d)``, unit norm: the whole image."""
-        return self.array("globals")  # type: ignore[return-value]
+        return self.floats("globals")
 
     @property
     def patches(self) -> Array:
@@ -145,7 +136,7 @@ class Gallery(MappedFolder):
     @property
     def boxes(self) -> Floats:
         """float32 ``(T, 4)``: the region of each patch, in [0, 1]."""
-        return self.array("boxes")  # type: ignore[return-value]
+        return self.floats("boxes")
 
     @property
     def sizes(self) -> Array:
@@ -174,25 +165,17 @@ class Gallery(MappedFolder):
         """Return the row of each id, int64 ``(len(ids),)``.
 
         Raises:
-            ShortlistError: ids that the gallery does not hold; near matches and the first ids
-                that it does hold are listed. Ids of another kind.
+            ShortlistError: no list of ids, ids of another kind, or ids that the gallery does not
+                hold; near matches and the first ids that it does hold are listed.
         """
+        if type(ids) is not list and not isinstance(ids, np.ndarray):
+            ids = listed_ids(ids)
         rows = self.ids.rows_of(ids)
         if len(rows) and rows.min() < 0:
-            self._refuse(ids, rows)
+            for name in {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays):
+                self.sound_array(name)  # or what they are looked up in is damaged
+            raise self.ids.unknown(ids, rows)
         return rows
-
-    def _refuse(self, ids: Sequence[Any], rows: Rows) -> NoReturn:
-        """Say which ids are unknown, unless what they are looked up in is damaged."""
-        for name in {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays):
-            self.sound_array(name)
-        missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
-        like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
-        near = near_matches(str(missing[0]), map(str, islice(self.ids, NEAR_AMONG)))
-        raise ShortlistError(
-            f"{len(missing)} of {len(rows)} ids are not in the gallery {self.folder}, for "
-            f"example {shown(missing[0])}{near}; its ids look like {like}"
-        )
 
     @cached_property
     def whitening(self) -> Whitening | None:
@@ -215,9 +198,13 @@ class Gallery(MappedFolder):
         Raises:
             GalleryError: there are none, or not of all images, or of other ones.
         """
-        from patchrerank.gallery.local_store import open_local
+        return open_local(self.place / LOCAL, self.folder, self.manifest, self.ids_crc)
 
-        return open_local(self)
+    def ids_crc(self, rows: int) -> int:
+        """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
+        if rows == len(self):
+            return self.manifest.arrays["ids"].crc32
+        return self.ids.crc_of(rows)
 
     def image_path(self, row: int) -> Path:
         """Return where the image of ``row`` was read from, or lies below ``root`` now."""
@@ -244,13 +231,15 @@ class Gallery(MappedFolder):
         Raises:
             QueryError: another dimension, or encoded differently from the gallery.
         """
-        other = queries.encoder not in (None, self.manifest.identity)
-        if queries.vectors.shape[1] != self.dim:
-            whitened = " and the gallery's whitening" if self.manifest.whitened else ""
-            remedy = f"encode them with {loading_call(self.manifest.encoder)}{whitened}"
+        made, dim = self.manifest, queries.vectors.shape[1]
+        same = queries.encoder in (None, made.identity)
+        strange = "" if same else other_queries(self.folder, made, queries.made_by)
+        if dim != self.dim:
+            whitened = " and the gallery's whitening" if made.whitened else ""
+            remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
             raise QueryError(
-                f"queries have {queries.vectors.shape[1]} dimensions, the gallery {self.folder} "
-                f"has {self.dim}; {other_queries(self, queries.made_by) if other else remedy}"
+                f"queries have {dim} dimensions, the gallery {self.folder} has {self.dim}; "
+                f"{strange or remedy}"
             )
-        if other:
-            raise QueryError(other_queries(self, queries.made_by))
+        if strange:
+            raise QueryError(strange)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from patchrerank.errors import QueryError, SettingError, described
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
-    from patchrerank.gallery.gallery import Gallery
+    from patchrerank.gallery.manifest import Manifest
 
 UNTOLD = ("architecture", "backend", "fingerprint", "identity")
 """Entries of a record that say nothing beside the others (the spec stands for the architecture)."""
@@ -65,39 +64,18 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join([*parts, *more])
 
 
-def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
-    """Refuse an encoder whose queries would not live in a gallery's space.
-
-    Raises:
-        SettingError: it is no encoder.
-        QueryError: says which setting differs, and how the gallery's own encoder is loaded.
-    """
-    if not hasattr(encoder, "fingerprint"):
-        raise SettingError(
-            f"the encoder is {described(encoder)}; pass what load_encoder(…) returns, None for "
-            "ready vectors, or use load_reranker(…), which opens the gallery's own"
-        )
-    made = gallery.manifest
-    if identity_of(encoder, gallery.whitening) != made.identity:
-        other = differences(made.encoder, encoder.describe()) or UNKNOWN
-        raise QueryError(
-            f"{gallery.folder}: the gallery was encoded otherwise than this encoder does: {other}; "
-            f"use {loading_call(made.encoder)}"
-        )
-
-
-def other_queries(gallery: Gallery, made_by: Mapping[str, Any] | None) -> str:
+def other_queries(folder: Path, made: Manifest, made_by: Mapping[str, Any] | None) -> str:
     """Say how queries of another identity differ from a gallery, and what to do.
 
     Args:
-        gallery: that they do not fit.
+        folder: of the gallery that they do not fit.
+        made: its manifest.
         made_by: what their encoder says of itself; None if nobody knows.
     """
-    made = gallery.manifest
     other = UNKNOWN if made_by is None else differences(made.encoder, made_by)
     whitened = ", and pass whitening=gallery.whitening" if made.whitened else ""
     return (
-        f"the queries were encoded by another encoder than the gallery {gallery.folder}: "
+        f"the queries were encoded by another encoder than the gallery {folder}: "
         f"{other or 'not whitened as the gallery is'}; use {loading_call(made.encoder)}{whitened}"
     )
 
@@ -122,9 +100,9 @@ def loading_call(record: Mapping[str, Any]) -> str:
     return f"{name}({', '.join(options)}){whose}"
 
 
-def settings_of(gallery: Gallery) -> str:
+def settings_of(made: Manifest) -> str:
     """Return in words what a gallery was encoded with, beside the encoder's spec."""
-    record, made = gallery.manifest.encoder, gallery.manifest
+    record = made.encoder
     whitened = "whitened" if made.whitened else "not whitened"
     return f"image size {_sides(_size(record))}, {record.get('precision', 'fp32')}, {whitened}"
 

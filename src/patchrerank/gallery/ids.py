@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, ShortlistError, near_matches, shown
 from patchrerank.gallery.arrays import RESTORE, Array, array_path
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import table_size
@@ -18,6 +20,12 @@ from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.types import Rows
 
 BLOCK = 1 << 14
+LOOK_LIKE = 3
+"""Ids that an error shows."""
+
+NEAR_AMONG = 1 << 20
+"""Ids among which near matches of an unknown one are looked for."""
+
 CONTINUED = 0xC0, 0x80
 """Mask and value of a byte inside a UTF-8 character."""
 
@@ -144,6 +152,25 @@ class Ids(Sequence[Any]):
 
         raw, stops, gap = self.kind.packed(ids)
         return find_rows(raw, stops, self.table, self._blob, self._ends, gap=gap)
+
+    def unknown(self, ids: Sequence[Any], rows: Rows) -> ShortlistError:
+        """Return the error of ids that are not among these, with what they may have meant.
+
+        Args:
+            ids: K, as asked for.
+            rows: int64 ``(K,)``, as found; ``-1`` for the unknown ones.
+        """
+        missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
+        near = near_matches(str(missing[0]), map(str, islice(self, NEAR_AMONG)))
+        like = ", ".join(shown(item) for item in self[:LOOK_LIKE])
+        return ShortlistError(
+            f"{len(missing)} of {len(rows)} ids are not in the gallery {self._folder}, for "
+            f"example {shown(missing[0])}{near}; its ids look like {like}"
+        )
+
+    def crc_of(self, rows: int) -> int:
+        """Return the CRC-32 of the bytes of the first ``rows`` ids, one behind the other."""
+        return zlib.crc32(self._blob[: self._ends[rows - 1] if rows else 0].tobytes())
 
     def _checked_ends(self) -> Rows:
         return checked_ends(self._folder, "id_ends", self._ends, len(self._blob), empty=False)

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.errors import GalleryError, ImageError, SettingError
+from patchrerank.errors import GalleryError, ImageError, SettingError, VectorError
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import OnError
 from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_rows import check_local_store
-from patchrerank.gallery.local_store import LocalStore, ids_crc
+from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_writer import LocalWriter, open_local_writer
+from patchrerank.gallery.region_vectors import LEAVE_OUT
 from patchrerank.images import MAX_PIXELS, ImageSource, read_image
 from patchrerank.types import LocalDescriptors
 
@@ -45,9 +46,9 @@ class LocalOptions:
     Attributes:
         store: ``float16``, ``int8`` (one scale a descriptor), ``binary`` (one bit a dimension:
             the sign) or ``float32``.
-        on_error: ``raise`` stops at the first image that cannot be read, keeping all finished
-            work; ``skip`` gives it no descriptors, records the reason and goes on (an image that
-            was skipped is not tried again).
+        on_error: ``raise`` stops at the first image that cannot be read or whose descriptors are
+            NaN or infinite, keeping all finished work; ``skip`` gives it no descriptors, records
+            the reason and goes on (an image that was skipped is not tried again).
         workers: threads that decode and resize images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.
         progress: show a progress bar.
@@ -90,6 +91,7 @@ def build_local(
 
     Raises:
         ImageError: an image cannot be read (unless ``on_error="skip"``).
+        VectorError: its descriptors are NaN or infinite (likewise).
         GalleryError: begun with another dense encoder or store, or of other images; a row that
             ``sources`` does not have; another process at work.
     """
@@ -108,7 +110,7 @@ def build_local(
             rows = iter(range(begun, len(gallery)))
             ahead = chunks_ahead(rows, writer.manifest.chunk, lambda row: pool.submit(prepare, row))
             for chunk in ahead:
-                _commit(chunk, writer, encoder, gallery.ids)
+                _commit(chunk, writer, encoder, gallery.ids, skip=options.on_error == "skip")
                 bar.update(len(chunk))
         writer.finish()
     gallery.__dict__.pop("local", None)  # what was opened before is out of date
@@ -129,7 +131,7 @@ def _plan(encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
 
 def _check_rows(gallery: Gallery, writer: LocalWriter) -> None:
     begun, known = writer.manifest.images, writer.manifest.ids_crc32
-    other = begun > len(gallery) or (known is not None and known != ids_crc(gallery, begun))
+    other = begun > len(gallery) or (known is not None and known != gallery.ids_crc(begun))
     if other:
         raise GalleryError(
             f"{writer.folder}: holds local descriptors of other images than the gallery's; delete "
@@ -188,21 +190,38 @@ def _commit(
     writer: LocalWriter,
     encoder: DenseEncoder,
     ids: Sequence[str],
+    *,
+    skip: bool,
 ) -> None:
-    results = [future.result() for _, future in chunk]
     names = [ids[row] for row, _ in chunk]
-    readable = [item for item in results if not isinstance(item, ImageError)]
-    encoded = iter(encoder.encode(readable))
-    nothing = _nothing(encoder.dim)
-    found = [nothing if isinstance(item, ImageError) else next(encoded) for item in results]
-    skipped = [
-        (name, str(item))
-        for name, item in zip(names, results, strict=True)
-        if isinstance(item, ImageError)
-    ]
-    for name, reason in skipped:
+    results = {name: future.result() for name, (_, future) in zip(names, chunk, strict=True)}
+    skipped = {name: str(item) for name, item in results.items() if isinstance(item, ImageError)}
+    readable = {name: item for name, item in results.items() if not isinstance(item, ImageError)}
+    found, without = _encoded(readable, encoder, skip=skip)
+    skipped |= without
+    for name, reason in skipped.items():
         logger.warning("no local descriptors of %s: %s", name, reason)
-    writer.commit(found, names, skipped)
+    nothing = _nothing(encoder.dim)
+    listed = [(name, skipped[name]) for name in names if name in skipped]
+    writer.commit([found.get(name, nothing) for name in names], names, listed)
+
+
+def _encoded(
+    pictures: dict[str, list[Crops]], encoder: DenseEncoder, *, skip: bool
+) -> tuple[dict[str, LocalDescriptors], dict[str, str]]:
+    """Return the descriptors of pictures, and why some of them were skipped, by id."""
+    skipped: dict[str, str] = {}
+    while True:
+        names = [name for name in pictures if name not in skipped]
+        try:
+            found = encoder.encode([pictures[name] for name in names])
+            return dict(zip(names, found, strict=True)), skipped
+        except VectorError as error:
+            shown = [repr(name) for name in names]
+            if not skip:
+                raise error.of(shown.__getitem__, LEAVE_OUT) from error
+            for row in error.rows:
+                skipped[names[row]] = str(error.of(shown.__getitem__, rows=[row]))
 
 
 def _nothing(dim: int) -> LocalDescriptors:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError
-from patchrerank.gallery.queries import held_sources, query_boxes
+from patchrerank.boxes import WHOLE_IMAGE
+from patchrerank.errors import QueryError, whose_vectors
+from patchrerank.gallery.queries import held_sources, query_boxes, query_name
 from patchrerank.images import HeldSource, ImageSource, read_image
 from patchrerank.types import LocalDescriptors, LocalQueries
 
@@ -50,6 +51,7 @@ def encode_local_queries(
         ImageError: a picture cannot be read.
         QueryError: another number of boxes or masks than of pictures, or a malformed mask.
         RegionError: a malformed box.
+        VectorError: descriptors are NaN or infinite; names the query.
     """
     from patchrerank.encoders.picking import take
 
@@ -64,9 +66,11 @@ def encode_local_queries(
     everything = replace(encoder.selection, count=None)
     sized = encoder.resized(image_size, scales=scales, selection=everything)
     wanted = encoder.selection.query_part if part is None else part
+    with whose_vectors(query_name(sources, np.tile(WHOLE_IMAGE, (len(sources), 1)))):
+        found = sized.encode_images(sources)
     parts = [
         take(_part_of(*query, wanted), np.s_[:most])
-        for query in zip(sources, sized.encode_images(sources), known, covers, strict=True)
+        for query in zip(sources, found, known, covers, strict=True)
     ]
     return LocalQueries(parts, sized.identity, sized.sizes)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -92,5 +92,6 @@ def local_columns(store: str, vectors: Floats) -> dict[str, Array]:
 def open_local_rows(store: str, dim: int, arrays: Mapping[str, Array]) -> LocalRows:
     """Return the descriptors as the scoring kernels take them (binary ones: to be decoded)."""
     if store == "binary":
-        return BinaryStore(arrays["descriptors"], dim)  # type: ignore[arg-type]
-    return open_store(store, {old: arrays[new] for old, new in NAMES.items() if new in arrays})  # type: ignore[return-value]
+        return BinaryStore(cast("npt.NDArray[np.uint8]", arrays["descriptors"]), dim)
+    found = open_store(store, {old: arrays[new] for old, new in NAMES.items() if new in arrays})
+    return cast("Float32Store | Float16Store | Int8Store", found)  # no local store is pq

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +14,11 @@ from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.ends import checked_ends
-from patchrerank.gallery.gallery import LOCAL
 from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
-from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
-
-if TYPE_CHECKING:
-    from patchrerank.gallery.gallery import Gallery
 
 AGAIN = "run patchrerank index … --local again (or build_local) to finish them"
 
@@ -83,17 +78,17 @@ class LocalStore(MappedFolder):
     @property
     def positions(self) -> Floats:
         """float32 ``(T, 2)``: x and y of each descriptor's centre, in [0, 1]."""
-        return self.array("positions")  # type: ignore[return-value]
+        return self.floats("positions")
 
     @property
     def scales(self) -> npt.NDArray[np.int16]:
         """int16 ``(T,)``: number of the scale at which each was found."""
-        return self.array("scales")  # type: ignore[return-value]
+        return cast("npt.NDArray[np.int16]", self.array("scales"))
 
     @property
     def weights(self) -> Floats:
         """float32 ``(T,)``: strength, non-increasing within an image."""
-        return self.array("weights")  # type: ignore[return-value]
+        return self.floats("weights")
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
@@ -158,42 +153,41 @@ class LocalStore(MappedFolder):
             )
 
 
-def open_local(gallery: Gallery) -> LocalStore:
+def open_local(
+    folder: Path, gallery: Path, manifest: Manifest, ids_crc: Callable[[int], int]
+) -> LocalStore:
     """Return the local store in a gallery's folder, if it covers all of its images.
+
+    Args:
+        folder: of the local store.
+        gallery: its folder, as messages name it.
+        manifest: of the gallery.
+        ids_crc: :meth:`Gallery.ids_crc`.
 
     Raises:
         GalleryError: none, half-written, of fewer or of other images; says what to do.
     """
-    folder = gallery.place / LOCAL
+    again = _command(gallery, manifest.encoder)
     if not folder.is_dir():
         raise GalleryError(
-            f"{gallery.folder}: has no local descriptors; make them with {_command(gallery)} (or "
-            "build_local)"
+            f"{gallery}: has no local descriptors; make them with {again} (or build_local)"
         )
     store = LocalStore(folder)
-    known = store.manifest.ids_crc32
-    if len(store) > len(gallery) or (known is not None and known != ids_crc(gallery, len(store))):
+    known, images = store.manifest.ids_crc32, manifest.images
+    if len(store) > images or (known is not None and known != ids_crc(len(store))):
         raise GalleryError(
             f"{folder}: these local descriptors are of other images than the gallery's; delete "
             "the folder and build them again"
         )
-    if len(store) < len(gallery):
+    if len(store) < images:
         raise GalleryError(
-            f"{folder}: covers {len(store)} of the gallery's {len(gallery)} images; run "
-            f"{_command(gallery)} again (or build_local), with the local settings of before"
+            f"{folder}: covers {len(store)} of the gallery's {images} images; run "
+            f"{again} again (or build_local), with the local settings of before"
         )
     return store
 
 
-def _command(gallery: Gallery) -> str:
+def _command(gallery: Path, record: Mapping[str, object]) -> str:
     """Return the command that makes local descriptors with the gallery's own encoder."""
-    record = gallery.manifest.encoder
     own = "" if is_module(record) else f" {index_options(record)}"
-    return f"patchrerank index PICTURES {gallery.folder} --local{own}"
-
-
-def ids_crc(gallery: Gallery, rows: int) -> int:
-    """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
-    if rows == len(gallery):
-        return gallery.manifest.arrays["ids"].crc32
-    return zlib.crc32("".join(gallery.ids[:rows]).encode("utf-8"))
+    return f"patchrerank index PICTURES {gallery} --local{own}"

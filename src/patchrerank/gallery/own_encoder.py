@@ -1,12 +1,18 @@
-"""The encoder that a gallery's own record names."""
+"""The encoder that a gallery's own record names, and whether another is as good."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.errors import EncoderError
-from patchrerank.gallery.identity import check_encoder, is_module
+from patchrerank.errors import EncoderError, QueryError, SettingError, described
+from patchrerank.gallery.identity import (
+    UNKNOWN,
+    differences,
+    identity_of,
+    is_module,
+    loading_call,
+)
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -41,3 +47,24 @@ def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
     )
     check_encoder(gallery, encoder)
     return encoder
+
+
+def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
+    """Refuse an encoder whose queries would not live in a gallery's space.
+
+    Raises:
+        SettingError: it is no encoder.
+        QueryError: says which setting differs, and how the gallery's own encoder is loaded.
+    """
+    if not hasattr(encoder, "fingerprint"):
+        raise SettingError(
+            f"the encoder is {described(encoder)}; pass what load_encoder(…) returns, None for "
+            "ready vectors, or use load_reranker(…), which opens the gallery's own"
+        )
+    made = gallery.manifest
+    if identity_of(encoder, gallery.whitening) != made.identity:
+        other = differences(made.encoder, encoder.describe()) or UNKNOWN
+        raise QueryError(
+            f"{gallery.folder}: the gallery was encoded otherwise than this encoder does: {other}; "
+            f"use {loading_call(made.encoder)}"
+        )

@@ -44,6 +44,12 @@ class PreparedImage:
     count: int
     cuts: Any
 
+    @property
+    def regions(self) -> Floats:
+        """float32 ``(count, 4)``: the region of each cut."""
+        whole = [WHOLE_IMAGE[None]] * (self.count - len(self.boxes))
+        return np.concatenate([*whole, self.boxes])
+
 
 def prepare_image(
     encoder: Encoder,
@@ -78,13 +84,13 @@ class Preparer:
         self._encoder = encoder
         self._regions = regions
         self._max_pixels = options.max_pixels
-        self._keep = options.on_error == "skip"
+        self.skip = options.on_error == "skip"
 
     def __call__(self, image_id: str, image: ImageSource) -> PreparedImage | Unusable:
         """Prepare one image; why it cannot be is returned only where it is to be skipped."""
         try:
             return prepare_image(self._encoder, self._regions, image_id, image, self._max_pixels)
         except (ImageError, RegionError) as error:
-            if self._keep:
+            if self.skip:
                 return error
             raise

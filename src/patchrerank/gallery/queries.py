@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes
-from patchrerank.errors import QueryError, RegionError, SettingError, shown
+from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes, in_region
+from patchrerank.errors import QueryError, RegionError, SettingError, shown, whose_vectors
 from patchrerank.gallery.identity import identity_of
-from patchrerank.images import HeldSource, ImageSource, held_source, read_image
+from patchrerank.images import (
+    HeldSource,
+    ImageSource,
+    describe_source,
+    held_source,
+    read_image,
+)
 from patchrerank.types import Queries, QueryCrop
 
 if TYPE_CHECKING:
@@ -44,20 +50,24 @@ def encode_queries(
         ImageError: a picture cannot be read.
         QueryError: a different number of boxes than pictures.
         RegionError: a malformed box.
+        VectorError: a vector is all zeros, NaN or infinite; names the query.
     """
     if crop not in ("none", "box"):
         raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
     sources = held_sources(images)
     known = query_boxes(boxes, len(sources))
     cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
-    parts = [
-        _encode_batch(encoder, sources[start : start + batch], cuts[start : start + batch])
-        for start in range(0, len(sources), batch)
-    ]
-    vectors = np.concatenate(parts) if parts else np.zeros((0, encoder.dim), dtype=np.float32)
+    vectors = np.zeros((len(sources), encoder.dim), dtype=np.float32)
+    for start in range(0, len(sources), batch):
+        part = slice(start, start + batch)
+        with whose_vectors(query_name(sources, cuts), first=start):
+            vectors[part] = _encode_batch(encoder, sources[part], cuts[part])
+    if whitening is not None:
+        with whose_vectors(query_name(sources, cuts)):
+            vectors = whitening.apply(vectors)
     return Queries(
-        vectors=whitening.apply(vectors) if whitening is not None else vectors,
-        boxes=known if boxes is not None else None,
+        vectors=vectors,
+        boxes=known if boxes is not None or crop == "box" else None,
         crop=crop,
         encoder=identity_of(encoder, whitening),
         images=sources,
@@ -76,6 +86,11 @@ def held_sources(images: Sequence[ImageSource]) -> list[HeldSource]:
     if single or not hasattr(images, "__iter__"):
         raise QueryError(f"expected a sequence of query pictures, got {shown(images)}")
     return [held_source(image) for image in images]
+
+
+def query_name(images: Sequence[HeldSource], boxes: Floats) -> Callable[[int], str]:
+    """Return what names a query by its number, picture and box in messages."""
+    return lambda row: f"query {row}, {in_region(describe_source(images[row]), boxes[row])}"
 
 
 def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import open_array
@@ -15,6 +15,7 @@ from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import Manifest
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.regions import FixedBoxes
+from patchrerank.types import Floats
 from patchrerank.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def _with_boxes(folder: Path, manifest: Manifest, asked: str, regions: FixedBoxe
     for image_id, end, (width, height) in zip(
         ids_of(folder, manifest), ends.tolist(), sizes.tolist(), strict=True
     ):
-        if not regions.agree(image_id, (width, height), boxes[start:end]):  # type: ignore[arg-type]
+        held_here = cast("Floats", boxes[start:end])
+        if not regions.agree(image_id, (width, height), held_here):
             raise GalleryError(
                 f"{folder}: the boxes of {image_id!r} are others than those it was indexed with; "
                 "give the boxes of before for images that are there, or use another folder"

@@ -1,10 +1,14 @@
-"""How many bytes a gallery takes, from its numbers alone."""
+"""How many bytes a gallery takes, from its numbers alone, and which patches belong to a level."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from patchrerank.errors import SettingError, near_matches, shown
+import numpy as np
+
+from patchrerank.errors import GalleryError, SettingError, near_matches, shown
+from patchrerank.gallery.gallery import Gallery
+from patchrerank.types import Rows
 
 IVF_LIST_BYTES = 8
 """faiss writes one 64-bit length for each inverted list."""
@@ -80,3 +84,19 @@ def storage_of(
     if store not in sizes:
         raise SettingError(f"store {store!r} is unknown{near_matches(store, sizes)}")
     return Storage(vectors, 4 * vectors * dim, sizes[store])
+
+
+def training_rows(gallery: Gallery, level: int) -> Rows:
+    """Return the rows of the patches that a grid of ``level`` would have.
+
+    Raises:
+        GalleryError: the gallery's regions are not a grid of at least that level.
+    """
+    name, _, own = gallery.manifest.regions.partition(" ")[0].partition(":")
+    if name != "grid" or int(own) < level:
+        raise GalleryError(
+            f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "
+            "to train on; use a level of its grid, boxes, or a file of vectors"
+        )
+    starts = np.arange(len(gallery))[:, None] * patches_at(int(own))
+    return (starts + np.arange(patches_at(level))).reshape(-1)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import SettingError, near_matches
@@ -97,14 +98,15 @@ def open_store(store: str, arrays: Mapping[str, Array]) -> Store:
     """Return a gallery's patch vectors as the scoring kernels take them."""
     from patchrerank import kernels
 
-    patches = arrays["patches"]
+    # whatever the arrays hold: a store refuses another dtype than its own
+    held: Mapping[str, npt.NDArray[Any]] = arrays
     if store == "float32":
-        return kernels.Float32Store(patches)  # type: ignore[arg-type]
+        return kernels.Float32Store(held["patches"])
     if store == "float16":
-        return kernels.Float16Store(patches)  # type: ignore[arg-type]
+        return kernels.Float16Store(held["patches"])
     if store == "int8":
-        return kernels.Int8Store(patches, arrays["patch_scales"])  # type: ignore[arg-type]
-    return kernels.PQStore(patches, arrays["pq_centroids"])  # type: ignore[arg-type]
+        return kernels.Int8Store(held["patches"], held["patch_scales"])
+    return kernels.PQStore(held["patches"], held["pq_centroids"])
 
 
 def pq_train(vectors: Floats, m: int, nbits: int, seed: int = 0) -> Floats:

@@ -142,6 +142,14 @@ class GalleryWriter:
         """Record the folder that ids are relative to."""
         self.manifest = replace(self.manifest, root=root)
 
+    def whitened(self, vectors: Floats) -> Floats:
+        """Return an encoder's vectors ``(N, D)`` as they are stored, float32 ``(N, d)``.
+
+        Raises:
+            VectorError: the gallery is whitened, and one has no direction then.
+        """
+        return vectors if self._whitening is None else self._whitening.apply(vectors)
+
     def commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]] = ()) -> None:
         """Add images, and images that were skipped with their reasons."""
         with writing(self.folder, self.manifest.images):
@@ -175,29 +183,18 @@ class GalleryWriter:
         encoded = [item.image_id.encode("utf-8") for item in rows]
         patch_counts = np.array([len(item.boxes) for item in rows], dtype=np.int64)
         id_bytes = np.array([len(item) for item in encoded], dtype=np.int64)
-        dim = self.manifest.dim
-        empty = np.zeros((0, _width(rows, dim)), dtype=np.float32)
-        patches = self._whiten(np.concatenate([empty, *(item.patches for item in rows)]), dim)
+        empty = np.zeros((0, self.manifest.dim), dtype=np.float32)
+        patches = np.concatenate([empty, *(item.patches for item in rows)])
+        whole = [item.global_vector for item in rows]
         return {
             "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
             "id_ends": np.cumsum(id_bytes) + self._files.rows("ids"),
             "sizes": np.array([item.size for item in rows], dtype=np.int32).reshape(-1, 2),
-            "globals": self._whiten(
-                np.array([item.global_vector for item in rows], dtype=np.float32), dim
-            ),
+            "globals": np.array(whole, dtype=np.float32).reshape(-1, self.manifest.dim),
             **store_columns(self.manifest.store, patches, self._centroids),
             "patch_ends": np.cumsum(patch_counts) + self._files.rows("patches"),
             "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
         }
-
-    def _whiten(self, vectors: Floats, dim: int) -> Floats:
-        if len(vectors) == 0:
-            return np.zeros((0, dim), dtype=np.float32)
-        return vectors if self._whitening is None else self._whitening.apply(vectors)
-
-
-def _width(rows: Sequence[ImageRows], dim: int) -> int:
-    return rows[0].patches.shape[1] if rows else dim
 
 
 def _begun(folder: Path) -> Manifest:

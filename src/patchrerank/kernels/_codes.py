@@ -10,8 +10,8 @@ from numba import carray
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
-from patchrerank.kernels._jit import compiled_loose
 from patchrerank.kernels._tiles import prefetch
+from patchrerank.kernels.jit import compiled_loose
 from patchrerank.types import Floats, Rows
 
 TABLE = 256

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from patchrerank.kernels._jit import compiled
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels._jit import compiled
+from patchrerank.kernels.jit import compiled
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]

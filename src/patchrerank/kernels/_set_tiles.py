@@ -12,6 +12,7 @@ added, which ``128 × Σ row`` takes away again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from llvmlite import binding, ir
@@ -25,9 +26,16 @@ from patchrerank.kernels._tiles import load
 ROWS = 6  # candidate rows a tile
 
 types: Any = numba_types
+
+
+def multiplies_bytes(features: Mapping[str, bool]) -> bool:
+    """Tell a processor that multiplies groups of four bytes in 512-bit registers."""
+    return bool(features.get("avx512f") and features.get("avx512vnni"))
+
+
 _FEATURES = {} if config.CPU_NAME else binding.get_host_cpu_features()
 _WIDE = bool(_FEATURES.get("avx512f"))
-HAS_INT8 = _WIDE and bool(_FEATURES.get("avx512vnni"))
+HAS_INT8 = multiplies_bytes(_FEATURES)
 WIDTH = 16 if _WIDE else 8  # query descriptors a vector
 VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
 

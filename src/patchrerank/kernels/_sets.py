@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray
 
-from patchrerank.kernels._jit import compiled
 from patchrerank.kernels._set_tiles import HAS_INT8, ROWS, VECTORS, WIDTH, pointer, set_tile, widen
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 __all__ = ["BIAS", "HAS_INT8", "VECTORS", "WIDTH", "compare_int8_slots", "compare_slots"]

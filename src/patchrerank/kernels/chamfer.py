@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
-from patchrerank.kernels._threads import parts_of, run_parts
 from patchrerank.kernels.checks import (
     Spans,
     check_queries,
@@ -24,6 +23,7 @@ from patchrerank.kernels.stores import (
     layout,
     quantise_int8,
 )
+from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.types import Floats, Rows
 
 Reduce = Literal["mean", "sum"]

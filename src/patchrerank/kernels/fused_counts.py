@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels._jit import compiled
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchrerank.kernels._jit import compiled
 from patchrerank.kernels.fused_counts import Doubles, Int32
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Rows
 
 

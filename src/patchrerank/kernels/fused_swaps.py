@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels._jit import compiled
 from patchrerank.kernels.fused_counts import Doubles, Int32, Rivals, Scores
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Rows
 
 RELEVANT = 1

@@ -36,7 +36,7 @@ def first_hits(
 
 @cache
 def _kernel() -> Any:
-    from patchrerank.kernels._jit import compiled
+    from patchrerank.kernels.jit import compiled
 
     @compiled
     def fill(patches: Any, image_of_patch: Any, seen: Any, slots: Any) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels._jit import compiled
 from patchrerank.kernels._tiles import byte_at, prefetch, word_at
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Rows
 
 Bytes = npt.NDArray[np.uint8]

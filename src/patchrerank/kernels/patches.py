@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
-from patchrerank.kernels._threads import parts_of, run_parts
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, PQStore, Store, layout
+from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.types import Floats, Rows
 
 Answer = tuple[Floats, Rows]
@@ -73,11 +73,11 @@ def patch_max(
     return scores, patches
 
 
-def _dense(
+def _walked(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Images wanted once are walked query by query, the others image by image."""
-    from patchrerank.kernels import _dense as kernels
+    from patchrerank.kernels import _row_walks as kernels
 
     data, tag, scales = layout(store)
     where = (tag, data.ctypes.data, data.strides[0], scales)
@@ -146,8 +146,8 @@ def _call(kernel: Callable[..., None], *arguments: Any) -> None:
 
 
 _KERNELS: dict[type, Callable[..., None]] = {
-    Float32Store: _dense,
-    Float16Store: _dense,
-    Int8Store: _dense,
+    Float32Store: _walked,
+    Float16Store: _walked,
+    Int8Store: _walked,
     PQStore: _codes,
 }

@@ -68,7 +68,7 @@ def _in_place(
     vector: Floats, store: Float32Store | Float16Store | Int8Store, rows: Rows, products: Floats
 ) -> None:
     """Walk the rows as images of one patch each."""
-    from patchrerank.kernels import _dense as kernels
+    from patchrerank.kernels import _row_walks as kernels
 
     data, tag, scales = layout(store)
     where = (tag, data.ctypes.data, data.strides[0], scales)

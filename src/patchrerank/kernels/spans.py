@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchrerank.kernels._jit import compiled
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -53,6 +55,26 @@ def average_precisions(
             one threshold and there are no scores.
     """
     lists = ranked_lists(relevant, n_positives, junk, valid)
+    return precisions_of(lists, convention, scores, [weights])[0]
+
+
+def precisions_of(
+    lists: RankedLists,
+    convention: APConvention,
+    scores: npt.ArrayLike | None = None,
+    weights: Sequence[npt.ArrayLike | None] = (None,),
+) -> list[Doubles]:
+    """Return :func:`average_precisions` of lists that are checked already, under several weights.
+
+    Args:
+        lists: see :class:`~patchrerank.metrics.lists.RankedLists`.
+        convention, scores: as for :func:`average_precisions`.
+        weights: each as there; None: 1.
+
+    Raises:
+        ShortlistError, SettingError: as there, of scores and weights.
+    """
+    shape = lists.relevant.shape
     if convention.cut == "places" and convention.cutoff is not None:
         lists = lists.first_places(convention.cutoff)
     positives = lists.positives().up_to(convention.cutoff)
@@ -62,13 +84,16 @@ def average_precisions(
         terms = positives.found / positives.rank
     if convention.interpolation == "trapezoidal":
         terms = (_precisions_before(positives) + terms) / 2
-    if weights is not None:
-        terms = terms * aligned("weights", weights, lists.relevant.shape).reshape(-1)[
-            positives.slot
-        ].astype(np.float64)
-    total = np.bincount(positives.query, weights=terms, minlength=len(lists.relevant))
-    values = total / np.maximum(_normalisers(lists, convention), 1)
-    return np.where(lists.n_positives > 0, values, np.nan)
+    bound = np.maximum(_normalisers(lists, convention), 1)
+    found = []
+    for given in weights:
+        paid = terms
+        if given is not None:
+            shares = aligned("weights", given, shape).reshape(-1)[positives.slot]
+            paid = terms * shares.astype(np.float64)
+        total = np.bincount(positives.query, weights=paid, minlength=len(lists.relevant))
+        found.append(np.where(lists.n_positives > 0, total / bound, np.nan))
+    return found
 
 
 def average_precision(

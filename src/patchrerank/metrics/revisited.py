@@ -71,7 +71,7 @@ class RevisitedResult:
 
 
 def positives_and_junk(
-    truths: Sequence[Truth], protocol: Protocol
+    truths: Sequence[Truth], protocol: str
 ) -> tuple[list[list[int]], list[list[int]]]:
     """Return each query's positive rows and junk rows under ``protocol``.
 

@@ -3,12 +3,13 @@
 from patchrerank.pipeline.cascade import Cascade, Stage
 from patchrerank.pipeline.loading import load_reranker
 from patchrerank.pipeline.query_encoders import QueryEncoders
-from patchrerank.pipeline.recipe import DEFAULT_STAGES, Recipe, TunedStage
+from patchrerank.pipeline.recipe import BEST_PATCH, DEFAULT_STAGES, Recipe
 from patchrerank.pipeline.stages import StageSpec, make_cascade, parse_stages
 from patchrerank.pipeline.tuned import Estimate, Tuned, Versions
 from patchrerank.pipeline.tuned_on import TunedLocal, TunedOn
 
 __all__ = [
+    "BEST_PATCH",
     "DEFAULT_STAGES",
     "Cascade",
     "Estimate",
@@ -19,7 +20,6 @@ __all__ = [
     "Tuned",
     "TunedLocal",
     "TunedOn",
-    "TunedStage",
     "Versions",
     "load_reranker",
     "make_cascade",

@@ -117,7 +117,7 @@ class Cascade(Ranker):
         last stage that saw the candidate, and a box is the last one that was found.
         Probabilities are those of the candidates that the last stage rescored.
         """
-        ranking = Ranking.of(shortlist, queries.crop)
+        ranking = Ranking.of(shortlist, queries.crops)
         for stage in self.stages:
             ranking = rescore(stage.reranker, stage.fusion, queries, ranking)
         if self.calibration is None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from patchrerank.encoders.backends.torch_eager import check_device
 from patchrerank.encoders.preprocessing import check_image_size
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, check_kind
 from patchrerank.gallery import Gallery
 from patchrerank.images import ImageSource
 from patchrerank.pipeline.cascade import Cascade, Stage
@@ -72,7 +73,10 @@ def load_reranker(
         SettingError: malformed or unknown stages; ``query_…`` beside a file or recipe that
             decides them; something of the wrong type.
         QueryError: the encoder is not the gallery's.
+        EncoderError: an unknown device, or an impossible size.
     """
+    check_kind("images", images, Mapping, "a mapping, {gallery id: picture}")
+    check_device(device)
     opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
     size = None if query_size is None else check_image_size(query_size)
     asked = {"query_crop": query_crop, "query_size": size, "query_part": query_part}
@@ -82,7 +86,7 @@ def load_reranker(
     recipe = _recipe(opened, stages, given)
     encoders = QueryEncoders(opened, encoder, device, recipe.query_size, recipe.query_part)
     return make_cascade(
-        recipe.specs,
+        recipe.stages,
         opened,
         query_crop=recipe.query_crop,
         images=images,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from patchrerank.encoders import QueryPart, Selection, load_dense_encoder
 from patchrerank.gallery import Gallery, load_own_encoder
-from patchrerank.gallery.identity import check_encoder
+from patchrerank.gallery.own_encoder import check_encoder
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder

@@ -8,47 +8,22 @@ from typing import Any
 
 from patchrerank.calibration import Calibration
 from patchrerank.encoders import QueryPart
-from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
 from patchrerank.pipeline.query_encoders import QUERY_SIZE
-from patchrerank.pipeline.stages import StageSpec, check_reranker, parse_stages
+from patchrerank.pipeline.stages import (
+    StageSpec,
+    check_reranker,
+    check_stages,
+    parse_stages,
+    stages_text,
+)
 from patchrerank.records import from_json, read_json, save_record
 from patchrerank.types import QueryCrop
 
 DEFAULT_STAGES = "patchify:all:0.3:4"
 """One stage in which both the first stage's scores and the patches count."""
 
-
-@dataclass(frozen=True)
-class TunedStage:
-    """One stage; see :class:`patchrerank.fusion.Fusion` for λ, γ and the shortlist size.
-
-    Attributes:
-        reranker: its name, with ``+refine`` behind it if its boxes are refined.
-        lam: λ in [0, 1].
-        gamma: γ ≥ 0.
-        shortlist_size: how many candidates it rescores; None: all.
-    """
-
-    reranker: str
-    lam: float
-    gamma: float
-    shortlist_size: int | None
-
-    def __post_init__(self) -> None:
-        check_reranker(self.reranker)
-        Fusion(self.lam, self.gamma, self.shortlist_size)
-
-    @classmethod
-    def of(cls, spec: StageSpec) -> TunedStage:
-        """Return the record of a stage."""
-        fusion = spec.fusion
-        return cls(spec.name, float(fusion.lam), float(fusion.gamma), fusion.shortlist_size)
-
-    @property
-    def spec(self) -> StageSpec:
-        """The stage as cascades are made of it."""
-        return StageSpec(self.reranker, Fusion(self.lam, self.gamma, self.shortlist_size))
+BEST_PATCH = "patchify"
+"""One stage in which the patch score alone counts, on the full list: the published setting."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +41,14 @@ class Recipe:
         calibration: gives hits a probability; None: they get none.
     """
 
-    stages: tuple[TunedStage, ...]
+    stages: tuple[StageSpec, ...]
     query_crop: QueryCrop = "none"
     query_size: tuple[int, int] = (QUERY_SIZE, QUERY_SIZE)
     query_part: QueryPart = "box"
     calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise SettingError("stages: a cascade needs at least one stage")
+        check_stages(self.stages)
 
     @classmethod
     def parse(cls, stages: str, **settings: Any) -> Recipe:
@@ -83,15 +57,13 @@ class Recipe:
         Raises:
             SettingError: a malformed stage, or settings out of range.
         """
-        return cls(tuple(map(TunedStage.of, parse_stages(stages))), **settings)
-
-    @property
-    def specs(self) -> tuple[StageSpec, ...]:
-        """The stages as cascades are made of them."""
-        return tuple(stage.spec for stage in self.stages)
+        found = tuple(parse_stages(stages))
+        for stage in found:
+            check_reranker(stage.reranker)
+        return cls(found, **settings)
 
     def __str__(self) -> str:
-        return ",".join(map(str, self.specs))
+        return stages_text(self.stages)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-able data, which :meth:`from_dict` takes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from patchrerank.calibration import Calibration
@@ -28,14 +29,52 @@ CHECKPOINT = "@"
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One stage as text: a reranker's name and its fusion."""
+    """One stage as plain data: what it is called, and how its scores are fused.
 
-    name: str
-    fusion: Fusion
+    Its text (``str``, undone by :func:`parse_stages`) is ``reranker:K:lam:gamma``; in JSON it is
+    an object of these four keys.
+
+    Attributes:
+        reranker: its name, with ``+refine`` behind it if its boxes are refined.
+        lam: λ in [0, 1].
+        gamma: γ ≥ 0.
+        shortlist_size: how many candidates it rescores; None: all, 0: the stage does nothing.
+
+    Raises:
+        SettingError: λ, γ or size out of range; see :class:`patchrerank.fusion.Fusion`.
+    """
+
+    reranker: str
+    lam: float
+    gamma: float
+    shortlist_size: int | None
+
+    def __post_init__(self) -> None:
+        self.fusion  # noqa: B018  # checked here, made once
+
+    @classmethod
+    def of(cls, reranker: str, fusion: Fusion) -> StageSpec:
+        """Return the stage of a reranker's name and a fusion."""
+        return cls(reranker, float(fusion.lam), float(fusion.gamma), fusion.shortlist_size)
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        """How its scores are fused."""
+        return Fusion(self.lam, self.gamma, self.shortlist_size)
+
+    @property
+    def used(self) -> bool:
+        """Whether it does anything: not with a shortlist size of 0."""
+        return self.shortlist_size != 0
 
     def __str__(self) -> str:
-        size = "all" if self.fusion.shortlist_size is None else self.fusion.shortlist_size
-        return f"{self.name}:{size}:{self.fusion.lam}:{self.fusion.gamma}"
+        size = "all" if self.shortlist_size is None else self.shortlist_size
+        return f"{self.reranker}:{size}:{self.lam}:{self.gamma}"
+
+
+def stages_text(stages: Iterable[StageSpec]) -> str:
+    """Return stages as :func:`parse_stages` reads them, without rounding."""
+    return ",".join(map(str, stages))
 
 
 def parse_stages(text: str) -> list[StageSpec]:
@@ -63,7 +102,7 @@ def _parse_stage(text: str) -> StageSpec:
         ) from None
     if not name:
         raise SettingError(f"stage {text!r} names no reranker")
-    return StageSpec(name, Fusion(lam, gamma, size))
+    return StageSpec(name, lam, gamma, size)
 
 
 def check_reranker(name: str) -> None:
@@ -78,13 +117,28 @@ def check_reranker(name: str) -> None:
     find_reranker(plain)
 
 
+def check_stages(stages: Sequence[StageSpec]) -> None:
+    """Refuse no stages, and a stage whose reranker there is none of; names its place.
+
+    Raises:
+        SettingError: see :func:`check_reranker`.
+    """
+    if not stages:
+        raise SettingError("stages: a cascade needs at least one stage")
+    for number, stage in enumerate(stages):
+        try:
+            check_reranker(stage.reranker)
+        except SettingError as error:
+            raise SettingError(f"stages[{number}]: {error}") from error
+
+
 def needs_local(stages: str) -> bool:
     """Tell whether stages compare local descriptors, or refine boxes by them.
 
     Raises:
         SettingError: malformed stages, or an unknown reranker.
     """
-    names = [spec.name for spec in parse_stages(stages)]
+    names = [spec.reranker for spec in parse_stages(stages)]
     return any(
         name.endswith(REFINE) or "local" in find_reranker(_parts(name)[0]).reads for name in names
     )
@@ -119,7 +173,7 @@ def make_cascade(
     """
     specs = parse_stages(stages) if isinstance(stages, str) else stages
     parts = StageParts(gallery, encoder, dense_encoder, query_crop, images)
-    made = [Stage(make_reranker(spec.name, parts), spec.fusion) for spec in specs]
+    made = [Stage(make_reranker(spec.reranker, parts), spec.fusion) for spec in specs]
     return Cascade(made, calibration, encoders)
 
 

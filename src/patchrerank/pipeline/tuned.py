@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.metrics import parse_convention
 from patchrerank.pipeline.cascade import Cascade
-from patchrerank.pipeline.recipe import Recipe, TunedStage
-from patchrerank.pipeline.stages import StageSpec, make_cascade
+from patchrerank.pipeline.recipe import Recipe
+from patchrerank.pipeline.stages import StageSpec, check_stages, make_cascade
 from patchrerank.pipeline.tuned_on import TunedOn
 from patchrerank.records import check_within, from_json, read_json, save_record
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder, QueryPart
+    from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
 
@@ -80,7 +80,7 @@ class Tuned:
         schema: version of the file's layout.
     """
 
-    stages: tuple[TunedStage, ...]
+    stages: tuple[StageSpec, ...]
     tuned_on: TunedOn
     metric: str
     convention: str
@@ -95,8 +95,7 @@ class Tuned:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        if not self.stages:
-            raise SettingError("stages: a cascade needs at least one stage")
+        check_stages(self.stages)
         parse_convention(self.convention)
         check_within(0, 1, value=self.value)
         check_within(0, float("inf"), folds=self.folds)
@@ -133,13 +132,8 @@ class Tuned:
         made = Recipe(self.stages, on.query_crop, calibration=self.calibration)
         if on.local is None:
             return made
-        part = cast("QueryPart", on.local.query_part)
-        return replace(made, query_size=on.local.query_image_size, query_part=part)
-
-    @property
-    def specs(self) -> tuple[StageSpec, ...]:
-        """The stages as cascades are made of them."""
-        return self.recipe.specs
+        seen = on.local
+        return replace(made, query_size=seen.query_image_size, query_part=seen.query_part)
 
     def __str__(self) -> str:
         return str(self.recipe)
@@ -192,7 +186,7 @@ class Tuned:
         """
         self.check(gallery, dense_encoder, strict=strict)
         crop, calibration = self.tuned_on.query_crop, self.calibration
-        return make_cascade(self.specs, gallery, encoder, dense_encoder, crop, images, calibration)
+        return make_cascade(self.stages, gallery, encoder, dense_encoder, crop, images, calibration)
 
 
 def _version(package: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from patchrerank.encoders import QueryPart
 from patchrerank.gallery.identity import settings_of
 from patchrerank.records import check_within
 from patchrerank.types import QueryCrop
@@ -30,7 +31,7 @@ class TunedLocal:
     fingerprint: str
     image_size: tuple[int, int] | None
     query_image_size: tuple[int, int]
-    query_part: str
+    query_part: QueryPart
 
     def other_queries(self, dense_encoder: DenseEncoder) -> Iterator[str]:
         """Say how the queries' descriptors differ from those it was tuned with."""
@@ -108,7 +109,7 @@ class TunedOn:
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
                 f"{gallery.folder} is of {spec!r} ({made.identity[:12]}…), with other weights or "
-                f"settings ({settings_of(gallery)})"
+                f"settings ({settings_of(gallery.manifest)})"
             )
         if self.local is None:
             return

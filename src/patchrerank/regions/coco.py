@@ -33,13 +33,6 @@ class CocoBoxes:
     left_out: tuple[str, ...] = ()
 
 
-def read_coco(
-    path: str | Path, results: str | Path | None = None, *, top: int | None = None
-) -> dict[str, Floats]:
-    """Read the boxes alone: see :func:`load_coco`."""
-    return load_coco(path, results, top=top).boxes
-
-
 def load_coco(
     path: str | Path,
     results: str | Path | None = None,

@@ -79,8 +79,8 @@ def _shrunk(picture: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     scale = min(1.0, side / max(picture.size))
-    size = tuple(max(1, round(length * scale)) for length in picture.size)
-    small = picture.resize(size, Image.Resampling.BOX)  # type: ignore[arg-type]
+    width, height = (max(1, round(length * scale)) for length in picture.size)
+    small = picture.resize((width, height), Image.Resampling.BOX)
     return np.ascontiguousarray(np.asarray(small)[:, :, ::-1])
 
 

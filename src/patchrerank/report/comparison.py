@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from patchrerank.analysis import Measured
-from patchrerank.analysis.evaluation import Run
+from patchrerank.analysis import Measured, Run
 from patchrerank.analysis.measurable import counted_queries
 from patchrerank.boxes import Floats
 from patchrerank.datasets import Dataset
@@ -22,7 +21,10 @@ from patchrerank.report.content import (
     ReportTable,
     gain_over,
 )
-from patchrerank.types import EMPTY
+from patchrerank.types import EMPTY, Ranking
+
+PARTS = ("store", "stages", "tuned_on", "lam", "gamma", "shortlist_size")
+"""Settings that the text of a method says."""
 
 
 def compare_runs(dataset: Dataset, runs: Mapping[str, Run]) -> list[ReportQuery]:
@@ -31,15 +33,51 @@ def compare_runs(dataset: Dataset, runs: Mapping[str, Run]) -> list[ReportQuery]
     Hits that the benchmark removes before it counts ranks (junk) are neither right nor wrong.
     """
     by_id = {image.id: position for position, image in enumerate(dataset.images)}
+    scores = {name: shown_scores(run.ranking) for name, run in runs.items()}
     return [
         ReportQuery(
             id=query.id,
             image=query.file,
             box=box_of(query.box),
-            columns=tuple(_column(dataset, name, run, number, by_id) for name, run in runs.items()),
+            columns=tuple(
+                _column(dataset, name, run, scores[name][number], number, by_id)
+                for name, run in runs.items()
+            ),
         )
         for number, query in enumerate(dataset.queries)
     ]
+
+
+def shown_scores(ranking: Ranking) -> Floats:
+    """Return the scores to show, float32 ``(Q, K)``; higher is better.
+
+    Where the local scores alone made the order (λ = 0) it is them, cosines for Patchify; else the
+    fused ones.
+    """
+    local, filled = ranking.local_scores, ranking.rows != EMPTY
+    if np.isnan(local[filled]).any():
+        return ranking.scores
+    falls = (local[:, 1:] <= local[:, :-1]) | ~filled[:, 1:]
+    return local if falls.all() else ranking.scores
+
+
+def result_sentence(queries: Sequence[ReportQuery], measured: Mapping[str, Measured]) -> str:
+    """Say what the last method makes of the first's mAP, and of how many queries.
+
+    Args:
+        queries: all of them.
+        measured: name → figures; with a single method there is nothing to say.
+    """
+    if len(measured) < 2:
+        return ""
+    (first, *_), (*_, last) = measured, measured
+    before, after = (_percent(measured[name].metrics["mAP"]) for name in (first, last))
+    gains = [query.gain for query in queries if query.gain is not None]
+    better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    return (
+        f"{first} {before} → {last} {after} mAP: {better or 'none'} of {len(gains)} queries "
+        f"better, {worse or 'none'} worse."
+    )
 
 
 def metrics_table(title: str, measured: Mapping[str, Measured]) -> ReportTable:
@@ -72,11 +110,37 @@ def _note(measured: Mapping[str, Measured]) -> str:
     return " ".join(told)
 
 
-def bytes_column(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:
-    """Return a table of methods with one more column: the bytes an image that are read."""
-    read = (f"{result.bytes_per_image['read']:,.0f}" for result in measured.values())
-    rows = tuple((*row, text) for row, text in zip(table.rows, read, strict=True))
-    return replace(table, headers=(*table.headers, "bytes/image read"), rows=rows)
+def with_costs(table: ReportTable, measured: Mapping[str, Measured]) -> ReportTable:
+    """Return a table of methods with what each costs: milliseconds a query, bytes an image.
+
+    Milliseconds are those of reranking all queries together, once kernels are compiled.
+    """
+    rows = tuple(
+        (*row, *_costs(result)) for row, result in zip(table.rows, measured.values(), strict=True)
+    )
+    return replace(table, headers=(*table.headers, "ms/query", "bytes/image read"), rows=rows)
+
+
+def _costs(measured: Measured) -> tuple[str, str]:
+    spent = measured.milliseconds["rerank_per_query"]
+    return "–" if spent is None else f"{spent:.2f}", f"{measured.bytes_per_image['read']:,.0f}"
+
+
+def shared_settings(runs: Mapping[str, Run]) -> dict[str, str]:
+    """Return the settings of the runs; where they differ, each with its label.
+
+    A method whose label says it all already is not repeated, nor are its parts.
+    """
+    records = {label: run.measured.settings for label, run in runs.items()}
+    shown = {}
+    for name, value in next(iter(records.values())).items():
+        values = {label: record[name] for label, record in records.items() if name in record}
+        if len(set(values.values())) > 1:
+            told = (f"{label}: {text}" for label, text in values.items() if label != text)
+            value = "; ".join(told)
+        if name not in PARTS and value not in ("", *records):
+            shown[name] = value
+    return shown
 
 
 def gains_table(queries: Sequence[ReportQuery]) -> ReportTable | None:
@@ -102,7 +166,12 @@ def _gains_row(name: str, queries: Sequence[ReportQuery], place: int) -> tuple[s
 
 
 def _column(
-    dataset: Dataset, name: str, run: Run, query: int, by_id: Mapping[str, int]
+    dataset: Dataset,
+    name: str,
+    run: Run,
+    scores: Floats,
+    query: int,
+    by_id: Mapping[str, int],
 ) -> ReportColumn:
     precision = run.measured.per_query[query]
     ranking, asked = run.ranking, dataset.queries[query].instance
@@ -115,7 +184,7 @@ def _column(
             ReportHit(
                 id=image.id,
                 image=image.file,
-                score=float(ranking.scores[query, slot]),
+                score=float(scores[slot]),
                 correct=None if run.relevance.junk[query, slot] else correct,
                 predicted=box_of(ranking.boxes[query, slot]),
                 truths=known_boxes(image.boxes_of(asked)) if correct else (),

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.boxes import check_boxes
+import numpy as np
+
+from patchrerank.boxes import WHOLE_IMAGE, check_boxes
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -157,6 +159,11 @@ class ReportTable:
                     f"table {self.title!r}: row {number} has {len(row)} cells for "
                     f"{len(self.headers)} headers; fill missing cells with ''"
                 )
+
+
+def is_whole(box: tuple[float, ...]) -> bool:
+    """Return whether a box is the whole picture; such a box tells nothing and is not drawn."""
+    return bool(np.allclose(box, WHOLE_IMAGE, rtol=0, atol=0.001))
 
 
 def gain_over(first: ReportColumn, other: ReportColumn) -> float | None:

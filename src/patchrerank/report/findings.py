@@ -8,20 +8,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.analysis.evaluation import Run
-from patchrerank.report.comparison import bytes_column, compare_runs, gains_table, metrics_table
+from patchrerank.analysis import Run, evaluate_methods
+from patchrerank.analysis.methods import check_labels
+from patchrerank.report.comparison import (
+    compare_runs,
+    gains_table,
+    metrics_table,
+    result_sentence,
+    shared_settings,
+    with_costs,
+)
 from patchrerank.report.content import ReportQuery, ReportTable
 from patchrerank.report.figure_style import FigureStyle
 from patchrerank.report.figures import write_figures
 from patchrerank.report.page import check_thumbnail, write_report
-from patchrerank.report.runs import run_methods, shared_settings
 from patchrerank.report.selection import QueryChoice, choose_queries, describe_choice
 
 if TYPE_CHECKING:
-    from patchrerank.analysis.compare import CompareSettings
+    from patchrerank.analysis import EvaluationSettings, Measured, Method
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Encoder
-    from patchrerank.report.methods import Method
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,20 @@ class Findings:
         return compare_runs(self.dataset, self.runs)
 
     @property
+    def result(self) -> str:
+        """What came out, in a sentence."""
+        return result_sentence(self.queries, self._measured)
+
+    @property
     def tables(self) -> list[ReportTable]:
         """Metrics of each method, and how many queries it gains and loses."""
-        measured = {label: run.measured for label, run in self.runs.items()}
-        metrics = metrics_table(f"{self.dataset.name}, all queries", measured)
+        metrics = metrics_table(f"{self.dataset.name}, all queries", self._measured)
         gains = gains_table(self.queries)
-        return [bytes_column(metrics, measured), *([gains] if gains else [])]
+        return [with_costs(metrics, self._measured), *([gains] if gains else [])]
+
+    @property
+    def _measured(self) -> dict[str, Measured]:
+        return {label: run.measured for label, run in self.runs.items()}
 
     @property
     def settings(self) -> dict[str, str]:
@@ -93,11 +107,19 @@ def find(
     dataset: Dataset,
     encoder: Encoder,
     methods: Sequence[Method],
-    cache: Path,
-    settings: CompareSettings,
+    cache: Path | None,
+    settings: EvaluationSettings,
 ) -> Findings:
-    """Run the methods; see :func:`patchrerank.report.runs.run_methods`."""
-    return Findings(dataset, run_methods(dataset, encoder, methods, cache, settings))
+    """Run methods of different labels; see :func:`patchrerank.analysis.evaluate_methods`.
+
+    Raises:
+        SettingError: no methods, or two of one label.
+        PatchRerankError: whatever is wrong with pictures, data set or settings.
+    """
+    check_labels(methods)
+    runs = evaluate_methods(dataset, encoder, methods, settings, cache)
+    labels = (method.label for method in methods)
+    return Findings(dataset, dict(zip(labels, runs, strict=True)))
 
 
 def write_findings(
@@ -123,6 +145,7 @@ def write_findings(
         queries=chosen,
         tables=found.tables,
         settings={**found.settings, "shown": shown},
+        result=found.result,
         thumbnail=output.thumbnail,
         progress=progress,
     )

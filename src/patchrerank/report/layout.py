@@ -14,6 +14,7 @@ from patchrerank.report.content import (
     ReportHit,
     ReportQuery,
     gain_over,
+    is_whole,
 )
 from patchrerank.report.drawing import (
     Cell,
@@ -105,7 +106,7 @@ class _Figure:
     def _cell(self, hit: ReportHit, method: str) -> Cell:
         where = f"hit {hit.id!r} of {method!r} for query {self.query.id!r}"
         boxes: list[tuple[Box, Line]] = []
-        if hit.predicted is not None:
+        if hit.predicted is not None and not is_whole(hit.predicted):
             boxes.append((hit.predicted, self.predicted))
         boxes += [((x0, y0, x1, y1), self.truth) for x0, y0, x1, y1 in hit.truths]
         return Cell(hit.image, where, self._frame(_verdict(hit)), tuple(boxes))
@@ -147,7 +148,7 @@ class _Figure:
 
     def _lines(self) -> Iterator[tuple[Line, str]]:
         hits = [hit for column in self.query.columns for hit in column.shown]
-        if any(hit.predicted is not None for hit in hits):
+        if any(hit.predicted is not None and not is_whole(hit.predicted) for hit in hits):
             yield self.predicted, "where the method found it"
         if any(hit.truths for hit in hits):
             yield self.truth, "where it really is"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 
 from patchrerank.report.content import (
@@ -14,11 +15,21 @@ from patchrerank.report.content import (
     ReportQuery,
     ReportTable,
     gain_over,
+    is_whole,
 )
 from patchrerank.report.pictures import PictureSheet
 
 VERDICTS = {True: ("right", "✓"), False: ("wrong", "✗"), None: ("unknown", "?")}
 """The class and the sign of a hit that is right, wrong, or not known to be either."""
+
+OPENING_HITS = 5
+"""How many hits of each method the page opens with."""
+
+KEY = (
+    "Green frame: right; red: wrong. Yellow box: where the method found it; dashed blue: where it "
+    "really is. mAP is 100 if all that is right comes first, for every query."
+)
+"""What a reader must know to understand what the page opens with."""
 
 NUMBER = re.compile(r"[+\-−±]?\s?\d")
 
@@ -56,7 +67,32 @@ def settings_list(settings: Mapping[str, str]) -> str:
         f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>"
         for name, value in settings.items()
     )
-    return f'<section class="card settings"><h2>Settings</h2>\n<dl>\n{items}\n</dl></section>'
+    return (
+        '<details class="card settings"><summary>Settings</summary>\n'
+        f"<dl>\n{items}\n</dl></details>"
+    )
+
+
+def opening(query: ReportQuery, sheet: PictureSheet) -> str:
+    """Return one query, large: the first hits of its first method, and below of its last."""
+    before, after = (
+        replace(column, hits=column.hits[:OPENING_HITS])
+        for column in (query.columns[0], query.columns[-1])
+    )
+    methods = "\n".join(
+        _method(column, before, sheet, _found(column)) for column in (before, after)
+    )
+    return (
+        f'<section class="opening query" data-id="{escape(query.id)}">\n'
+        f"{_asked(query, sheet)}\n"
+        f'<div class="methods">\n{methods}\n<p class="note">{KEY}</p></div>\n</section>'
+    )
+
+
+def _found(column: ReportColumn) -> str:
+    """Return how many of the hits are right."""
+    right = sum(bool(hit.correct) for hit in column.hits)
+    return f'<span class="ap number">{right} of the first {len(column.hits)} right</span>'
 
 
 def query_section(number: int, query: ReportQuery, sheet: PictureSheet) -> str:
@@ -67,16 +103,22 @@ def query_section(number: int, query: ReportQuery, sheet: PictureSheet) -> str:
         query: its pictures must be in ``sheet``.
         sheet: knows the class name of each picture.
     """
-    given = () if query.box is None else (("query-box", query.box),)
-    frame = _frame(sheet.name(query.image), f"Query {query.id}", query.id, given)
     first = query.columns[0] if query.columns else None
     methods = "\n".join(_method(column, first, sheet) for column in query.columns)
     gain = "" if query.gain is None else f"{query.gain:.6f}"
     return (
         f'<section class="query" id="query-{number}" data-id="{escape(query.id)}" '
-        f'data-gain="{gain}" data-group="{query.group}">\n<div class="asked">{frame}'
-        f"<h2><bdi>{escape(query.id)}</bdi></h2>{_gain_line(query.gain)}{_group(query)}</div>\n"
+        f'data-gain="{gain}" data-group="{query.group}">\n{_asked(query, sheet)}\n'
         f'<div class="methods">\n{methods}\n</div>\n</section>'
+    )
+
+
+def _asked(query: ReportQuery, sheet: PictureSheet) -> str:
+    given = () if query.box is None else (("query-box", query.box),)
+    frame = _frame(sheet.name(query.image), f"Query {query.id}", query.id, given)
+    return (
+        f'<div class="asked">{frame}<h2><bdi>{escape(query.id)}</bdi></h2>'
+        f"{_gain_line(query.gain)}{_group(query)}</div>"
     )
 
 
@@ -106,7 +148,10 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if value else "0.000"
 
 
-def _method(column: ReportColumn, first: ReportColumn | None, sheet: PictureSheet) -> str:
+def _method(
+    column: ReportColumn, first: ReportColumn | None, sheet: PictureSheet, note: str = ""
+) -> str:
+    """Return a method's hits; ``note`` stands in place of its average precision."""
     before = None
     if first is not None and column is not first:
         before = {hit.id: rank for rank, hit in enumerate(first.shown, start=1)}
@@ -114,7 +159,7 @@ def _method(column: ReportColumn, first: ReportColumn | None, sheet: PictureShee
         _hit(hit, rank, before, sheet) for rank, hit in enumerate(column.shown, start=1)
     )
     listed = f'<ol class="hits">\n{hits}\n</ol>' if hits else '<p class="none">No hits.</p>'
-    precision = _precision(column, first)
+    precision = note or _precision(column, first)
     return f'<div class="method"><h3>{escape(column.name)}{precision}</h3>\n{listed}</div>'
 
 
@@ -159,6 +204,7 @@ def _score(score: float) -> str:
 
 def _frame(picture: str, label: str, tip: str, boxes: Sequence[tuple[str, Sequence[float]]]) -> str:
     """Return a thumbnail in a square frame with its boxes over it."""
+    boxes = [(kind, box) for kind, box in boxes if not is_whole(tuple(box))]
     drawn = "".join(_rect("halo", box) + _rect(kind, box) for kind, box in boxes)
     overlay = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none">{drawn}</svg>'
     return (

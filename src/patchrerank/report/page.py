@@ -17,8 +17,15 @@ from tqdm import tqdm
 from patchrerank.errors import SettingError
 from patchrerank.files import marked, write_whole
 from patchrerank.report.content import ReportQuery, ReportTable
-from patchrerank.report.markup import group_choices, query_section, settings_list, table_card
+from patchrerank.report.markup import (
+    group_choices,
+    opening,
+    query_section,
+    settings_list,
+    table_card,
+)
 from patchrerank.report.pictures import PictureSheet
+from patchrerank.report.selection import by_gain
 
 SMALLEST_THUMBNAIL, LARGEST_THUMBNAIL = 32, 2048
 PAGE = marked("a page of a report", b'<meta name="generator" content="patchrerank">')
@@ -32,6 +39,7 @@ def write_report(
     queries: Sequence[ReportQuery],
     tables: Sequence[ReportTable],
     settings: Mapping[str, str],
+    result: str = "",
     thumbnail: int = 224,
     progress: bool = False,
 ) -> Path:
@@ -46,7 +54,9 @@ def write_report(
         title: heading of the page.
         queries: shown in this order; the reader can filter and sort them by gain.
         tables: metrics, shown above the queries.
-        settings: what produced the rankings, name to value.
+        settings: what produced the rankings, name to value; folded away.
+        result: what came out, in a sentence. The page then opens with it and, large, with the
+            first hits for the query that gains most, if any gains.
         thumbnail: long side of the stored pictures in pixels, 32…2048. Each distinct picture is
             stored once; at 224 expect about 10 kB each.
         progress: show a progress bar while pictures are read.
@@ -62,10 +72,11 @@ def write_report(
         for image, where in query.pictures():
             sheet.add(image, where)
     facts = [table_card(table) for table in tables]
+    opened = _opening(result, queries, sheet)
     if settings:
         facts.append(settings_list(settings))
     target = Path(path)
-    write_page(target, _fill(title, queries, "\n".join(facts), sheet))
+    write_page(target, _fill(title, opened, queries, "\n".join(facts), sheet))
     return target
 
 
@@ -77,7 +88,17 @@ def check_thumbnail(pixels: int) -> None:
         )
 
 
-def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: PictureSheet) -> str:
+def _opening(result: str, queries: Sequence[ReportQuery], sheet: PictureSheet) -> str:
+    if not result:
+        return ""
+    best = [query for query in by_gain(queries)[:1] if query.gain and query.gain > 0]
+    shown = "".join(f"\n{opening(query, sheet)}" for query in best)
+    return f'<p class="result">{escape(result)}</p>{shown}'
+
+
+def _fill(
+    title: str, opened: str, queries: Sequence[ReportQuery], facts: str, sheet: PictureSheet
+) -> str:
     template = files("patchrerank.report").joinpath("page.html").read_text(encoding="utf-8")
     gains = [query.gain or 0.0 for query in queries]
     pictures = sheet.css()
@@ -86,6 +107,7 @@ def _fill(title: str, queries: Sequence[ReportQuery], facts: str, sheet: Picture
         policy=content_policy(template, pictures),
         title=escape(title),
         pictures=pictures,
+        opening=opened,
         facts=facts,
         count_all=len(gains),
         groups=group_choices(queries),

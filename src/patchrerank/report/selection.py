@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,13 @@ class QueryChoice:
         for name in ("largest", "smallest", "sample", "seed"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{name} must be 0 or more, got {getattr(self, name)}")
+
+
+def by_gain(queries: Sequence[ReportQuery]) -> list[ReportQuery]:
+    """Return the queries, the largest gain first, stably; those without a gain come last."""
+    gains = [-math.inf if query.gain is None else query.gain for query in queries]
+    order = sorted(range(len(queries)), key=lambda number: -gains[number])
+    return [queries[number] for number in order]
 
 
 def choose_queries(queries: Sequence[ReportQuery], choice: QueryChoice) -> list[ReportQuery]:

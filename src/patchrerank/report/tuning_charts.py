@@ -15,16 +15,15 @@ import numpy as np
 
 from patchrerank.fusion import Fusion
 from patchrerank.metrics.lists import Doubles
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.report.tuning_view import (
     StageView,
     fusion_in,
     gamma_range,
-    size_of,
 )
 from patchrerank.tuning.fused.query_scores import Cost
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.trials.trial import Trial
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ FEWEST_TRIALS = 10
 
 def plane(view: StageView, fusion: Fusion, trials: Sequence[Trial]) -> Chart:
     """Return the metric over λ and γ at the tuned shortlist size, ``values[γ][λ]``."""
-    size = min(size_of(fusion, view.table), view.limit) or view.limit
+    size = min(fusion.size_of(view.table.size), view.limit) or view.limit
     if size < view.least:
         return {"note": f"{view.reranker} has no scores that this picture could be drawn of."}
     columns, rows = FINE if view.fine else COARSE
@@ -64,7 +63,7 @@ def size_curve(view: StageView, fusion: Fusion) -> Chart:
     """Return the metric over the shortlist size, at the tuned λ and γ."""
     if view.limit < view.least:
         return {"note": f"{view.reranker} has no scores that this curve could be drawn of."}
-    size = min(size_of(fusion, view.table), view.limit)
+    size = min(fusion.size_of(view.table.size), view.limit)
     marks = [mark for mark in (*SIZES, size) if view.least <= mark <= view.limit]
     spread = np.geomspace(view.least, view.limit, CURVE_POINTS[view.fine])
     sizes = sorted({*np.rint(spread).astype(int).tolist(), *marks})
@@ -97,23 +96,23 @@ def trial_records(trials: Sequence[Trial], view: StageView) -> list[Chart]:
     return records
 
 
-def stages_text(stages: Stages) -> str:
+def stages_text(stages: tuple[StageSpec, ...]) -> str:
     """Return stages as a reader sees them; those that rescore nothing are left out."""
     shown = [
-        f"{name}: λ {fusion.lam:.4g}, γ {fusion.gamma:.4g}, "
-        f"k {'all' if fusion.shortlist_size is None else fusion.shortlist_size}"
-        for name, fusion in stages
-        if fusion.shortlist_size != 0
+        f"{stage.reranker}: λ {stage.lam:.4g}, γ {stage.gamma:.4g}, "
+        f"k {'all' if stage.shortlist_size is None else stage.shortlist_size}"
+        for stage in stages
+        if stage.used
     ]
     return " → ".join(shown) or "first stage alone"
 
 
-def milliseconds(table: ScoreTable, stages: Stages) -> float:
+def milliseconds(table: ScoreTable, stages: tuple[StageSpec, ...]) -> float:
     """Return what the stages take for one query on one thread; NaN if a cost is unknown."""
     unknown = Cost()
     return math.fsum(
-        table.costs.get(name, unknown).milliseconds(size_of(fusion, table))
-        for name, fusion in stages
+        table.costs.get(stage.reranker, unknown).milliseconds(stage.fusion.size_of(table.size))
+        for stage in stages
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from patchrerank.datasets import Dataset
 from patchrerank.errors import DatasetError
 from patchrerank.metrics.lists import Doubles
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.report.comparison import box_of, known_boxes
 from patchrerank.report.content import (
     SAME_GAIN,
@@ -19,9 +20,8 @@ from patchrerank.report.content import (
     ReportQuery,
 )
 from patchrerank.report.tuning_charts import Chart, rounded
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import EMPTY, Rows
 
 PICTURED = 5
@@ -47,7 +47,7 @@ class QueryGains:
     order: Rows
 
     @classmethod
-    def of(cls, table: ScoreTable, stages: Stages) -> QueryGains:
+    def of(cls, table: ScoreTable, stages: tuple[StageSpec, ...]) -> QueryGains:
         """Evaluate both.
 
         Raises:

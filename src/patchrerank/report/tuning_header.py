@@ -9,12 +9,12 @@ from html import escape
 from typing import Any
 
 from patchrerank.errors import SettingError
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.report.content import ReportTable
 from patchrerank.report.markup import settings_list, table_card
 from patchrerank.report.tuning_view import METRICS
 from patchrerank.tuning.statistics import Gain
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import Stages
 
 BEST_TRIALS = 10
 SIGNIFICANT = 0.05
@@ -40,7 +40,7 @@ class TuningSummary:
         SettingError: no stages, or a value of mAP or LocScore outside [0, 1].
     """
 
-    stages: Stages
+    stages: tuple[StageSpec, ...]
     metric: str
     value: float
     first_stage_value: float
@@ -70,7 +70,7 @@ class TuningSummary:
 
 def title_of(result: TuningSummary) -> str:
     """Return the page's heading as plain text."""
-    names = " → ".join(name for name, _ in result.stages)
+    names = " → ".join(stage.reranker for stage in result.stages)
     return f"Tuning of {names} for {result.metric}"
 
 
@@ -133,12 +133,12 @@ def _stages(result: TuningSummary) -> ReportTable:
     rows = [
         (
             str(number),
-            name,
-            f"{fusion.lam:.4g}",
-            f"{fusion.gamma:.4g}",
-            "all" if fusion.shortlist_size is None else str(fusion.shortlist_size),
+            stage.reranker,
+            f"{stage.lam:.4g}",
+            f"{stage.gamma:.4g}",
+            "all" if stage.shortlist_size is None else str(stage.shortlist_size),
         )
-        for number, (name, fusion) in enumerate(result.stages, start=1)
+        for number, stage in enumerate(result.stages, start=1)
     ]
     return ReportTable(
         title="Tuned settings",

@@ -8,8 +8,8 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.errors import TableError
-from patchrerank.fusion import Fusion
 from patchrerank.metrics.lists import Doubles
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.report.tuning_charts import Chart, rounded
 from patchrerank.report.tuning_view import (
     StageView,
@@ -17,7 +17,6 @@ from patchrerank.report.tuning_view import (
     value_of,
 )
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.trials.trial import Trial
 
 ORDERS = 20
@@ -32,7 +31,7 @@ SPREAD = (10, 50, 90)
 
 def history_chart(
     view: StageView,
-    stages: Stages,
+    stages: tuple[StageSpec, ...],
     trials: Sequence[Trial],
     seed: int = 0,
     *,
@@ -72,14 +71,14 @@ def history_chart(
 
 def _random_values(
     view: StageView,
-    stages: Stages,
+    stages: tuple[StageSpec, ...],
     trials: Sequence[Trial],
     rng: np.random.Generator,
     *,
     progress: bool,
 ) -> Doubles:
     """Return the metric of random settings, float64 ``(n,)``."""
-    names = [name for name, _ in stages]
+    names = [stage.reranker for stage in stages]
     spans = [_gammas_of(name, stages, trials) for name in names]
     first = StageView(view.table, (), names[0], view.metric)
     if first.limit < first.least:
@@ -87,11 +86,11 @@ def _random_values(
     values = []
     count = _settings(view, trials)
     for _ in tqdm(range(count), desc="random settings", unit="setting", disable=not progress):
-        drawn: list[tuple[str, Fusion]] = []
+        drawn: list[StageSpec] = []
         least, limit = first.least, first.limit
         for name, span in zip(names, spans, strict=True):
             size = int(rng.integers(least, limit + 1))
-            drawn.append((name, Fusion(float(rng.random()), _log_uniform(span, rng), size)))
+            drawn.append(StageSpec(name, float(rng.random()), _log_uniform(span, rng), size))
             least, limit = 1, size
         values.append(value_of(view.table, drawn, view.metric))
     return np.array(values)
@@ -102,9 +101,11 @@ def _settings(view: StageView, trials: Sequence[Trial]) -> int:
     return min(max(DRAWN * len(trials), FEWEST), MOST, affordable)
 
 
-def _gammas_of(name: str, stages: Stages, trials: Sequence[Trial]) -> tuple[float, float]:
+def _gammas_of(
+    name: str, stages: tuple[StageSpec, ...], trials: Sequence[Trial]
+) -> tuple[float, float]:
     tried = [*stages, *(stage for trial in trials for stage in trial.stages)]
-    return gamma_range(fusion for other, fusion in tried if other == name)
+    return gamma_range(stage.fusion for stage in tried if stage.reranker == name)
 
 
 def _log_uniform(span: tuple[float, float], rng: np.random.Generator) -> float:

@@ -14,12 +14,13 @@ import numpy as np
 from patchrerank.fusion import Fusion
 from patchrerank.metrics import mean_over_queries
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.derived import after_stages
+from patchrerank.tuning.tables.grids import evaluate_grid
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import GAMMAS
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.trials.trial import Trial
 
 METRICS: dict[str, Metric] = {"mAP": "AP", "LocScore": "LocScore"}
@@ -38,16 +39,16 @@ class StageView:
     """
 
     table: ScoreTable
-    before: Stages
+    before: tuple[StageSpec, ...]
     reranker: str
     metric: Metric
 
     @property
     def limit(self) -> int:
         """How many candidates it can rescore: the earlier stages' cut, where scores are known."""
-        sizes = [size_of(fusion, self.table) for _, fusion in self.before]
+        sizes = [stage.fusion.size_of(self.table.size) for stage in self.before]
         seen = self._after if self.fine else self.table
-        return min([known_size(seen, self.reranker), *sizes])
+        return min([seen.scored(self.reranker), *sizes])
 
     @property
     def least(self) -> int:
@@ -70,12 +71,15 @@ class StageView:
             TableError: scores that are needed were not computed.
         """
         if self.fine:
-            found = self._after.evaluate_grid(lams, gammas, sizes, self.reranker, self.metric)
+            found = evaluate_grid(self._after, lams, gammas, sizes, self.reranker, self.metric)
             return np.asarray(np.nanmean(found, axis=-1))
         values = [
-            value_of(self.table, [*self.before, (self.reranker, fusion)], self.metric)
-            for fusion in (
-                Fusion(lam, gamma, size) for size in sizes for gamma in gammas for lam in lams
+            value_of(self.table, [*self.before, stage], self.metric)
+            for stage in (
+                StageSpec(self.reranker, float(lam), float(gamma), int(size))
+                for size in sizes
+                for gamma in gammas
+                for lam in lams
             )
         ]
         return np.reshape(values, (len(sizes), len(gammas), len(lams)))
@@ -90,7 +94,7 @@ class StageView:
         return after_stages(self.table, self.before)
 
 
-def value_of(table: ScoreTable, stages: Sequence[tuple[str, Fusion]], metric: Metric) -> float:
+def value_of(table: ScoreTable, stages: Sequence[StageSpec], metric: Metric) -> float:
     """Return the metric of a cascade; NaN if no query has positives.
 
     Raises:
@@ -99,31 +103,21 @@ def value_of(table: ScoreTable, stages: Sequence[tuple[str, Fusion]], metric: Me
     return mean_over_queries(getattr(evaluate_stages(table, stages), metric))
 
 
-def view_of(table: ScoreTable, stages: Stages, metric: Metric) -> tuple[StageView, Fusion]:
+def view_of(
+    table: ScoreTable, stages: tuple[StageSpec, ...], metric: Metric
+) -> tuple[StageView, Fusion]:
     """Return the last of the stages that does something (or else the last), and its fusion."""
-    active = [n for n, (_, fusion) in enumerate(stages) if fusion.shortlist_size != 0]
+    active = [n for n, stage in enumerate(stages) if stage.used]
     place = active[-1] if active else len(stages) - 1
-    reranker, fusion = stages[place]
-    before = tuple(stage for stage in stages[:place] if stage[1].shortlist_size != 0)
-    return StageView(table, before, table.reranker(reranker), metric), fusion
-
-
-def size_of(fusion: Fusion, table: ScoreTable) -> int:
-    """Return how many candidates a fusion rescores, at most K."""
-    size = fusion.shortlist_size
-    return table.size if size is None else min(size, table.size)
-
-
-def known_size(table: ScoreTable, reranker: str) -> int:
-    """Return how many slots, from the first on, have all their local scores."""
-    lacking = table.missing(reranker).any(axis=0)
-    return int(np.argmax(lacking)) if lacking.any() else table.size
+    before = tuple(stage for stage in stages[:place] if stage.used)
+    reranker = table.reranker(stages[place].reranker)
+    return StageView(table, before, reranker, metric), stages[place].fusion
 
 
 def fusion_in(trial: Trial, view: StageView) -> Fusion | None:
     """Return what a trial chose for the stage; None if it left it out."""
-    chosen = [f for name, f in trial.stages if name == view.reranker and f.shortlist_size != 0]
-    return chosen[-1] if chosen else None
+    chosen = [stage for stage in trial.stages if stage.reranker == view.reranker and stage.used]
+    return chosen[-1].fusion if chosen else None
 
 
 def gamma_range(fusions: Iterable[Fusion]) -> tuple[float, float]:

@@ -13,7 +13,6 @@ from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.gallery.identity import loading_call
 from patchrerank.gallery.local_manifest import CODES
-from patchrerank.gallery.local_store import ids_crc
 from patchrerank.kernels.checks import check_spans
 from patchrerank.rerankers._local import flat_rows
 from patchrerank.types import LocalDescriptors, LocalQueries, Rows
@@ -141,7 +140,7 @@ def check_candidates(local: LocalStore, gallery: Gallery, digest: str, local_dim
             f"{digest[:12]}…); make them again with compact_local"
         )
     known = local.manifest.ids_crc32
-    if len(local) != len(gallery) or (known is not None and known != ids_crc(gallery, len(local))):
+    if len(local) != len(gallery) or (known is not None and known != gallery.ids_crc(len(local))):
         raise GalleryError(
             f"{local.folder}: holds codes of {len(local)} other images than the gallery's "
             f"{len(gallery)}; make them again with compact_local"

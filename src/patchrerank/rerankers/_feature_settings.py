@@ -16,7 +16,7 @@ class FeatureSettings:
     """Kind, resolution and number of local features.
 
     The defaults were chosen for SIFT, on rotated, warped and relit composites with objects of
-    3–60 % of the picture; :meth:`suited_to` gives those for another kind.
+    3–60 % of the picture; XFeat needs help with scale: ``query_sides=(384, 256, 128)``.
 
     Attributes:
         kind: ``sift`` (RootSIFT), ``orb`` (both OpenCV), or ``xfeat``.
@@ -44,8 +44,3 @@ class FeatureSettings:
             )
         if self.limit < 1:
             raise SettingError(f"limit must be at least 1, got {self.limit}")
-
-    @classmethod
-    def suited_to(cls, kind: FeatureKind) -> FeatureSettings:
-        """Return the settings that did best for a kind; XFeat needs help with scale."""
-        return cls(kind, query_sides=(384, 256, 128) if kind == "xfeat" else (384,))

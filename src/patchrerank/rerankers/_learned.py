@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.errors import EncoderError, SettingError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import (
@@ -80,6 +80,8 @@ class LearnedReranker(LocalReranker):
         from patchrerank.encoders.backends.torch_eager import choose_device
         from patchrerank.rerankers.networks.projection import coding_digest, weights_digest
 
+        check_kind("execution", execution, Execution, "Execution(…)")
+        check_kind("local", local, LocalStore, "what compact_local(…) returns")
         how = execution or Execution()
         self.execution = replace(how, device=choose_device(how.device))
         threads = threads_of(self.execution)

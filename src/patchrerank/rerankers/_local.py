@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.kernels.chamfer import SetStore
-from patchrerank.kernels.checks import check_spans
+from patchrerank.kernels.checks import check_spans, check_threads
 from patchrerank.kernels.rows import BLOCK_BYTES
 from patchrerank.kernels.stores import Float32Store
 from patchrerank.rerankers.base import Read, Reranker
@@ -66,7 +66,7 @@ class LocalReranker(Reranker):
                 "load_dense_encoder(…) returns, or None where queries bring local descriptors"
             )
         self.dense_encoder = dense_encoder
-        self.threads = threads
+        self.threads = check_threads(threads)
 
     @property
     def local(self) -> LocalStore:
@@ -137,8 +137,11 @@ class Block:
         return flat_rows(self.begins, self.counts)
 
     def in_place(self, local: LocalStore) -> Source:
-        """Return the whole store, its ends and the gallery rows of the slots."""
-        return local.store, local.ends, self.images  # type: ignore[return-value]
+        """Return the whole store, its ends and the gallery rows of the slots.
+
+        Of a binary store, whose rows no kernel compares, take :meth:`decoded`.
+        """
+        return cast(SetStore, local.store), local.ends, self.images
 
     def decoded(self, local: LocalStore) -> Source:
         """Return a store of the slots' descriptors as floats, its ends and 0 … k − 1."""

@@ -78,14 +78,11 @@ class OpenVinoRunner:
 
 
 def _compile(module: nn.Module, example: Sequence[Tensor], threads: int) -> Any:
-    import torch
-
-    from patchrerank.encoders.backends.tracing import recording
+    from patchrerank.encoders.backends.tracing import record
 
     openvino = engine.import_openvino()
     try:
-        with recording():
-            recorded = torch.jit.trace(module, tuple(example), check_trace=False)  # type: ignore[no-untyped-call]
+        recorded = record(module, tuple(example))
         shapes = [[-1] * part.ndim for part in example]
         model = openvino.convert_model(recorded, example_input=tuple(example), input=shapes)
         settings = {

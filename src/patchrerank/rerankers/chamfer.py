@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.kernels import Matches, chamfer_matches
@@ -93,6 +93,7 @@ class Chamfer(LocalReranker):
         threads: int = 1,
     ) -> None:
         super().__init__(gallery, encoder, fusion, query_crop, dense_encoder, threads)
+        check_kind("settings", settings, ChamferSettings, "ChamferSettings(…)")
         self.settings = settings or ChamferSettings()
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from patchrerank.errors import SettingError, ShortlistError
+from patchrerank.errors import SettingError, ShortlistError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import Batch, NetworkSpace, batches_of, gallery_vectors
@@ -120,6 +120,8 @@ class ELViS(LearnedReranker):
         execution: Execution | None = None,
         local: LocalStore | None = None,
     ) -> None:
+        check_kind("settings", settings, ElvisSettings, "ElvisSettings(…)")
+        check_kind("config", config, ElvisConfig, "ElvisConfig(…)")
         self._made_from = Weights(checkpoint, None, config)
         super().__init__(
             gallery,

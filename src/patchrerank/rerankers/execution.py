@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from patchrerank.errors import SettingError
-from patchrerank.kernels._threads import run_parts
+from patchrerank.kernels.threads import run_parts
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import array
 import os
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,7 @@ def pictures_and_vectors(queries: Sequence[Query]) -> tuple[list[ImageSource], l
     vectors: list[Floats] = []
     for number, query in enumerate(query_list(queries)):
         if _is_picture(query):
-            pictures.append(query)  # type: ignore[arg-type]
+            pictures.append(query)
         else:
             vectors.append(_vector(number, query))
     if pictures and vectors:
@@ -60,7 +60,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
     """Return ready vectors as queries.
 
     Raises:
-        QueryError: another shape than ``(dim,)``, or not of unit norm.
+        QueryError: another shape than ``(dim,)``, all zeros, or not of unit norm.
     """
     for number, vector in enumerate(vectors):
         if vector.shape != (dim,):
@@ -70,6 +70,11 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 "dimensions (pass pictures as paths, bytes or PIL images)"
             )
         square = float(np.dot(vector, vector))
+        if square == 0.0:
+            raise QueryError(
+                f"query {number} is a vector of zeros, which has no direction to compare; encode "
+                "it again"
+            )
         if not 0.98 < square < 1.02 and np.isfinite(square):
             raise QueryError(
                 f"query {number} is a vector of norm {square**0.5:.4g}; pass it L2-normalised "
@@ -78,7 +83,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
     return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))
 
 
-def _is_picture(query: object) -> bool:
+def _is_picture(query: object) -> TypeGuard[ImageSource]:
     if type(query) is np.ndarray:
         return False
     kinds = (str, os.PathLike, bytes, bytearray, Image.Image)

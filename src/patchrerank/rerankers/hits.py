@@ -42,7 +42,7 @@ def _hits(ranking: Ranking, query: int, slots: Rows, scores: Floats, gallery: Ga
         ranking.global_scores[query, slots].tolist(),
         map(_known, ranking.local_scores[query, slots].tolist()),
         map(_box, ranking.boxes[query, slots].tolist()),
-        repeat(ranking.crop),
+        repeat(ranking.crops[query] if ranking.crops else "none"),
         known,
     )
     return list(map(Hit, *columns))

@@ -9,6 +9,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
+from patchrerank.kernels.checks import check_threads
 from patchrerank.rerankers.base import Reranker
 from patchrerank.types import LocalScores, Queries, QueryCrop, Rows, Shortlist
 
@@ -42,7 +43,7 @@ class Patchify(Reranker):
         threads: int = 1,
     ) -> None:
         super().__init__(gallery, encoder, fusion, query_crop)
-        self.threads = threads
+        self.threads = check_threads(threads)
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return the best patch's cosine and box for each candidate; see the base class."""

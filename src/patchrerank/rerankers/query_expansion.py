@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.base import Reranker
@@ -76,6 +76,7 @@ class QueryExpansion(Reranker):
         settings: ExpansionSettings | None = None,
     ) -> None:
         super().__init__(gallery, encoder, fusion, query_crop)
+        check_kind("settings", settings, ExpansionSettings, "ExpansionSettings(…)")
         self.settings = settings if settings is not None else ExpansionSettings()
         self.list_depth = self.settings.neighbours
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import QueryError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.images import read_image
+from patchrerank.kernels.checks import check_threads
 from patchrerank.rerankers._feature_cache import GalleryFeatures, Images
 from patchrerank.rerankers._feature_settings import FeatureKind, FeatureSettings
 from patchrerank.rerankers._spatial_features import (
@@ -89,12 +90,13 @@ class SpatialVerification(Reranker):
         threads: int = 1,
     ) -> None:
         super().__init__(gallery, encoder, fusion or DEFAULT_FUSION, query_crop)
-        if threads < 1:
-            raise SettingError(f"threads must be at least 1, got {threads}")
+        check_kind("features", features, FeatureSettings, "FeatureSettings(…)")
+        check_kind("verification", verification, VerificationSettings, "VerificationSettings(…)")
+        check_kind("images", images, Mapping, "a mapping, {gallery id: picture}")
         import_opencv()
         self.features = features if features is not None else FeatureSettings()
         self.verification = verification or VerificationSettings(ratio=RATIOS[self.features.kind])
-        self.threads = threads
+        self.threads = check_threads(threads)
         self.images = images
         self._extractor = FeatureExtractor(self.features)
         self._gallery_features = GalleryFeatures(
@@ -111,11 +113,6 @@ class SpatialVerification(Reranker):
         given = self.images or {}
         rows = enumerate(self.gallery.ids)
         return sum(_file_size(given.get(name, self.gallery.image_path(row))) for row, name in rows)
-
-    @property
-    def cached_bytes(self) -> int:
-        """Bytes of gallery features kept in memory now, at most ``cache_bytes``."""
-        return self._gallery_features.nbytes
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return inliers and projected outlines; see the class and the base class.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import SettingError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.base import Reranker
@@ -68,6 +68,7 @@ class SuperGlobal(Reranker):
         query_crop: QueryCrop = "none",
         settings: SuperGlobalSettings | None = None,
     ) -> None:
+        check_kind("settings", settings, SuperGlobalSettings, "SuperGlobalSettings(…)")
         self.settings = settings if settings is not None else SuperGlobalSettings()
         default = Fusion(shortlist_size=self.settings.candidates)
         super().__init__(gallery, encoder, fusion if fusion is not None else default, query_crop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from patchrerank.encoders.checkpoint_digests import content_digest
@@ -27,8 +27,9 @@ DIGEST = "digest"
 
 
 class Architecture(Protocol):
-    """The configuration of a network, of which the shapes of weights do not show all."""
+    """The configuration of a network, a dataclass; the shapes of weights do not show all of it."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     HIDDEN: ClassVar[tuple[str, ...]]
 
 
@@ -63,7 +64,7 @@ class Trained:
         if any(type(value) is not kinds[name] for name, value in hidden.items()):
             raise _damaged(self.origin)
         try:
-            return replace(shown, **hidden)  # type: ignore[type-var]
+            return replace(shown, **hidden)
         except SettingError as error:
             raise EncoderError(f"{self.origin}: recorded as {hidden}, but {error}") from error
 

@@ -31,10 +31,30 @@ def lists_of_lines(text: str, *, said: bool) -> Lists:
         return _trec(lines)
     if any("\t" in line for _, line in lines):
         return {None: _scored([(where, line.rsplit("\t", 1)) for where, line in lines], said)}
+    _refuse_between(lines, ";", "semicolons")
     rows = [(where, _columns(line)) for where, line in lines]
     if any(_is_scored(row) for row in rows[:2]):
         return {None: _scored(_two_columns(rows), said)}
+    _refuse_between(lines, " ", "spaces")
     return {None: [Entry(where, line) for where, line in lines]}
+
+
+def _refuse_between(lines: Sequence[tuple[str, str]], separator: str, name: str) -> None:
+    """Refuse lines that all hold an id and a decimal fraction between another separator."""
+    columns = [(where, line.rpartition(separator)) for where, line in lines]
+    if len(columns) > 1 and not _is_fraction(columns[0][1][2]):  # a header
+        columns = columns[1:]
+    if columns and all(before and _is_fraction(last) for _, (before, _, last) in columns):
+        raise ShortlistError(
+            f"{columns[0][0]}: id and score stand between {name} ({separator!r}); put a tab or a "
+            "comma between them (TREC lines and JSON are read too), and write scores with a point"
+        )
+
+
+def _is_fraction(text: str) -> bool:
+    """Tell a score such as 0.93 from the number at the end of an id; 0,93 is one as well."""
+    number = text.strip().replace(",", ".")
+    return "." in number and is_number(number)
 
 
 def _trec(lines: Sequence[tuple[str, str]]) -> Lists:

@@ -83,7 +83,7 @@ def save_checkpoint(
         "epoch": progress.epoch,
         TRAINING: {
             RUN: run,
-            CONFIG: asdict(network.config),  # type: ignore[call-overload]
+            CONFIG: asdict(network.config),
             MOST: list(most),
             **record,
         },

@@ -1,14 +1,24 @@
-"""Settings of a training run."""
+"""What a training run is: on what, from where, and how."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from patchrerank.errors import SettingError
+from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
+from patchrerank.training.descriptors import QueryView
+from patchrerank.training.neighbours import CandidateSettings
 from patchrerank.training.sampling import Counts
 from patchrerank.training.schedules import Schedule, learning_rate
 from patchrerank.training.views import Windows
+
+if TYPE_CHECKING:
+    from patchrerank.datasets import Dataset
+    from patchrerank.encoders import DenseEncoder
+    from patchrerank.training.initial import Start
 
 Kind = Literal["ames", "elvis"]
 
@@ -72,3 +82,84 @@ class TrainingConfig:
             raise SettingError(f"weight_decay must be at least 0, got {self.weight_decay}")
         if self.clip is not None and not self.clip > 0:
             raise SettingError(f"clip must be above 0 or None, got {self.clip}")
+
+
+@dataclass(frozen=True)
+class FirstWeights:
+    """Where training begins.
+
+    Attributes:
+        start: how weights are drawn; see :func:`patchrerank.training.initial.new_network`.
+        checkpoint: weights to begin with instead, for a binarised network of a full-precision one
+            too; None: none.
+    """
+
+    start: Start = "published"
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What the network is validated on.
+
+    Attributes:
+        share: of the objects of the training's data sets, in [0, 1); their queries are no
+            anchors, their pictures no candidates. 0: none.
+        dataset: another data set; no objects are held out then.
+        size: the most similar pictures that are reranked.
+
+    Raises:
+        SettingError: a share out of range, or a size below 1.
+    """
+
+    share: float = 0.1
+    dataset: Dataset | None = None
+    size: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1 or self.size < 1:
+            raise SettingError(f"held out: share must lie in [0, 1) and size above 0, got {self}")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What is trained, on what, and how.
+
+    Attributes:
+        datasets: at least one.
+        encoder: makes the local descriptors of the gallery pictures.
+        network: the architecture; its ``local_dim`` must be the encoder's.
+        config: see :class:`TrainingConfig`.
+        candidates: who is an anchor, and which pictures it is compared with.
+        view: how query pictures are seen.
+        held_out: what validation is done on.
+        first: where training begins.
+        teacher: checkpoint of a full-precision AMES that a binarised one imitates.
+        beta: weight of the imitation.
+        device: ``auto``, ``cpu``, ``cuda``, ….
+    """
+
+    datasets: Sequence[Dataset]
+    encoder: DenseEncoder
+    network: AmesConfig | ElvisConfig
+    config: TrainingConfig = field(default_factory=TrainingConfig)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    view: QueryView = field(default_factory=QueryView)
+    held_out: HeldOut = field(default_factory=HeldOut)
+    first: FirstWeights = field(default_factory=FirstWeights)
+    teacher: Path | None = None
+    beta: float = 10.0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise SettingError("training needs at least one data set")
+        if self.teacher is not None and not isinstance(self.network, AmesConfig):
+            raise SettingError(
+                "only AMES can be distilled: ELViS has no output for each descriptor"
+            )
+        if self.network.local_dim != self.encoder.dim:
+            raise SettingError(
+                f"the network takes {self.network.local_dim}-d descriptors, the encoder makes "
+                f"{self.encoder.dim}-d ones"
+            )

@@ -97,6 +97,11 @@ class Losses(NamedTuple):
     bce: Tensor
     mse: Tensor | None = None
 
+    def detached(self) -> Losses:
+        """Return the values alone, without what the gradient needs."""
+        mse = None if self.mse is None else self.mse.detach()
+        return Losses(self.total.detach(), self.bce.detach(), mse)
+
 
 def pair_losses(network: PairNetwork, batch: Batch, teacher: Teacher | None = None) -> Losses:
     """Return the loss of a batch.

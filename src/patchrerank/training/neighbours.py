@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.training.pool import NO_OBJECT, Pool
@@ -167,8 +168,7 @@ def _nearest(
     return np.where(used, images[near], EMPTY), values, marks
 
 
-def _widen(
-    array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], width: int, fill: object
-) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    missing = width - array.shape[1]
-    return np.pad(array, ((0, 0), (0, missing)), constant_values=fill)  # type: ignore[call-overload,no-any-return]
+def _widen(array: npt.NDArray[np.generic], width: int, fill: int) -> npt.NDArray[np.generic]:
+    wide = np.full((len(array), width), fill, dtype=array.dtype)
+    wide[:, : array.shape[1]] = array
+    return wide

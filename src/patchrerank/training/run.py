@@ -5,28 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchrerank.errors import EncoderError, SettingError
+from patchrerank.errors import EncoderError
 from patchrerank.files import writing
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
-from patchrerank.training.config import TrainingConfig
+from patchrerank.training.config import HeldOut, TrainingRun
 from patchrerank.training.curve import check_curve_files, write_curve
-from patchrerank.training.descriptors import DatasetDescriptors, QueryView, encode_dataset
+from patchrerank.training.descriptors import DatasetDescriptors, encode_dataset
 from patchrerank.training.neighbours import CandidateSettings, find_neighbours
 from patchrerank.training.pool import NO_OBJECT, Pool
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
-    from patchrerank.encoders import DenseEncoder
     from patchrerank.rerankers.networks.projection import PairNetwork
     from patchrerank.training.checkpoints import Progress
-    from patchrerank.training.initial import Start
     from patchrerank.training.losses import Teacher
     from patchrerank.training.validation import Validation
 
@@ -36,87 +34,6 @@ SAMPLE = 20_000
 HOLD_OUT_SEED = 3
 
 
-@dataclass(frozen=True)
-class FirstWeights:
-    """Where training begins.
-
-    Attributes:
-        start: how weights are drawn; see :func:`patchrerank.training.initial.new_network`.
-        checkpoint: weights to begin with instead, for a binarised network of a full-precision one
-            too; None: none.
-    """
-
-    start: Start = "published"
-    checkpoint: Path | None = None
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What the network is validated on.
-
-    Attributes:
-        share: of the objects of the training's data sets, in [0, 1); their queries are no
-            anchors, their pictures no candidates. 0: none.
-        dataset: another data set; no objects are held out then.
-        size: the most similar pictures that are reranked.
-
-    Raises:
-        SettingError: a share out of range, or a size below 1.
-    """
-
-    share: float = 0.1
-    dataset: Dataset | None = None
-    size: int = 100
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.share < 1 or self.size < 1:
-            raise SettingError(f"held out: share must lie in [0, 1) and size above 0, got {self}")
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """What is trained, on what, and how.
-
-    Attributes:
-        datasets: at least one.
-        encoder: makes the local descriptors of the gallery pictures.
-        network: the architecture; its ``local_dim`` must be the encoder's.
-        config: see :class:`~patchrerank.training.config.TrainingConfig`.
-        candidates: who is an anchor, and which pictures it is compared with.
-        view: how query pictures are seen.
-        held_out: what validation is done on.
-        first: where training begins.
-        teacher: checkpoint of a full-precision AMES that a binarised one imitates.
-        beta: weight of the imitation.
-        device: ``auto``, ``cpu``, ``cuda``, ….
-    """
-
-    datasets: Sequence[Dataset]
-    encoder: DenseEncoder
-    network: AmesConfig | ElvisConfig
-    config: TrainingConfig = field(default_factory=TrainingConfig)
-    candidates: CandidateSettings = field(default_factory=CandidateSettings)
-    view: QueryView = field(default_factory=QueryView)
-    held_out: HeldOut = field(default_factory=HeldOut)
-    first: FirstWeights = field(default_factory=FirstWeights)
-    teacher: Path | None = None
-    beta: float = 10.0
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not self.datasets:
-            raise SettingError("training needs at least one data set")
-        if self.teacher is not None and not isinstance(self.network, AmesConfig):
-            raise SettingError(
-                "only AMES can be distilled: ELViS has no output for each descriptor"
-            )
-        if self.network.local_dim != self.encoder.dim:
-            raise SettingError(
-                f"the network takes {self.network.local_dim}-d descriptors, the encoder makes "
-                f"{self.encoder.dim}-d ones"
-            )
-
-
 def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) -> Progress:
     """Train a reranker; a run that was killed goes on, to the same weights.
 
@@ -124,7 +41,7 @@ def train(run: TrainingRun, out: Path, cache: Path, *, progress: bool = True) ->
     authors' layout), ``out.resume`` (the last state) and the curve (see ``write_curve``).
 
     Args:
-        run: see :class:`TrainingRun`.
+        run: see :class:`~patchrerank.training.config.TrainingRun`.
         out: the checkpoint; its folder is made.
         cache: folder where descriptors are kept, and found again by the next run.
         progress: show progress bars.

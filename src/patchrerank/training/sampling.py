@@ -55,22 +55,6 @@ class Candidates:
                 "pictures"
             )
 
-    @classmethod
-    def of_labels(
-        cls, labels: Rows, rows: Rows, similarities: Floats, count: int, least: int = 5
-    ) -> Candidates:
-        """Return the first ``count`` neighbours of N pictures among themselves.
-
-        Args:
-            labels: int64 ``(N,)``, which object each picture shows.
-            rows, similarities: ``(N, K)``, neighbours of each picture, best first.
-            count: how many of them are candidates.
-            least: see the class.
-        """
-        kept = np.asarray(rows[:, :count], dtype=np.int64)
-        same = labels[kept] == labels[:, None]
-        return cls(kept, similarities[:, :count], same, least)
-
     @cached_property
     def anchors(self) -> Rows:
         """int64: the anchors that can be used, ascending."""

@@ -145,8 +145,8 @@ class Trainer:
             part = batch.part(start, start + size)
             losses = pair_losses(self.network, part, self._teacher)
             share = len(part) / len(batch)
-            (losses.total * share).backward()  # type: ignore[no-untyped-call]
-            found.append((share, Losses(*(None if v is None else v.detach() for v in losses))))  # type: ignore[arg-type]
+            torch.autograd.backward(losses.total * share)
+            found.append((share, losses.detached()))
         mean = _mean(found)
         if not bool(mean.total.isfinite()):
             raise EncoderError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from patchrerank.errors import SettingError
-from patchrerank.fusion import fuse_exactly
+from patchrerank.fusion import fuse
 from patchrerank.metrics import average_precisions, mean_over_queries
 from patchrerank.rerankers.networks.projection import PairNetwork
 from patchrerank.training.batches import padded
@@ -101,7 +101,7 @@ class Validation:
         alone), ``mAP first stage``.
         """
         local = np.stack([self._scores(network, place) for place in range(len(self.queries))])
-        fused = (fuse_exactly(self.similarities, local, LAM, gamma) for gamma in GAMMAS)
+        fused = (fuse(self.similarities, local, LAM, gamma) for gamma in GAMMAS)
         return {
             "mAP fused": max(self._map(scores) for scores in fused),
             "mAP local": self._map(local),

@@ -1,7 +1,6 @@
 """Tuning of λ, γ and the shortlist size on cached scores."""
 
 from patchrerank.tuning.calibrate import calibrate, reliability
-from patchrerank.tuning.fused.cascades import StageResult, evaluate_stages
 from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
 from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 from patchrerank.tuning.fused.query_scores import Cost
@@ -13,8 +12,9 @@ from patchrerank.tuning.statistics import (
     group_folds,
     paired_permutation_test,
 )
-from patchrerank.tuning.study_file import Study, read_study
+from patchrerank.tuning.study_file import StudyFile, read_study
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
+from patchrerank.tuning.tables.cascades import StageResult, evaluate_stages
 from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.tables.fill_table import TableFiller
 from patchrerank.tuning.tables.import_options import ImportOptions
@@ -30,8 +30,9 @@ from patchrerank.tuning.tables.table_files import load_table, save_table
 from patchrerank.tuning.trials.exact_search import ExactSearch, search_exactly
 from patchrerank.tuning.trials.grid_space import GridSpace, grid_values
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.trials.space import Space, Stages, StageSpace
-from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
+from patchrerank.tuning.trials.search_options import Budget, TuneOptions
+from patchrerank.tuning.trials.space import Space, StageSpace
+from patchrerank.tuning.tune import default_space, tune
 from patchrerank.tuning.tuning_run import RunSettings, TuningResult, run_tuning
 from patchrerank.tuning.write_tuned import tuned_of
 
@@ -49,8 +50,7 @@ __all__ = [
     "Space",
     "StageResult",
     "StageSpace",
-    "Stages",
-    "Study",
+    "StudyFile",
     "TableFiller",
     "TableOptions",
     "TuneOptions",

@@ -9,11 +9,12 @@ import numpy as np
 
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.query_scores import Metric
-from patchrerank.tuning.fused.spreads import global_spread, lam_of, mix_of, spread_of
+from patchrerank.tuning.fused.spreads import lam_of, mix_of, spread_of
 from patchrerank.tuning.held_out import HeldOut, values_of
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import SearchSpace, Stages
+from patchrerank.tuning.trials.space import SearchSpace
 
 LEVEL = 0.05
 """A gain whose p-value is above is not significant."""
@@ -36,7 +37,7 @@ NEEDLE_LEAST = 0.0025
 
 def doubts_about(
     table: ScoreTable,
-    stages: Stages,
+    stages: tuple[StageSpec, ...],
     space: SearchSpace,
     held_out: HeldOut | None = None,
     metric: Metric = "AP",
@@ -54,16 +55,19 @@ def doubts_about(
     return found + [f"optimum on the border of the space: {text}" for text in space.borders(stages)]
 
 
-def neighbours(table: ScoreTable, stages: Stages) -> Iterator[tuple[str, Stages]]:
+def neighbours(
+    table: ScoreTable, stages: tuple[StageSpec, ...]
+) -> Iterator[tuple[str, tuple[StageSpec, ...]]]:
     """Return stages one step away, each with the parameter that was moved."""
-    width = global_spread(table)
-    for number, (name, fusion) in enumerate(stages):
-        if fusion.shortlist_size == 0:
+    width = spread_of(table.global_scores, table.valid).width
+    for number, stage in enumerate(stages):
+        if not stage.used:
             continue
+        name, fusion = stage.reranker, stage.fusion
         spread = spread_of(table.local_scores[name], table.valid)
         rise = spread.sigmoid(fusion.gamma) if fusion.gamma > 0 else 0.0
         for label, moved in _moved(fusion, width, rise, table.size):
-            before = (*stages[:number], (name, moved), *stages[number + 1 :])
+            before = (*stages[:number], StageSpec.of(name, moved), *stages[number + 1 :])
             yield f"{label} of {name}", _shrunk(before)
         width = fusion.lam * width + (1 - fusion.lam) * rise
 
@@ -83,15 +87,15 @@ def _moved(fusion: Fusion, width: float, rise: float, most: int) -> Iterator[tup
             yield "k", replace(fusion, shortlist_size=near)
 
 
-def _shrunk(stages: Stages) -> Stages:
+def _shrunk(stages: tuple[StageSpec, ...]) -> tuple[StageSpec, ...]:
     """Cut sizes so that they do not grow from stage to stage."""
     limit, kept = float("inf"), []
-    for name, fusion in stages:
-        size = fusion.shortlist_size
+    for stage in stages:
+        size = stage.shortlist_size
         if size is None or size > limit:
             size = None if limit == float("inf") else int(limit)
         limit = limit if not size else min(limit, size)
-        kept.append((name, replace(fusion, shortlist_size=size)))
+        kept.append(replace(stage, shortlist_size=size))
     return tuple(kept)
 
 
@@ -114,7 +118,7 @@ def _significance(held_out: HeldOut | None) -> Iterator[str]:
         )
 
 
-def _needle(table: ScoreTable, stages: Stages, metric: Metric) -> Iterator[str]:
+def _needle(table: ScoreTable, stages: tuple[StageSpec, ...], metric: Metric) -> Iterator[str]:
     top = float(np.nanmean(values_of(table, stages, metric)))
     first = float(np.nanmean(values_of(table, (), metric)))
     near: dict[str, list[float]] = {}

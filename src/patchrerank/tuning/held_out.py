@@ -9,15 +9,15 @@ import numpy as np
 
 from patchrerank.metrics.lists import Doubles
 from patchrerank.pipeline import Estimate
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.query_scores import Metric
 from patchrerank.tuning.statistics import Gain, bootstrap_interval, gain, group_folds
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import grid_values
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import Rows
 
-Tuner = Callable[[ScoreTable], Stages]
+Tuner = Callable[[ScoreTable], tuple[StageSpec, ...]]
 """From a table of some queries to the stages that are best on it."""
 
 
@@ -45,7 +45,7 @@ class HeldOut:
     first: Doubles
     grid: Doubles
     fold: Rows
-    stages: tuple[Stages, ...]
+    stages: tuple[tuple[StageSpec, ...], ...]
     estimate: Estimate
     over_first: Gain
     over_grid: Gain
@@ -110,7 +110,7 @@ def measure_held_out(
     )
 
 
-def values_of(table: ScoreTable, stages: Stages, metric: Metric = "AP") -> Doubles:
+def values_of(table: ScoreTable, stages: tuple[StageSpec, ...], metric: Metric = "AP") -> Doubles:
     """Return each query's value under stages; those of size 0 are left out."""
-    used = [stage for stage in stages if stage[1].shortlist_size != 0]
+    used = [stage for stage in stages if stage.used]
     return np.asarray(getattr(evaluate_stages(table, used), metric))

@@ -12,11 +12,12 @@ import numpy as np
 
 from patchrerank.files import json_with, write_whole
 from patchrerank.metrics import mean_over_queries
-from patchrerank.tuning.fused.cascades import evaluate_stages
+from patchrerank.pipeline.stages import stages_text
+from patchrerank.tuning.tables.cascades import evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.objective import figures
 from patchrerank.tuning.trials.search import Search
-from patchrerank.tuning.trials.space import stages_text
-from patchrerank.tuning.trials.trial_evaluator import figures
+from patchrerank.tuning.trials.trial_runner import known_figures
 from patchrerank.tuning.tuning_run import TuningResult
 
 RECORD = json_with("the record of a tuning", "stages", "goal", "held_out", "space")
@@ -30,7 +31,7 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
         result: of the run.
         table: that it was tuned on.
     """
-    used = [stage for stage in result.stages if stage[1].shortlist_size != 0]
+    used = [stage for stage in result.stages if stage.used]
     held_out, search, exact = result.held_out, result.search, result.exact
     return {
         "stages": stages_text(result.stages),
@@ -39,7 +40,7 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
         "convention": str(table.convention),
         "queries": len(table),
         "queries_with_positive": int((table.n_positives > 0).sum()),
-        "figures": figures(evaluate_stages(table, used)),
+        "figures": known_figures(figures(evaluate_stages(table, used))),
         "first_stage": mean_over_queries(result.first),
         "published_grid": mean_over_queries(result.grid),
         "held_out": held_out

@@ -2,8 +2,7 @@
 
 Queries for one object share its positives, so their values are not independent: they go into one
 fold, are drawn together by the bootstrap and change sign together in the permutation test.
-Everything here works on the scale of what it is given; with values in 0–1 (not percent), means
-and intervals are in 0–1 too.
+Everything here works on the scale of what it is given, such as 0–1 (not percent).
 """
 
 from __future__ import annotations

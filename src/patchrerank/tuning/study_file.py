@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.records import from_json
-from patchrerank.tuning.tune import TRIALS, Budget, TuneOptions
+from patchrerank.tuning.trials.search_options import TRIALS, Budget, TuneOptions
 from patchrerank.tuning.tuning_run import RunSettings
 from patchrerank.types import QueryCrop
 
@@ -88,8 +88,8 @@ class _Plan:
 
 
 @dataclass(frozen=True)
-class Study(_Plan):
-    """A study.
+class StudyFile(_Plan):
+    """What a study file says.
 
     Attributes:
         space: by reranker, ranges in place of the usual ones; see
@@ -136,13 +136,13 @@ class Study(_Plan):
             folds=self.folds,
         )
 
-    def changed(self, **changes: object) -> Study:
+    def changed(self, **changes: Any) -> StudyFile:
         """Return the study with what was said instead; None is nothing said."""
         said = {name: value for name, value in changes.items() if value is not None}
-        return replace(self, **said)  # type: ignore[arg-type]
+        return replace(self, **said)
 
 
-def read_study(path: str | Path) -> Study:
+def read_study(path: str | Path) -> StudyFile:
     """Read a study file; every key may be left out.
 
     Raises:
@@ -156,7 +156,7 @@ def read_study(path: str | Path) -> Study:
         raise SettingError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise SettingError(f"{file}: not valid TOML ({error})") from error
-    names = [item.name for item in fields(Study)]
+    names = [item.name for item in fields(StudyFile)]
     for key in content:
         if key not in names:
             raise SettingError(f"{file}: {key}: unknown key{near_matches(key, names)}")
@@ -169,7 +169,7 @@ def read_study(path: str | Path) -> Study:
         if not isinstance(ranges, dict):
             raise SettingError(f"{file}: space.{name}: must be a table, as in [space.{name}]")
     whole = {**asdict(_Plan()), **content, "scores": {**asdict(Scores()), **scores}}
-    study = Study(**vars(from_json(_Plan, whole, str(file))), space=space)
+    study = StudyFile(**vars(from_json(_Plan, whole, str(file))), space=space)
     if study.scores.dataset:
         folder = str(file.parent / study.scores.dataset)
         study = replace(study, scores=replace(study.scores, dataset=folder))

@@ -8,16 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from patchrerank.analysis.evaluation import encode_dataset_queries
-from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
-from patchrerank.analysis.measurable import check_measurable
+from patchrerank.analysis import EvaluationSettings, LocalSettings, Method
+from patchrerank.analysis.workbench import Workbench
 from patchrerank.errors import SettingError
-from patchrerank.first_stage import GlobalSearch
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import TunedOn, parse_stages
-from patchrerank.pipeline.stages import needs_local
 from patchrerank.regions import parse_regions
-from patchrerank.tuning.study_file import Study
+from patchrerank.tuning.study_file import StudyFile
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -28,11 +25,16 @@ from patchrerank.tuning.write_tuned import GLOBAL, about_tuned_on
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
-    from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.encoders import Encoder
 
 
 def study_table(
-    study: Study, dataset: Dataset, encoder: Encoder, cache: str | Path, *, progress: bool = True
+    study: StudyFile,
+    dataset: Dataset,
+    encoder: Encoder,
+    cache: str | Path,
+    *,
+    progress: bool = True,
 ) -> ScoreTable:
     """Return the table of a study's stages behind the global first stage.
 
@@ -47,26 +49,21 @@ def study_table(
         SettingError: the study names no stages, or an unknown one.
         PatchRerankError: whatever is wrong with pictures, gallery or table.
     """
-    names = names_of(study)
-    check_measurable(dataset, study.scores.query_crop)
-    how, cache = study.scores, Path(cache)
-    build = BuildOptions(progress=progress)
-    gallery, _ = dataset_gallery(dataset, encoder, parse_regions(how.regions), cache, build)
-    dense = None
-    if needs_local(",".join(names)):
-        gallery, dense = _with_local(study, gallery, dataset, encoder, progress=progress)
-    queries = encode_dataset_queries(dataset, encoder, gallery, how.query_crop)
-    shortlist = GlobalSearch(gallery).search(queries, how.candidates)
-    files = {image.id: image.file for image in dataset.images}
-    rerankers = rerankers_of(",".join(names), gallery, encoder, dense, how.query_crop, files)
+    how, text = study.scores, ",".join(names_of(study))
+    method = Method(text)
+    bench = Workbench(dataset, encoder, [method], _settings(study, progress=progress), Path(cache))
+    gallery, dense = bench.gallery(method), bench.query_dense(method)
+    queries, _ = bench.queries(method)
+    shortlist, _ = bench.shortlist(method, how.candidates)
+    rerankers = rerankers_of(text, gallery, encoder, dense, how.query_crop, bench.files)
     candidates = int(shortlist.rows.shape[1])
     made = TunedOn.of(gallery, dataset.fingerprint, max(candidates, 1), how.query_crop, dense)
     options = TableOptions(about=about_tuned_on(made), progress=progress)
-    folder = table_folder(cache, gallery, study)
+    folder = table_folder(bench.cache, gallery, study)
     return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
 
 
-def made_of(study: Study, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
+def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
     """Return what surely makes another table, by the name that messages use.
 
     Raises:
@@ -84,7 +81,7 @@ def made_of(study: Study, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
     }
 
 
-def check_kept(study: Study, made_of: Mapping[str, str]) -> None:
+def check_kept(study: StudyFile, made_of: Mapping[str, str]) -> None:
     """Refuse to go on with a study in its storage that tunes something else.
 
     Raises:
@@ -95,7 +92,7 @@ def check_kept(study: Study, made_of: Mapping[str, str]) -> None:
     check_study(settings.options.storage, settings.options.study_name, record)
 
 
-def names_of(study: Study) -> list[str]:
+def names_of(study: StudyFile) -> list[str]:
     """Return the rerankers that the table must hold: of the first stage, then of the others.
 
     Raises:
@@ -104,27 +101,22 @@ def names_of(study: Study) -> list[str]:
     if not study.rerankers:
         raise SettingError('the study names no stages; say stages = "patchify", or --stages')
     first = study.scores.first_stage
-    before = [] if first == GLOBAL else [spec.name for spec in parse_stages(first)]
+    before = [] if first == GLOBAL else [spec.reranker for spec in parse_stages(first)]
     return list(dict.fromkeys([*before, *study.rerankers]))
 
 
-def table_folder(cache: Path, gallery: Gallery, study: Study) -> Path:
+def table_folder(cache: Path, gallery: Gallery, study: StudyFile) -> Path:
     """Return where the table of a study is kept."""
     how = {**asdict(study.scores), "dataset": "", "first_stage": "", "names": names_of(study)}
     digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
     return cache / f"{gallery.folder.name}-table-{digest}"
 
 
-def _with_local(
-    study: Study, gallery: Gallery, dataset: Dataset, encoder: Encoder, *, progress: bool
-) -> tuple[Gallery, DenseEncoder]:
-    """Return the gallery with local descriptors, and what makes those of the queries."""
-    from patchrerank.encoders import Selection, load_dense_encoder
-
+def _settings(study: StudyFile, *, progress: bool) -> EvaluationSettings:
     how = study.scores
-    if not gallery.has_local:
-        dense = load_dense_encoder(encoder, image_size=how.local_image_size)
-        gallery = with_local_descriptors(gallery, dataset, dense, progress=progress)
-    part = Selection(query_part=how.query_part)
-    asked = load_dense_encoder(encoder, image_size=how.query_image_size, selection=part)
-    return gallery, asked
+    return EvaluationSettings(
+        parse_regions(how.regions),
+        how.query_crop,
+        local=LocalSettings(how.local_image_size, how.query_image_size, how.query_part),
+        build=BuildOptions(progress=progress),
+    )

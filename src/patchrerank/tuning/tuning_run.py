@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchrerank.errors import SettingError
 from patchrerank.metrics.lists import Doubles
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.doubts import doubts_about
 from patchrerank.tuning.fused.query_scores import Metric
 from patchrerank.tuning.held_out import HeldOut, measure_held_out, values_of
@@ -16,8 +17,9 @@ from patchrerank.tuning.trials.exact_search import ExactSearch, search_exactly
 from patchrerank.tuning.trials.grid_space import grid_values
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.objective import METRICS, Objective, goals_of
-from patchrerank.tuning.trials.space import SearchSpace, Space, Stages
-from patchrerank.tuning.tune import Budget, TuneOptions, default_space, tune
+from patchrerank.tuning.trials.search_options import Budget, TuneOptions
+from patchrerank.tuning.trials.space import SearchSpace, Space
+from patchrerank.tuning.tune import default_space, tune
 
 if TYPE_CHECKING:
     from patchrerank.tuning.trials.search import Search
@@ -82,7 +84,7 @@ class TuningResult:
         seed: of sampler and folds.
     """
 
-    stages: Stages
+    stages: tuple[StageSpec, ...]
     goal: str
     value: float
     metric: Metric
@@ -153,7 +155,7 @@ def run_tuning(table: ScoreTable, settings: RunSettings | None = None) -> Tuning
 
 def _searched(
     table: ScoreTable, space: SearchSpace, how: RunSettings, options: TuneOptions
-) -> tuple[Stages, float, Search | None, ExactSearch | None]:
+) -> tuple[tuple[StageSpec, ...], float, Search | None, ExactSearch | None]:
     """Return the best stages with their value, and the search."""
     if how.exact and isinstance(space, Space):
         metric = METRICS[goals_of(how.objective)[0].name]

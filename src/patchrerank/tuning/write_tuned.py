@@ -11,17 +11,16 @@ import numpy as np
 
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
 from patchrerank.json_files import parse_json
 from patchrerank.metrics import mean_over_queries
-from patchrerank.pipeline import StageSpec, Tuned, TunedOn, TunedStage, Versions, parse_stages
+from patchrerank.pipeline import StageSpec, Tuned, TunedOn, Versions, parse_stages
+from patchrerank.pipeline.stages import check_reranker
 from patchrerank.records import from_json
 from patchrerank.tuning.calibrate import calibrate
 from patchrerank.tuning.fused.spreads import spread_of
 from patchrerank.tuning.held_out import values_of
 from patchrerank.tuning.tables.derived import after_stages, ranked_by
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.tuning_run import TuningResult
 
 TUNED_ON = "tuned_on"
@@ -51,10 +50,12 @@ def behind(table: ScoreTable, first_stage: str) -> ScoreTable:
         return table
     if ":" not in first_stage:
         return ranked_by(table, first_stage)
-    return after_stages(table, [(spec.name, spec.fusion) for spec in parse_stages(first_stage)])
+    return after_stages(table, parse_stages(first_stage))
 
 
-def whole_cascade(table: ScoreTable, first_stage: str, stages: Stages) -> Stages:
+def whole_cascade(
+    table: ScoreTable, first_stage: str, stages: tuple[StageSpec, ...]
+) -> tuple[StageSpec, ...]:
     """Return the stages of a cascade that starts at the global first stage.
 
     A reranker's raw scores are what a stage with a tiny γ gives, but for a factor and a
@@ -65,18 +66,18 @@ def whole_cascade(table: ScoreTable, first_stage: str, stages: Stages) -> Stages
         first_stage: see :func:`behind`.
         stages: tuned behind it.
     """
-    used = tuple(stage for stage in stages if stage[1].shortlist_size != 0)
+    used = tuple(stage for stage in stages if stage.used)
     if first_stage == GLOBAL:
         return used or (*stages[:1],)
     if ":" in first_stage:
-        return (*((spec.name, spec.fusion) for spec in parse_stages(first_stage)), *used)
+        return (*parse_stages(first_stage), *used)
     gamma = FLAT / spread_of(table.local_scores[first_stage], table.valid).reach
-    flat = (first_stage, Fusion(0.0, gamma, None))
+    flat = StageSpec(first_stage, 0.0, gamma, None)
     if not used:
         return (flat,)
-    (name, fusion), *later = used
-    lam = fusion.lam / (fusion.lam + (1 - fusion.lam) * gamma / 4)
-    return (flat, (name, replace(fusion, lam=lam)), *later)
+    first, *later = used
+    lam = first.lam / (first.lam + (1 - first.lam) * gamma / 4)
+    return (flat, replace(first, lam=lam), *later)
 
 
 def tuned_of(
@@ -100,11 +101,13 @@ def tuned_of(
         SettingError: a stage that is no reranker of this library, or a goal that is no metric.
     """
     stages = whole_cascade(table, first_stage, result.stages)
+    for stage in stages:
+        check_reranker(stage.reranker)
     value = mean_over_queries(values_of(table, stages, result.metric))
     calibration, doubts = _calibrated(table, stages, folds, result.seed)
     held_out = result.held_out
     return Tuned(
-        stages=tuple(TunedStage.of(StageSpec(name, fusion)) for name, fusion in stages),
+        stages=stages,
         tuned_on=tuned_on or tuned_on_of(table),
         metric=result.goal,
         convention=str(table.convention),
@@ -141,13 +144,13 @@ def tuned_on_of(table: ScoreTable) -> TunedOn:
 
 
 def _calibrated(
-    table: ScoreTable, stages: Stages, folds: int, seed: int
+    table: ScoreTable, stages: tuple[StageSpec, ...], folds: int, seed: int
 ) -> tuple[Calibration | None, Sequence[str]]:
-    used = [stage for stage in stages if stage[1].shortlist_size != 0]
+    used = [stage for stage in stages if stage.used]
     if not used:
         return None, ()
     after = after_stages(table, used)
-    sizes = [f.shortlist_size for _, f in used if f.shortlist_size is not None]
+    sizes = [stage.shortlist_size for stage in used if stage.shortlist_size is not None]
     head = min(sizes, default=table.size)
     valid = (after.valid & ~after.junk)[:, :head]
     scores = np.where(valid, after.global_scores[:, :head], 0.0)

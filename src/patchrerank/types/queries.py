@@ -86,7 +86,7 @@ class Queries:
         boxes: float32 ``(Q, 4)`` or None: where the object is in each query picture; a NaN row
             means unknown.
         crop: what was done with the box before encoding: ``none`` (the whole picture was
-            encoded) or ``box`` (the picture was cut to it). Recorded with every result.
+            encoded) or ``box`` (the picture was cut to it, where there is one: see ``crops``).
         encoder: identity of the encoder that made the vectors; None for ready vectors whose
             origin only the caller knows (then only their dimension can be checked).
         images: the query pictures (path or picture object), for rerankers that look again.
@@ -125,6 +125,13 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def crops(self) -> tuple[QueryCrop, ...]:
+        """What was really done with each query: without a box, nothing was cut."""
+        if self.crop == "none" or self.boxes is None:
+            return (self.crop,) * len(self)
+        return tuple("none" if np.isnan(box).any() else self.crop for box in self.boxes)
 
     def take(self, numbers: Sequence[int]) -> Queries:
         """Return the queries with these numbers, in this order."""

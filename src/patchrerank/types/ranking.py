@@ -39,7 +39,7 @@ class Ranking:
         global_scores: float32 scores of the first stage.
         local_scores: float32 scores of the last reranker that saw the candidate; NaN if none did.
         boxes: float32 ``(Q, K, 4)``, NaN rows where there is no box.
-        crop: what was done with the query box (see :class:`Queries`).
+        crops: what was done with the box of each query (see :class:`Queries`); empty: nothing.
         settings: what produced the ranking, for the record (reranker and fusion of each stage).
         probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
             the last stage did not rescore it. None without a calibration.
@@ -50,7 +50,7 @@ class Ranking:
     global_scores: Floats
     local_scores: Floats
     boxes: Floats
-    crop: QueryCrop = "none"
+    crops: tuple[QueryCrop, ...] = ()
     settings: tuple[str, ...] = field(default=())
     probabilities: Floats | None = None
 
@@ -58,7 +58,7 @@ class Ranking:
         return len(self.rows)
 
     @classmethod
-    def of(cls, shortlist: Shortlist, crop: QueryCrop = "none") -> Ranking:
+    def of(cls, shortlist: Shortlist, crops: tuple[QueryCrop, ...] = ()) -> Ranking:
         """Return the first stage's order, which nobody has rescored yet."""
         return cls(
             rows=shortlist.rows,
@@ -66,7 +66,7 @@ class Ranking:
             global_scores=shortlist.scores,
             local_scores=np.full(shortlist.rows.shape, np.nan, dtype=np.float32),
             boxes=np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32),
-            crop=crop,
+            crops=crops,
         )
 
     def head(self, size: int) -> Shortlist:
@@ -99,7 +99,8 @@ class Hit:
         global_score: the first stage's score.
         local_score: the local score, or None if the candidate lay behind the cut.
         box: ``(x0, y0, x1, y1)`` in [0, 1] of the image, or None.
-        query_crop: what was done with the query's box before it was encoded.
+        query_crop: what was really done before the query was encoded: ``box`` (cut to its box)
+            or ``none`` (it was encoded whole, or came as a vector).
         probability: that the image shows the query's object, in [0, 1], from a calibration
             (:class:`patchrerank.calibration.Calibration`); None without one, and for candidates
             that the last stage did not rescore.

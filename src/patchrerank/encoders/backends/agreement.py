@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.backends.torch_eager import TorchEager
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.errors import EncoderError
@@ -36,7 +37,7 @@ class Agreement:
     least: float
 
     @classmethod
-    def of(cls, network: Network, device: str, precision: str) -> Agreement:
+    def of(cls, network: Network, device: str, precision: Precision) -> Agreement:
         """Run the test crops through eager torch; the module keeps its memory layout.
 
         Raises:

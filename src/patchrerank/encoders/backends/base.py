@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from numbers import Integral
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.errors import EncoderError, shown
@@ -12,6 +12,9 @@ from patchrerank.types import Floats
 
 if TYPE_CHECKING:
     from patchrerank.encoders.network import Network
+
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Of weights and activations."""
 
 
 class Backend(Protocol):
@@ -26,7 +29,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]
     device: str
-    precision: str
+    precision: Precision
     batch_size: int
 
     def __init__(
@@ -34,7 +37,7 @@ class Backend(Protocol):
         network: Network,
         *,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
     ) -> None:
         """Take a network over; its module may be changed (device, dtype, layout).

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from patchrerank.encoders.backends.base import Backend
+from patchrerank.encoders.backends.base import Backend, Precision
 from patchrerank.encoders.backends.onnx_runtime import OnnxRuntime
 from patchrerank.encoders.backends.openvino import OpenVino
 from patchrerank.encoders.backends.torch_compile import TorchCompile
@@ -37,7 +37,7 @@ def open_backend(
     name: str,
     *,
     device: str,
-    precision: str,
+    precision: Precision,
     batch_size: int | None,
     convertible: bool,
 ) -> Backend:
@@ -63,19 +63,22 @@ def open_backend(
             f"backend {name!r} is unknown; use one of {known}{near_matches(str(name), BACKENDS)}"
         )
     where = choose_device(device)
-    settings = {"device": where, "precision": precision, "batch_size": batch_size}
+
+    def opened(name: str) -> Backend:
+        return BACKENDS[name](network, device=where, precision=precision, batch_size=batch_size)
+
     if name != "auto":
-        return BACKENDS[name](network, **settings)  # type: ignore[arg-type]
+        return opened(name)
     for candidate in _candidates(where, precision) if convertible else ():
         try:
-            backend = BACKENDS[candidate](network, **settings)  # type: ignore[arg-type]
+            backend = opened(candidate)
         except (EncoderError, MissingExtraError) as error:
             logger.warning("backend %s passed over: %s", candidate, error)
             continue
         logger.info("%s runs on the backend %s", network.architecture, candidate)
         return backend
     logger.info("%s runs on the backend eager", network.architecture)
-    return TorchEager(network, **settings)  # type: ignore[arg-type]
+    return opened("eager")
 
 
 def _candidates(device: str, precision: str) -> Sequence[str]:

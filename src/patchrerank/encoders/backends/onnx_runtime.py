@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from patchrerank.encoders.backends.base import check_batch_size, check_cpu_fp32
+from patchrerank.encoders.backends.base import Precision, check_batch_size, check_cpu_fp32
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.errors import EncoderError, MissingExtraError, short_reason
 from patchrerank.types import Floats
@@ -36,7 +36,7 @@ class OnnxRuntime:
         network: Network,
         *,
         device: str = "cpu",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
     ) -> None:
         check_cpu_fp32(self.name, device, precision)

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from patchrerank.encoders.backends.agreement import Agreement
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.backends.torch_eager import TorchEager, choose_device
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops
@@ -29,7 +30,7 @@ class TorchCompile(TorchEager):
         network: Network,
         *,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
     ) -> None:
         device = choose_device(device)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from patchrerank.encoders.backends.base import check_batch_size
+from patchrerank.encoders.backends.base import Precision, check_batch_size
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops, Preprocessing
 from patchrerank.errors import EncoderError, described
@@ -35,7 +35,7 @@ class TorchEager:
         network: Network,
         *,
         device: str = "auto",
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch_size: int | None = None,
     ) -> None:
         import torch
@@ -93,16 +93,10 @@ def choose_device(device: str) -> str:
     """
     import torch
 
-    if not isinstance(device, str):
-        raise EncoderError(
-            f"the device is {described(device)}; use auto, cpu, cuda, cuda:<number> or mps"
-        )
+    kind, number = check_device(device)
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         return "cuda" if cuda else "mps" if mps else "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (number and not (number.isdigit() and kind == "cuda")):
-        raise EncoderError(f"device {device!r} is unknown; use auto, cpu, cuda, cuda:<number>, mps")
     if kind == "cuda" and not (cuda and int(number or 0) < torch.cuda.device_count()):
         raise EncoderError(
             f"device {device!r}: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA "
@@ -111,6 +105,23 @@ def choose_device(device: str) -> str:
     if kind == "mps" and not mps:
         raise EncoderError("device 'mps' is not available here; use device='cpu'")
     return device
+
+
+def check_device(device: str) -> tuple[str, str]:
+    """Return the kind and the number (or nothing) of a device's name; torch is not loaded.
+
+    Raises:
+        EncoderError: the name is unknown.
+    """
+    if not isinstance(device, str):
+        raise EncoderError(
+            f"the device is {described(device)}; use auto, cpu, cuda, cuda:<number> or mps"
+        )
+    kind, _, number = device.partition(":")
+    numbered = number.isdigit() and kind == "cuda"
+    if device != "auto" and (kind not in ("cpu", "cuda", "mps") or (number and not numbered)):
+        raise EncoderError(f"device {device!r} is unknown; use auto, cpu, cuda, cuda:<number>, mps")
+    return kind, number
 
 
 def multiply_add(preprocessing: Preprocessing, device: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -58,9 +58,13 @@ def recording() -> Iterator[None]:
             torch.backends.mha.set_fastpath_enabled(fast)
 
 
+def record(module: nn.Module, example: tuple[torch.Tensor, ...]) -> torch.jit.ScriptModule:
+    """Record what a module computes, as it computes it for an example."""
+    with recording():
+        made: torch.jit.ScriptModule = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    return made
+
+
 def trace(network: Network) -> torch.jit.ScriptModule:
     """Record what the network computes for a batch of crops; takes any number of them."""
-    with recording():
-        return torch.jit.trace(  # type: ignore[no-any-return, no-untyped-call]
-            FromPixels(network), example_crops(network), check_trace=False
-        )
+    return record(FromPixels(network), (example_crops(network),))

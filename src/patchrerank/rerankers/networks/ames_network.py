@@ -27,6 +27,8 @@ class AmesNetwork(PairNetwork):
         config: the architecture. Weights are drawn from torch's generator.
     """
 
+    config: AmesConfig
+
     def __init__(self, config: AmesConfig | None = None) -> None:
         settings = config or AmesConfig()
         super().__init__(settings.local_dim, settings.model_dim, binarized=settings.binarized)

@@ -48,6 +48,8 @@ class ElvisNetwork(PairNetwork):
         config: the architecture. Weights are drawn from torch's generator.
     """
 
+    config: ElvisConfig
+
     def __init__(self, config: ElvisConfig | None = None) -> None:
         settings = config or ElvisConfig()
         dim = settings.model_dim

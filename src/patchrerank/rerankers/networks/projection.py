@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
+
 SOFTNESS = math.sqrt(2e-6)
 """In training the sign of z is erf(z / SOFTNESS), which has a gradient."""
 
@@ -50,6 +52,7 @@ class PairNetwork(nn.Module):
         binarized: whether codes are signs.
     """
 
+    config: AmesConfig | ElvisConfig
     remap_local: nn.Sequential
 
     def __init__(self, local_dim: int, model_dim: int, *, binarized: bool) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused._judged import JudgedLists
 from patchrerank.tuning.fused._standings import Int32, Standings
+from patchrerank.tuning.fused.judged_lists import JudgedLists
 from patchrerank.types import Rows
 
 
@@ -66,11 +66,10 @@ class Caps:
         cutoff = lists.convention.cutoff
         width = lists.scores.shape[1]
         self.cutoff = width if cutoff is None else cutoff
-        self.sizes, self.queries = len(sizes), len(lists)
+        self.sizes, self.queries = len(sizes), len(lists.known)
         self.junk: Standings | None = None
-        junk = lists.valid & ~lists.counted
-        if lists.convention.cut == "places" and self.cutoff < width and junk.any():
-            self.junk = Standings.of(lists, lists.valid, junk, sizes)
+        if lists.convention.cut == "places" and self.cutoff < width and lists.junk.any():
+            self.junk = Standings.of(lists.junk_among_all, sizes)
             self.by_local = self.junk.ranks(self.junk.local, np.zeros(1))
 
     def at(self, lams: Doubles, gamma: float) -> Rows:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from patchrerank.metrics.lists import Bools, Doubles
-from patchrerank.tuning.fused._judged import JudgedLists
+from patchrerank.metrics.lists import Doubles
+from patchrerank.tuning.fused.marked_lists import MarkedLists
 from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ class Standings:
     @classmethod
     def of(
         cls,
-        lists: JudgedLists,
-        counted: Bools,
-        marks: Bools,
+        lists: MarkedLists,
         sizes: Rows,
         near: float = -1.0,
         floors: Floats | None = None,
@@ -56,33 +54,32 @@ class Standings:
         """Find the rivals of marked candidates.
 
         Args:
-            lists: first and local scores, these without NaN within the largest head.
-            counted: bool ``(Q, K)``, who is ranked.
-            marks: bool ``(Q, K)``, whose rank is asked for; counted themselves.
+            lists: their scores, the second ones without NaN within the largest head.
             sizes: int64 ``(S,)``, how long each head is, ascending, from 1.
             near, floors: who else may equal them, for :meth:`levels`; see
                 :func:`patchrerank.kernels.fused_counts.list_rivals`.
         """
-        from patchrerank.kernels.fused_counts import list_rivals
+        from patchrerank.kernels.fused_counts import Lines, Rivals, list_rivals
 
-        lines, marked = _lines(lists.scores, counted, marks, sizes)
-        second = _kept(lists.local, counted)
-        rivals = _unfilled(lines, marked)
+        lines = Lines(lists.first, lists.starts, _bounds(lists, sizes), lists.owner)
+        marked, reach = lists.marked, lines.bounds[lists.owner]
+        heads = (reach < lists.places[:, None]).sum(axis=1)
+        edges = np.empty((len(marked), len(sizes) + 2), dtype=np.int64)
+        rivals = Rivals(edges, np.empty(len(marked), dtype=np.int64), lists.places, heads)
         if floors is None:
             floors = np.full(len(marked), np.inf, dtype=np.float32)
-        inside = lines.owner[rivals.heads < len(sizes)]
-        rival = np.empty(int(lines.bounds[inside, -1:].sum()), dtype=np.int32)
-        rival = rival[: list_rivals(lines, second, near, floors, rival, rivals)]
-        members, numbers = _numbered(len(second), rival, marked)
+        rival = np.empty(int(reach[heads < len(sizes), -1:].sum()), dtype=np.int32)
+        rival = rival[: list_rivals(lines, lists.second, near, floors, rival, rivals)]
+        members, numbers = _numbered(len(lists.second), rival, marked)
         return cls(
             lines=lines,
-            edges=np.searchsorted(lines.owner, np.arange(len(lists) + 1)),
+            edges=lists.edges,
             own=numbers[marked].astype(np.int64),
             rivals=rivals,
             rival=numbers[rival],
             members=members,
-            first=lines.first[members].astype(np.float64),
-            local=second[members].astype(np.float64),
+            first=lists.first[members].astype(np.float64),
+            local=lists.second[members].astype(np.float64),
         )
 
     def sigmoids(self, gamma: float) -> Doubles:
@@ -146,35 +143,11 @@ class Standings:
         return np.empty((count, self.lines.bounds.shape[1], len(self.own)), dtype=np.int32)
 
 
-def _lines(scores: Floats, counted: Bools, marks: Bools, sizes: Rows) -> tuple[Lines, Rows]:
-    """Return the lists without those who do not count, and where the marked stand."""
-    from patchrerank.kernels.fused_counts import Lines
-
-    queries, width = counted.shape
-    slots = np.flatnonzero(marks)
-    owner, first = slots // max(width, 1), _kept(scores, counted)
-    if counted.all():
-        starts = np.arange(queries + 1, dtype=np.int64) * width
-        return Lines(first, starts, np.tile(sizes, (queries, 1)), owner), slots
-    along = np.cumsum(counted, dtype=np.int64)
-    ends = along.reshape(queries, width)
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:, -1]])
-    bounds = np.ascontiguousarray(ends[:, sizes - 1] - starts[:-1, None])
-    return Lines(first, starts, bounds, owner), along[slots] - 1
-
-
-def _kept(values: Floats, counted: Bools) -> Floats:
-    """Return a flat copy of the values that count."""
-    return values.flatten() if counted.all() else values[counted]
-
-
-def _unfilled(lines: Lines, marked: Rows) -> Rivals:
-    from patchrerank.kernels.fused_counts import Rivals
-
-    places = marked - lines.starts[lines.owner] + 1
-    heads = (lines.bounds[lines.owner] < places[:, None]).sum(axis=1)
-    edges = np.empty((len(marked), lines.bounds.shape[1] + 2), dtype=np.int64)
-    return Rivals(edges, np.empty(len(marked), dtype=np.int64), places, heads)
+def _bounds(lists: MarkedLists, sizes: Rows) -> Rows:
+    """Return how many who count lie in each head, int64 ``(Q, S)``."""
+    if lists.ends is None:
+        return np.tile(sizes, (len(lists.starts) - 1, 1))
+    return np.ascontiguousarray(lists.ends[:, sizes - 1] - lists.starts[:-1, None])
 
 
 def _numbered(count: int, rival: Int32, marked: Rows) -> tuple[Rows, Int32]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused._judged import JudgedLists
 from patchrerank.tuning.fused._shares import Ties, pays_of
 from patchrerank.tuning.fused._standings import Int32, Standings
+from patchrerank.tuning.fused.judged_lists import JudgedLists
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -55,14 +55,14 @@ class StepFinder:
         self.counting = Counting(cutoff, convention.interpolation == "trapezoidal")
         self.ties = Ties(lists, PROBES, np.empty(0)) if lists.tied else None
         equals = (self.ties.near, self.ties.floors) if self.ties else ()
-        self.ranked = Standings.of(lists, lists.counted, lists.relevant, sizes, *equals)
+        self.ranked = Standings.of(lists.positives, sizes, *equals)
         self.placed = self.ranked
         if convention.cut == "places" and cutoff < width:
-            self.placed = Standings.of(lists, lists.valid, lists.relevant, sizes)
-        kinds = (lists.relevant + 2 * (lists.valid & ~lists.counted)).astype(np.int8)
+            self.placed = Standings.of(lists.positives_among_all, sizes)
+        kinds = (lists.relevant + 2 * lists.junk).astype(np.int8)
         standing = lists.counted if self.placed is self.ranked else lists.valid
         self.kinds = kinds[standing][self.placed.members][self.placed.rival]
-        share = lists.normalisers * max(int((lists.n_positives > 0).sum()), 1)
+        share = lists.normalisers * max(int(lists.known.sum()), 1)
         self.pays = pays_of(lists, self.ranked) / share[self.ranked.lines.owner]
 
     def at(self, gamma: float) -> list[Steps]:

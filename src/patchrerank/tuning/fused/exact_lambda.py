@@ -9,14 +9,15 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.kernels._threads import run_parts
 from patchrerank.kernels.checks import check_threads
+from patchrerank.kernels.threads import run_parts
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
 from patchrerank.tuning.fused._choice import GUARD, Choice, middle
-from patchrerank.tuning.fused._evaluator import Evaluator
-from patchrerank.tuning.fused._judged import JudgedLists, check_grid
 from patchrerank.tuning.fused._steps import StepFinder
+from patchrerank.tuning.fused.fusion_counter import FusionCounter
+from patchrerank.tuning.fused.grid_checks import check_grid
+from patchrerank.tuning.fused.judged_lists import JudgedLists
 from patchrerank.types import Rows
 
 FEW, MANY = 4, 32
@@ -51,6 +52,7 @@ class ExactLambda:
             a point of its own (0, where the local score alone ranks, and 1).
         plateau: the widest interval that is nearly as good; prefer its ``lam``.
         swaps: how many swaps of candidates the interval was chosen from.
+        ends: the mean values at λ = 0 and at λ = 1.
     """
 
     shortlist_size: int
@@ -61,6 +63,7 @@ class ExactLambda:
     high: float
     plateau: Plateau
     swaps: int
+    ends: tuple[float, float]
 
     @property
     def best(self) -> Fusion:
@@ -122,7 +125,7 @@ def exact_lambda(
     _, gammas, sizes = check_grid([], [gamma], [size], lists.scores.shape[1])
     if sizes[0] == 0:
         return _constant(lists, float(gammas[0]))
-    return _search(lists, gammas, sizes, epsilon, threads)[0]
+    return _search(lists, gammas, sizes, epsilon, check_threads(threads))[0]
 
 
 def exact_lambdas(
@@ -166,7 +169,25 @@ def exact_lambdas(
         tail_pays,
     )
     _, slopes, heads = check_grid([], gammas, sizes, lists.scores.shape[1])
-    slopes, heads = np.unique(slopes[slopes > 0]), np.unique(heads[heads > 0])
+    return best_lambdas(lists, slopes, heads, epsilon, check_threads(threads))
+
+
+def best_lambdas(
+    lists: JudgedLists, gammas: Doubles, sizes: Rows, epsilon: float = 0.001, threads: int = 1
+) -> list[ExactLambda]:
+    """Return :func:`exact_lambdas` of lists that were judged before.
+
+    Args:
+        lists: with all local scores within the largest size.
+        gammas: float64 ``(G,)``, finite and at least 0.
+        sizes: int64 ``(S,)``, from 0 to K.
+        epsilon, threads: as for :func:`exact_lambda`.
+
+    Raises:
+        SettingError: no query has positives, no pair is useful, or ``epsilon`` is negative.
+        ShortlistError: a local score that is needed is NaN.
+    """
+    slopes, heads = np.unique(gammas[gammas > 0]), np.unique(sizes[sizes > 0])
     if not slopes.size or not heads.size:
         raise SettingError("no pair of γ and size is useful: γ = 0 and size 0 leave λ no effect")
     found = _search(lists, slopes, heads, epsilon, threads)
@@ -179,9 +200,8 @@ def _search(
     """Search all pairs; γ and sizes are ascending, distinct, and sizes at least 1."""
     if not epsilon >= 0:
         raise SettingError(f"epsilon must be at least 0, got {epsilon}")
-    workers = check_threads(threads)
-    evaluator = Evaluator(lists, sizes)
-    known = _means(evaluator, GUARD, gammas, workers)
+    counter = FusionCounter(lists, sizes)
+    known = counter.means(GUARD, gammas, threads)
     finder = StepFinder(lists, sizes)
     found: list[list[ExactLambda]] = [[] for _ in gammas]
 
@@ -192,43 +212,36 @@ def _search(
             for one, values in zip(steps, known[:, number], strict=True)
         ]
         lams = np.concatenate([choice.lams for choice in choices])
-        tried = _means(evaluator, lams, gammas[[number]])[:, 0]
+        tried = counter.means(lams, gammas[[number]])[:, 0]
         ends = np.cumsum([len(choice.lams) for choice in choices])[:-1]
         for row, size in enumerate(sizes):
             values = np.split(tried[row], ends)[row]
-            pair = Fusion(gamma=float(gammas[number]), shortlist_size=int(size))
+            pair = int(size), float(gammas[number])
             found[number].append(_answer(pair, choices[row], values, steps[row].swaps))
 
-    run_parts(workers, search, [(number,) for number in range(len(gammas))])
+    run_parts(threads, search, [(number,) for number in range(len(gammas))])
     return [one for row in found for one in row]
 
 
-def _answer(pair: Fusion, choice: Choice, values: Doubles, swaps: int) -> ExactLambda:
-    """Return the answer for a pair of γ and size, given the values at the choice's λ."""
+def _answer(pair: tuple[int, float], choice: Choice, values: Doubles, swaps: int) -> ExactLambda:
+    """Return the answer for a pair of size and γ, given the values at the choice's λ."""
     best, plateau = choice.best(values)
     return ExactLambda(
-        shortlist_size=pair.shortlist_size or 0,
-        gamma=pair.gamma,
+        shortlist_size=pair[0],
+        gamma=pair[1],
         lam=middle(best.run),
         value=best.value,
         low=best.run[0],
         high=best.run[1],
         plateau=Plateau(*plateau.run, middle(plateau.run), plateau.value),
         swaps=swaps,
+        ends=(float(choice.guard[0]), float(choice.guard[-1])),
     )
-
-
-def _means(evaluator: Evaluator, lams: Doubles, gammas: Doubles, threads: int = 1) -> Doubles:
-    """Return the mean values ``(S, G, L)`` over the queries that have positives."""
-    known = evaluator.lists.n_positives > 0
-    if not known.any():
-        raise SettingError("no query has positives, so no λ is better than another")
-    values = evaluator.values(lams, gammas, threads)
-    return np.asarray(np.ascontiguousarray(values[..., known]).mean(axis=-1))
 
 
 def _constant(lists: JudgedLists, gamma: float) -> ExactLambda:
     """Return the answer for size 0, where every λ gives the first stage's order."""
-    first_stage = Evaluator(lists, np.zeros(1, dtype=np.int64))
-    value = float(_means(first_stage, np.ones(1), np.ones(1))[0, 0, 0])
-    return ExactLambda(0, gamma, 0.5, value, 0.0, 1.0, Plateau(0.0, 1.0, 0.5, value), 0)
+    first_stage = FusionCounter(lists, np.zeros(1, dtype=np.int64))
+    value = float(first_stage.means(np.ones(1), np.ones(1))[0, 0, 0])
+    anywhere = Plateau(0.0, 1.0, 0.5, value)
+    return ExactLambda(0, gamma, 0.5, value, 0.0, 1.0, anywhere, 0, (value, value))

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from patchrerank.kernels.checks import check_threads
 from patchrerank.metrics.convention import FULL, APConvention
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused._evaluator import Evaluator
-from patchrerank.tuning.fused._judged import JudgedLists, check_grid
+from patchrerank.tuning.fused.fusion_counter import FusionCounter
+from patchrerank.tuning.fused.grid_checks import check_grid
+from patchrerank.tuning.fused.judged_lists import JudgedLists
 
 
 def fused_average_precisions(
@@ -77,4 +78,4 @@ def fused_average_precisions(
         tail_pays,
     )
     points = check_grid(lams, gammas, sizes, lists.scores.shape[1])
-    return Evaluator(lists, points[2]).values(*points[:2], check_threads(threads))
+    return FusionCounter(lists, points[2]).values(*points[:2], check_threads(threads))

@@ -9,8 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from patchrerank.errors import SettingError
-from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.tables.score_table import Flags, ScoreTable
+from patchrerank.metrics.lists import Bools, Doubles
 from patchrerank.types import Floats
 
 LINEAR = 0.25
@@ -72,7 +71,7 @@ class Spread:
         return max(float(rise), np.finfo(np.float64).tiny)
 
 
-def spread_of(scores: Floats, valid: Flags) -> Spread:
+def spread_of(scores: Floats, valid: Bools) -> Spread:
     """Return the spread of the finite scores ``(Q, K)`` of valid slots.
 
     Scores that are all the same spread by 1.
@@ -87,11 +86,6 @@ def spread_of(scores: Floats, valid: Flags) -> Spread:
         if high > low:
             return Spread(low, high, max(reach, high - low))
     return Spread(low, low + max(1.0, abs(low)), reach)
-
-
-def global_spread(table: ScoreTable) -> float:
-    """Return the distance of the quartiles of the first stage's scores."""
-    return spread_of(table.global_scores, table.valid).width
 
 
 def lam_of(mix: float, global_width: float, local_width: float) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 
 from patchrerank.errors import TableError
 from patchrerank.numpy_files import read_npz
-from patchrerank.tuning.tables.table_files import write_durably
+from patchrerank.tuning.tables.table_folder import write_durably
 from patchrerank.types import Floats, Shortlist
 
 if TYPE_CHECKING:
+    from patchrerank.metrics.lists import Bools
     from patchrerank.tuning.tables.pair_scorer import PairScorer
-    from patchrerank.tuning.tables.score_table import Flags
 
 Part = tuple[Floats, Floats]
 """Local scores and overlaps, float32 ``(q, K)``."""
@@ -27,7 +27,7 @@ def scored(
     name: str,
     part: slice,
     shortlist: Shortlist,
-    relevant: Flags,
+    relevant: Bools,
 ) -> Part:
     """Return scores and overlaps of some queries, from an earlier run's file if there is one.
 

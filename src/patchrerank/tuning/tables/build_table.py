@@ -23,14 +23,13 @@ from patchrerank.tuning.fused.query_scores import GLOBAL, Cost
 from patchrerank.tuning.tables._reranker_records import pace_of
 from patchrerank.tuning.tables._table_parts import scored
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.tables.table_files import (
+from patchrerank.tuning.tables.table_files import load_table, save_table
+from patchrerank.tuning.tables.table_folder import (
     BUILDING,
     MANIFEST,
     PARTS,
-    load_table,
     locked,
     make_folder,
-    save_table,
     tidy,
     write_durably,
 )

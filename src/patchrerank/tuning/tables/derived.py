@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.fusion import Fusion
-from patchrerank.tuning.fused._heads import Head
-from patchrerank.tuning.fused.cascades import Missing, _advance, _steps
-from patchrerank.tuning.fused.grids import require_scores
+from patchrerank.pipeline.stages import StageSpec
+from patchrerank.tuning.tables.cascades import Missing, rescored, steps_of
+from patchrerank.tuning.tables.grids import require_scores
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY, Floats, Rows
 
@@ -21,7 +20,7 @@ MOVED = ("rows", "relevant", "junk", "areas")
 
 
 def after_stages(
-    table: ScoreTable, stages: Sequence[tuple[str, Fusion]], missing: Missing | None = None
+    table: ScoreTable, stages: Sequence[StageSpec], missing: Missing | None = None
 ) -> ScoreTable:
     """Return the table whose first stage is a cascade: its order, its fused scores.
 
@@ -38,20 +37,18 @@ def after_stages(
     Raises:
         SettingError, TableError: likewise.
     """
-    steps = _steps(table, stages)
+    steps = steps_of(table, stages)
     if not steps:
         return table
     width = steps[0].size
+    table, head = rescored(table, steps, missing)
     starts = table.size * np.arange(len(table))[:, None]
-    head = Head(starts + np.arange(width), table.global_scores[:, :width])
-    for step in steps:
-        table = _advance(table, head, step, missing)
     tail = np.broadcast_to(np.arange(width, table.size), (len(table), table.size - width))
     order = np.concatenate([head.slots - starts, tail], axis=1)
     scores = np.concatenate([head.scores, table.global_scores[:, width:]], axis=1)
     for cut in sorted({step.size for step in steps}):
         scores = _falling(scores, cut)
-    name = ",".join(f"{step.name}:{step.size}:{step.fusion}" for step in steps)
+    name = ",".join(f"{step.stage.reranker}:{step.size}:{step.stage.fusion}" for step in steps)
     return _reordered(table, order, scores, f"behind {name}")
 
 

@@ -12,14 +12,15 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.errors import TableError
-from patchrerank.tuning.tables.score_table import BY_RERANKER, Flags, ScoreTable
+from patchrerank.metrics.lists import Bools
+from patchrerank.tuning.tables.score_table import BY_RERANKER, ScoreTable
 from patchrerank.tuning.tables.table_files import (
     load_table,
-    locked,
     read_manifest,
     write_array,
     write_manifest,
 )
+from patchrerank.tuning.tables.table_folder import locked
 from patchrerank.types import EMPTY, Floats, Rows, Shortlist
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 class TableFiller:
     """Fills in the local scores that a stored table lacks, each pair once for all.
 
-    Pass it to :func:`~patchrerank.tuning.fused.cascades.evaluate_stages` as ``missing``; a table
+    Pass it to :func:`~patchrerank.tuning.tables.cascades.evaluate_stages` as ``missing``; a table
     that was cut by ``take`` or ``within`` may be evaluated as well. Several processes may fill one
     folder: what one has written is never lost, at worst a pair is computed twice.
 
@@ -73,7 +74,7 @@ class TableFiller:
         self._progress = progress
         self._lock = threading.Lock()
 
-    def __call__(self, table: ScoreTable, reranker: str, wanted: Flags) -> ScoreTable:
+    def __call__(self, table: ScoreTable, reranker: str, wanted: Bools) -> ScoreTable:
         """Return ``table``, whole or cut, with the scores of the slots ``wanted`` ``(Q, K)``."""
         place = {name: number for number, name in enumerate(self.table.query_ids)}
         numbers = np.array([place[name] for name in table.query_ids], dtype=np.int64)
@@ -89,7 +90,7 @@ class TableFiller:
         }
         return replace(table, **new)
 
-    def fill(self, reranker: str, wanted: Flags | int | None = None) -> int:
+    def fill(self, reranker: str, wanted: Bools | int | None = None) -> int:
         """Compute and store what lacks, and return how many pairs that were.
 
         Args:
@@ -107,7 +108,7 @@ class TableFiller:
                 self.table = load_table(self.folder, verify=False)
             return int(lacking.sum())
 
-    def _lacking(self, reranker: str, wanted: Flags | int | None) -> Flags:
+    def _lacking(self, reranker: str, wanted: Bools | int | None) -> Bools:
         size = wanted if isinstance(wanted, int) else None
         lacking = self.table.missing(reranker, size)
         chosen = lacking & wanted if isinstance(wanted, np.ndarray) else lacking
@@ -120,7 +121,7 @@ class TableFiller:
             return np.asarray(self.table.valid)
         return chosen
 
-    def _compute(self, reranker: str, wanted: Flags) -> None:
+    def _compute(self, reranker: str, wanted: Bools) -> None:
         scores, overlaps = (np.full(wanted.shape, np.nan, np.float32) for _ in range(2))
         numbers, saved = np.flatnonzero(wanted.any(axis=1)), time.monotonic()
         total = int(wanted.sum())
@@ -135,7 +136,7 @@ class TableFiller:
         self._save(reranker, scores, overlaps)
 
     def _score(
-        self, reranker: str, numbers: Rows, wanted: Flags, scores: Floats, overlaps: Floats
+        self, reranker: str, numbers: Rows, wanted: Bools, scores: Floats, overlaps: Floats
     ) -> None:
         """Score the slots wanted of some queries as short lists of their own."""
         slots = gathered(wanted[numbers])
@@ -160,7 +161,7 @@ class TableFiller:
             write_manifest(self.folder, manifest)
 
 
-def gathered(wanted: Flags) -> Rows:
+def gathered(wanted: Bools) -> Rows:
     """Return the marked columns of each row ``(q, K)``, ascending, padded with −1: ``(q, k)``."""
     width = int(wanted.sum(axis=1).max(initial=0))
     order = np.argsort(~wanted, axis=1, kind="stable")[:, :width]

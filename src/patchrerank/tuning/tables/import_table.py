@@ -24,10 +24,10 @@ from patchrerank.tuning.tables._run_lists import (
     local_scores_of,
     ordered,
 )
-from patchrerank.tuning.tables._table_checks import array_of, fixed
 from patchrerank.tuning.tables.import_options import ImportOptions
 from patchrerank.tuning.tables.run_files import PathLike, Qrels
 from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.tables.table_checks import array_of, fixed
 from patchrerank.types import EMPTY
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.gallery import Gallery
     from patchrerank.images import ImageSource
-    from patchrerank.tuning.tables.score_table import Flags
+    from patchrerank.metrics.lists import Bools
 
 
 def rerankers_of(
@@ -40,8 +40,8 @@ def rerankers_of(
     """
     made: dict[str, Reranker] = {}
     for spec in parse_stages(stages):
-        cascade = make_cascade(spec.name, gallery, encoder, dense_encoder, query_crop, images)
-        made[spec.name] = cascade.stages[0].reranker
+        cascade = make_cascade(spec.reranker, gallery, encoder, dense_encoder, query_crop, images)
+        made[spec.reranker] = cascade.stages[0].reranker
     return made
 
 
@@ -88,7 +88,7 @@ class PairScorer:
         self._images = _images_of(dataset, gallery)
 
     def score(
-        self, name: str, numbers: Rows, shortlist: Shortlist, relevant: Flags
+        self, name: str, numbers: Rows, shortlist: Shortlist, relevant: Bools
     ) -> tuple[Floats, Floats]:
         """Return local scores and overlaps, float32 ``(q, k)``, as a score table holds them.
 

@@ -7,24 +7,18 @@ first stage's list; everything here stays in that order, whatever a fusion makes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from patchrerank.errors import SettingError, TableError, near_matches
-from patchrerank.fusion import Fusion
 from patchrerank.metrics.convention import FULL, APConvention
-from patchrerank.metrics.lists import Doubles
+from patchrerank.metrics.lists import Bools
+from patchrerank.tuning.fused.judged_lists import JudgedLists
 from patchrerank.tuning.fused.query_scores import Cost, Metric
-from patchrerank.tuning.tables._table_checks import check_table, fixed, fixed_ids
+from patchrerank.tuning.tables.table_checks import check_table, fixed, fixed_ids
 from patchrerank.types import EMPTY, Floats, Rows
-
-if TYPE_CHECKING:
-    from patchrerank.tuning.fused.cascades import StageResult
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +58,8 @@ class ScoreTable:
     global_scores: Floats
     local_scores: Mapping[str, Floats]
     overlaps: Mapping[str, Floats]
-    relevant: Flags
-    junk: Flags
+    relevant: Bools
+    junk: Bools
     areas: Floats
     positive_areas: Floats
     n_positives: Rows
@@ -83,20 +77,22 @@ class ScoreTable:
             raise TableError(f"rows: expected the shape (Q, K), got {np.shape(self.rows)}")
         for name, value in self._fixed().items():
             object.__setattr__(self, name, value)
-        check_table(self)
+        check_table(vars(self))
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """K, the slots of each list."""
         return int(self.rows.shape[1])
 
-    @property
-    def valid(self) -> Flags:
-        """bool ``(Q, K)``, False in empty slots."""
-        return np.asarray(self.rows != EMPTY)
+    @cached_property
+    def valid(self) -> Bools:
+        """bool ``(Q, K)``, False in empty slots; read-only."""
+        filled = np.asarray(self.rows != EMPTY)
+        filled.flags.writeable = False
+        return filled
 
     def take(self, query_numbers: Sequence[int] | Rows) -> ScoreTable:
         """Return the table of the queries with these numbers, in this order.
@@ -144,61 +140,76 @@ class ScoreTable:
             raise SettingError(f"reranker {name!r} is not in this table{near}; it holds {known}")
         return next(iter(self.local_scores)) if name is None else name
 
-    def missing(self, reranker: str, size: int | None = None) -> Flags:
+    def missing(self, reranker: str, size: int | None = None) -> Bools:
         """Return bool ``(Q, K)``: which of the first ``size`` slots were not computed yet."""
         wanted = np.isnan(self.local_scores[reranker]) & self.valid
         wanted[:, self.size if size is None else size :] = False
         return wanted
 
-    def evaluate(
-        self,
-        lam: float,
-        gamma: float,
-        shortlist_size: int | None = None,
-        reranker: str | None = None,
-    ) -> StageResult:
-        """Return what one reranker with this fusion is worth and costs, query by query.
+    @cached_property
+    def listed(self) -> Rows:
+        """int64 ``(Q,)``, how many slots of each list are filled."""
+        return np.asarray(self.valid.sum(axis=1))
 
-        Candidates behind the cut have no box, as after ``Reranker.rerank``.
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether any slot is empty."""
+        return bool(self.rows[:, -1:].min(initial=0) == EMPTY)
 
-        Args:
-            lam, gamma, shortlist_size: see :class:`patchrerank.fusion.Fusion`.
-            reranker: whose local scores; None: the only one's.
+    @cached_property
+    def has_junk(self) -> bool:
+        """Whether any candidate is junk."""
+        return bool(self.junk.any())
 
-        Raises:
-            SettingError: a setting is out of range, or the reranker is unknown.
-            TableError: scores that are needed were not computed yet.
-        """
-        from patchrerank.tuning.fused.cascades import evaluate_stages
+    def scored(self, reranker: str) -> int:
+        """Return how many slots, from the first on, have all their local scores."""
+        if reranker not in self._scored:
+            lacking = self.missing(reranker).any(axis=0)
+            self._scored[reranker] = int(np.argmax(lacking)) if lacking.any() else self.size
+        return self._scored[reranker]
 
-        fusion = Fusion(lam, gamma, shortlist_size)
-        return evaluate_stages(self, [(self.reranker(reranker), fusion)])
+    def judged(self, reranker: str, metric: Metric = "AP") -> JudgedLists:
+        """Return the lists with one reranker's scores, on which fusions are evaluated.
 
-    def evaluate_grid(
-        self,
-        lams: Sequence[float],
-        gammas: Sequence[float],
-        sizes: Sequence[int | None],
-        reranker: str | None = None,
-        metric: Metric = "AP",
-        threads: int = 1,
-    ) -> Doubles:
-        """Return the metric of every combination, float64 ``(sizes, gammas, lams, Q)``.
-
-        Args:
-            lams, gammas, sizes: the grid; None among ``sizes`` is the whole list.
-            reranker: whose local scores; None: the only one's.
-            metric: ``AP`` or ``LocScore`` (candidates behind the cut have no box).
-            threads: how many threads count; results do not depend on it.
+        They are checked and prepared once for the table.
 
         Raises:
-            SettingError: a setting is out of range, or the reranker or metric is unknown.
-            TableError: scores or overlaps that are needed are not there.
+            TableError: LocScore, but the table knows no overlaps of this reranker.
         """
-        from patchrerank.tuning.fused.grids import evaluate_grid
+        key = (reranker, metric)
+        if key not in self._judged:
+            located = metric == "LocScore"
+            self._judged[key] = JudgedLists.of(
+                self.global_scores,
+                self.local_scores[reranker],
+                self.relevant,
+                self.junk | ~self.valid,
+                self.n_positives,
+                self.convention,
+                weights=self._overlaps(reranker) if located else None,
+                tail_pays=not located,
+            )
+        return self._judged[key]
 
-        name = self.reranker(reranker)
-        return evaluate_grid(self, lams, gammas, sizes, name, metric, threads)
+    def _overlaps(self, reranker: str) -> Floats:
+        if reranker not in self.overlaps:
+            raise TableError(
+                f"this table knows no overlaps of {reranker!r}, so it has no LocScore; build it "
+                "from a gallery, or pass overlaps when it is made from arrays"
+            )
+        return self.overlaps[reranker]
+
+    @cached_property
+    def _scored(self) -> dict[str, int]:
+        return {}
+
+    @cached_property
+    def _judged(self) -> dict[tuple[str, Metric], JudgedLists]:
+        return {}
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields alone: what is made of them is made again elsewhere."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     def _fixed(self) -> dict[str, object]:
         """Return the fields as read-only arrays of the right kind and shape."""

@@ -8,12 +8,8 @@ manifest names them. A killed write leaves the table as it was. Nothing is pickl
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import TableError
-from patchrerank.files import writing
 from patchrerank.gallery.arrays import crc_of
 from patchrerank.json_files import read_json
 from patchrerank.numpy_files import map_npy
@@ -37,18 +32,15 @@ from patchrerank.tuning.tables._table_manifest import (
     read_table_manifest,
 )
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER, ScoreTable
+from patchrerank.tuning.tables.table_folder import (
+    BUILDING,
+    DATA,
+    MANIFEST,
+    make_folder,
+    write_durably,
+)
 from patchrerank.types import Floats
 from patchrerank.version import __version__
-
-MANIFEST = "manifest.json"
-LOCK = "fill.lock"
-BUILDING = "building.json"
-PARTS = "parts"
-OURS = (MANIFEST, BUILDING, PARTS, LOCK)
-DATA = re.compile(
-    rf"({'|'.join((*IDS, *BY_QUERY, *BY_RERANKER))})(-\d+)?-[0-9a-f]{{8}}\.(npy|json)"
-)
-"""What the files of arrays and ids are called."""
 
 
 def save_table(table: ScoreTable, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -129,27 +121,6 @@ def _load(where: Path, manifest: Manifest, verify: bool) -> ScoreTable:
         raise error if named else TableError(f"{where}: {error}; {REMEDY}") from error
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a table; see :func:`check_folder`."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    check_folder(folder)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds anything but a score table, or what is left of one.
-
-    Raises:
-        TableError: names one of the other files.
-    """
-    for path in folder.iterdir():
-        scratch = path.name.startswith(".") and path.suffix == ".tmp"
-        if not (scratch or path.name in OURS or DATA.fullmatch(path.name)):
-            raise TableError(
-                f"{folder}: is no score table but holds {path.name!r}; choose an empty folder"
-            )
-
-
 def write_array(folder: Path, name: str, array: npt.NDArray[Any]) -> dict[str, Any]:
     """Write ``name-<checksum>.npy``, durably, and return its record for the manifest."""
     buffer = BytesIO()
@@ -179,41 +150,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     for path in folder.iterdir():
         if DATA.fullmatch(path.name) and path.name not in named:
             path.unlink(missing_ok=True)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file atomically, and wait until it is on the disk."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with writing(path):
-        try:
-            with scratch.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
-
-
-def tidy(folder: Path) -> None:
-    """Remove what a build leaves behind, killed or not; nobody else may be writing."""
-    (folder / BUILDING).unlink(missing_ok=True)
-    shutil.rmtree(folder / PARTS, ignore_errors=True)
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Wait until no one else changes the table, and keep others waiting meanwhile."""
-    with (folder / LOCK).open("ab") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        except ImportError:  # no such lock on this platform
-            pass
-        yield
 
 
 def _write(folder: Path, name: str, suffix: str, content: bytes) -> dict[str, Any]:

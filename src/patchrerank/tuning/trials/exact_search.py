@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from patchrerank.fusion import Fusion
+from patchrerank.errors import SettingError
+from patchrerank.kernels.checks import check_threads
 from patchrerank.metrics import mean_over_queries
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused.exact_lambda import ExactLambda, exact_lambdas
-from patchrerank.tuning.fused.grids import check_depth, evaluate_grid, overlaps_of, require_scores
+from patchrerank.pipeline.stages import StageSpec
+from patchrerank.tuning.fused.exact_lambda import ExactLambda, best_lambdas
 from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.derived import after_stages
+from patchrerank.tuning.tables.grids import check_depth, evaluate_grid, require_scores
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.make_space import search_space
-from patchrerank.tuning.trials.space import Space, Stages
+from patchrerank.tuning.trials.space import Space
 from patchrerank.types import Rows
 
 GAMMAS = 12
@@ -52,10 +54,10 @@ class ExactSearch:
         return best_plateau(self.found)
 
     @property
-    def stages(self) -> Stages:
+    def stages(self) -> tuple[StageSpec, ...]:
         """The stage to use."""
         best = self.best
-        return ((self.reranker, Fusion(self.lam, best.gamma, best.shortlist_size)),)
+        return (StageSpec(self.reranker, self.lam, best.gamma, best.shortlist_size),)
 
 
 def search_exactly(
@@ -84,9 +86,9 @@ def search_exactly(
     gammas, sizes = lattice(stage.gammas, stage.sizes)
     for size in sizes:
         check_depth(table, name, int(size))
-    found = exact_of(table, name, gammas, sizes, metric, threads)
+    found = exact_of(table, name, gammas, sizes, metric, check_threads(threads))
     best = best_plateau(found)
-    lam = settled(table, name, best, metric)
+    lam = settled(best)
     value = _value(table, name, lam, best.gamma, best.shortlist_size, metric)
     return ExactSearch(name, tuple(found), lam, value, metric)
 
@@ -99,45 +101,53 @@ def best_plateau(found: Sequence[ExactLambda]) -> ExactLambda:
 def exact_of(
     table: ScoreTable,
     reranker: str,
-    gammas: npt.ArrayLike,
-    sizes: npt.ArrayLike,
+    gammas: Doubles,
+    sizes: Rows,
     metric: Metric = "AP",
     threads: int = 1,
 ) -> list[ExactLambda]:
-    """Return :func:`~.exact_lambda.exact_lambdas` on a table, best first.
+    """Return :func:`~.exact_lambda.best_lambdas` on a table, best first.
 
     Raises:
         TableError: scores or overlaps that are needed are not there.
         SettingError: no size or γ above 0.
     """
     require_scores(table, reranker, int(np.max(sizes)))
-    return exact_lambdas(
-        table.global_scores,
-        table.local_scores[reranker],
-        table.relevant,
-        table.junk | ~table.valid,
-        table.n_positives,
-        gammas,
-        sizes,
-        table.convention,
-        weights=overlaps_of(table, reranker) if metric == "LocScore" else None,
-        threads=threads,
-        tail_pays=metric == "AP",
-        epsilon=EPSILON,
-    )
+    return best_lambdas(table.judged(reranker, metric), gammas, sizes, EPSILON, threads)
 
 
-def settled(table: ScoreTable, reranker: str, found: ExactLambda, metric: Metric = "AP") -> float:
+def settled(found: ExactLambda) -> float:
     """Return the λ to use: an end of [0, 1] that is as good, else the middle of the plateau.
 
     As good is what is at most ``EPSILON`` below the best: the local score alone, or the first
     stage alone, are simpler than a λ a hair away from them.
     """
-    for end in (0.0, 1.0):
-        value = _value(table, reranker, end, found.gamma, found.shortlist_size, metric)
+    for end, value in zip((0.0, 1.0), found.ends, strict=True):
         if value >= found.value - EPSILON:
             return end
     return found.plateau.lam
+
+
+def solve_lam(
+    table: ScoreTable, before: Sequence[StageSpec], stage: StageSpec, metric: Metric = "AP"
+) -> float:
+    """Return the exact best λ of a stage behind others, for its γ and size.
+
+    See :func:`settled`: not the highest needle, but the best plateau.
+
+    Raises:
+        SettingError: LocScore behind other stages, whose boxes count as well.
+        TableError: scores or overlaps lack.
+    """
+    earlier = [one for one in before if one.used]
+    if earlier and metric == "LocScore":
+        raise SettingError("LocScore has no exact λ behind other stages, whose boxes count too")
+    derived = after_stages(table, earlier) if earlier else table
+    size = stage.fusion.size_of(table.size)
+    check_depth(table, stage.reranker, size, first=not earlier)
+    pair = np.array([stage.gamma]), np.array([size])
+    (found,) = exact_of(derived, stage.reranker, *pair, metric)
+    return settled(found)
 
 
 def _value(

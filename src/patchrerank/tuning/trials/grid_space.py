@@ -10,9 +10,10 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.grids import evaluate_grid
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -66,39 +67,40 @@ class GridSpace:
         size = len(self.sizes) * len(self.lams) * len(self.gammas)
         return int(size ** len(self.rerankers))
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Stages:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> tuple[StageSpec, ...]:
         """Draw stages."""
-        stages, limit = [], float("inf")
+        stages: list[StageSpec] = []
+        limit = float("inf")
         for key, name in zip(self._keys(), self.rerankers, strict=True):
             size = int(trial.suggest_categorical(f"{key} k", self.sizes))
             lam = float(trial.suggest_categorical(f"{key} lam", self.lams))
             gamma = float(trial.suggest_categorical(f"{key} gamma", self.gammas))
             size = int(min(size, limit))
             limit = min(limit, size or limit)
-            stages.append((name, Fusion(lam, gamma, size)))
+            stages.append(StageSpec(name, lam, gamma, size))
         return tuple(stages)
 
-    def params(self, stages: Stages) -> dict[str, Any] | None:
+    def params(self, stages: tuple[StageSpec, ...]) -> dict[str, Any] | None:
         """Return the parameters of a point of the grid; None for others."""
         values: list[Any] = []
-        for _, fusion in stages:
-            values += [fusion.shortlist_size, fusion.lam, fusion.gamma]
-        known = [name for name, _ in stages] == list(self.rerankers)
+        for stage in stages:
+            values += [stage.shortlist_size, stage.lam, stage.gamma]
+        known = [stage.reranker for stage in stages] == list(self.rerankers)
         choices = self.choices
         if not known or any(v not in c for v, c in zip(values, choices.values(), strict=True)):
             return None
         return dict(zip(choices, values, strict=True))
 
-    def borders(self, stages: Stages) -> list[str]:
+    def borders(self, stages: tuple[StageSpec, ...]) -> list[str]:
         """Say which parameters are the first or last of their values."""
         found = []
-        for key, (_, fusion) in zip(self._keys(), stages, strict=True):
-            if not fusion.shortlist_size or fusion.gamma == 0:
+        for key, stage in zip(self._keys(), stages, strict=True):
+            if not stage.shortlist_size or stage.gamma == 0:
                 continue
-            used = [("λ", fusion.lam, self.lams)]
-            used += [("γ", fusion.gamma, self.gammas)] if 0 < fusion.lam < 1 else []
-            used += [("the shortlist size", fusion.shortlist_size, self.sizes)]
-            for name, value, values in used if fusion.lam < 1 else used[:1]:
+            used = [("λ", stage.lam, self.lams)]
+            used += [("γ", stage.gamma, self.gammas)] if 0 < stage.lam < 1 else []
+            used += [("the shortlist size", stage.shortlist_size, self.sizes)]
+            for name, value, values in used if stage.lam < 1 else used[:1]:
                 if value in (min(values), max(values)):
                     end = "lower" if value == min(values) else "upper"
                     found.append(f"{key}: {name} lies on the grid's {end} border {value:g}")
@@ -122,7 +124,7 @@ class GridValues:
         values: float64 ``(points, Q)`` in [0, 1]; NaN for a query without positives.
     """
 
-    stages: tuple[Stages, ...]
+    stages: tuple[tuple[StageSpec, ...], ...]
     values: Doubles
 
     def best(self, queries: Rows | None = None) -> int:
@@ -139,13 +141,13 @@ def grid_values(
 
     A grid over the stages of a cascade would have 792 points for each stage, multiplied.
     """
-    stages: list[Stages] = []
+    stages: list[tuple[StageSpec, ...]] = []
     values = []
     for name in dict.fromkeys(rerankers):
         depth = min(table.list_depths.get(name, 0), table.size)
         sizes = [size for size in SIZES if size == 0 or size >= depth]
-        found = table.evaluate_grid(LAMS, GAMMAS, sizes, name, metric, threads)
+        found = evaluate_grid(table, LAMS, GAMMAS, sizes, name, metric, threads)
         values.append(found.reshape(-1, len(table)))
         for size, gamma, lam in product(sizes, GAMMAS, LAMS):
-            stages.append(((name, Fusion(lam, gamma, size)),))
+            stages.append((StageSpec(name, lam, gamma, size),))
     return GridValues(tuple(stages), np.concatenate(values))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patchrerank.errors import SettingError, TableError, near_matches
-from patchrerank.tuning.fused.spreads import global_spread, spread_of
+from patchrerank.tuning.fused.spreads import spread_of
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.space import Space, StageSpace
 
@@ -44,7 +44,8 @@ def search_space(
             near = near_matches(name, chosen)
             raise SettingError(f"space: {name!r} is none of the stages{near}")
     stages = [_stage(table, n, name, given.get(name, {})) for n, name in enumerate(chosen)]
-    return Space(tuple(stages), global_spread(table), exact_lam)
+    width = spread_of(table.global_scores, table.valid).width
+    return Space(tuple(stages), width, exact_lam)
 
 
 def _stage(table: ScoreTable, number: int, name: str, given: Mapping[str, Any]) -> StageSpace:
@@ -68,8 +69,9 @@ def _stage(table: ScoreTable, number: int, name: str, given: Mapping[str, Any]) 
 
 
 def _pair(reranker: str, key: str, value: object) -> tuple[float, float]:
-    pair = [value, value] if isinstance(value, int | float) else value
-    numbers = isinstance(pair, Sequence) and all(isinstance(end, int | float) for end in pair)
-    if not numbers or len(pair) != 2:  # type: ignore[arg-type]
-        raise SettingError(f"space.{reranker}: {key} must be a number or a pair, got {value!r}")
-    return pair[0], pair[1]  # type: ignore[index]
+    match value:
+        case int() | float():
+            return value, value
+        case (int() | float() as low, int() | float() as high):
+            return low, high
+    raise SettingError(f"space.{reranker}: {key} must be a number or a pair, got {value!r}")

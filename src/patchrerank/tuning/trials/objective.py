@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,10 +12,10 @@ import numpy as np
 from patchrerank.analysis.measuring import AREA_BINS
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.metrics import mean_over_queries
-from patchrerank.tuning.fused.cascades import Missing, StageResult, evaluate_stages
+from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.query_scores import Metric
+from patchrerank.tuning.tables.cascades import Missing, StageResult, evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.space import Stages
 
 Direction = Literal["maximize", "minimize"]
 Measure = Callable[[StageResult], float]
@@ -62,9 +62,9 @@ def goals_of(objective: Objective) -> tuple[Goal, ...]:
     Raises:
         SettingError: an unknown name (near matches are given), none, or the same twice.
     """
-    single = isinstance(objective, str) or callable(objective)
-    items: Sequence[str | Measure] = [objective] if single else objective  # type: ignore[assignment,list-item]
-    goals = tuple(_goal(item) for item in items)
+    if isinstance(objective, str) or callable(objective):
+        return (_goal(objective),)
+    goals = tuple(map(_goal, objective))
     if not goals or len({goal.name for goal in goals}) < len(goals):
         raise SettingError(f"an objective needs at least one goal, each once; got {objective!r}")
     return goals
@@ -82,7 +82,7 @@ def _goal(item: str | Measure) -> Goal:
     return GOALS[item]
 
 
-Check = Callable[[Stages, StageResult], float]
+Check = Callable[[tuple[StageSpec, ...], StageResult], float]
 
 
 @dataclass(frozen=True)
@@ -148,22 +148,33 @@ class _AreaCheck:
         self._bins = [one for one in bins if one.n_positives.any()]
         self._first = [mean_over_queries(evaluate_stages(one, []).AP) for one in self._bins]
 
-    def __call__(self, stages: Stages, result: StageResult) -> float:
+    def __call__(self, stages: tuple[StageSpec, ...], result: StageResult) -> float:
         results = (evaluate_stages(one, stages, self._missing) for one in self._bins)
         now = (mean_over_queries(one.AP) for one in results)
         return max((before - n for before, n in zip(self._first, now, strict=True)), default=0.0)
 
 
-def check_costs(goals: Sequence[Goal], result: StageResult) -> None:
-    """Refuse goals that the table does not know, given the result of some trial.
+def figures(result: StageResult) -> dict[str, float]:
+    """Return what a trial is worth (0–1) and costs, NaN where nobody knows."""
+    return {name: float(goal.of(result)) for name, goal in GOALS.items()}
+
+
+def values_of_goals(
+    goals: Sequence[Goal], result: StageResult, known: Mapping[str, float]
+) -> tuple[float, ...]:
+    """Return the goals' values, given the :func:`figures` of the result.
 
     Raises:
         SettingError: the table knows no costs or no overlaps.
     """
+    values = []
     for goal in goals:
-        if goal.name in GOALS and np.isnan(goal.of(result)):
+        ours = GOALS.get(goal.name) is goal
+        values.append(known[goal.name] if ours else float(goal.of(result)))
+        if ours and np.isnan(values[-1]):
             what = "overlaps" if goal.name == "LocScore" else "costs"
             raise SettingError(
                 f"objective {goal.name!r}: this table knows no {what} of its rerankers; build it "
                 "from a data set's gallery, or add them"
             )
+    return tuple(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ MADE: dict[str, Make] = {"tpe": _tpe, "gp": _gp, "nsgaii": _nsgaii, "random": _r
 
 def _cmaes(seed: int) -> BaseSampler:
     try:
-        import cmaes  # type: ignore[import-not-found,unused-ignore] # noqa: F401
+        import_module("cmaes")
     except ImportError as error:
         raise MissingExtraError("sampler 'cmaes' needs the package cmaes: pip install cmaes") from (
             error

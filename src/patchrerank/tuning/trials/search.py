@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from patchrerank.errors import SettingError
 from patchrerank.pipeline.stages import parse_stages
 from patchrerank.tuning.trials.objective import Goal
-from patchrerank.tuning.trials.space import Stages
 from patchrerank.tuning.trials.trial import Trial
-from patchrerank.tuning.trials.trial_evaluator import STAGES
+from patchrerank.tuning.trials.trial_runner import STAGES
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -97,11 +96,6 @@ def search_of(study: Study, goals: Sequence[Goal], sampler: str, seed: int) -> S
     )
 
 
-def stages_of(text: str) -> Stages:
-    """Return stages of their text."""
-    return tuple((spec.name, spec.fusion) for spec in parse_stages(text))
-
-
 def _trial(trial: FrozenTrial) -> SearchTrial:
     text = trial.user_attrs.get(STAGES)
     limits = trial.constraints or {}
@@ -113,7 +107,7 @@ def _trial(trial: FrozenTrial) -> SearchTrial:
         )
     return SearchTrial(
         number=trial.number,
-        stages=stages_of(text) if text else (),
+        stages=tuple(parse_stages(text)) if text else (),
         value=float(trial.values[0]) if done else None,
         values=tuple(trial.values) if done else None,
         feasible=all(value <= 0 for value in limits.values()),

@@ -14,13 +14,10 @@ from patchrerank.tuning.fused.spreads import Spread, lam_of, mix_of
 if TYPE_CHECKING:
     import optuna
 
-Stages = tuple[tuple[str, Fusion], ...]
-"""A reranker and its fusion, stage by stage; a stage of size 0 is switched off."""
-
 Range = tuple[float, float]
 
 OFF = Fusion(lam=1.0, gamma=1.0, shortlist_size=0)
-"""A stage that does nothing."""
+"""The fusion of a stage that does nothing."""
 
 MIX = (-0.05, 1.05)
 """The share of the global score that is drawn; outside [0, 1] it counts as 0 or 1.
@@ -38,16 +35,16 @@ NEAR = 0.03
 class SearchSpace(Protocol):
     """Where trials are drawn from."""
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Stages:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> tuple[StageSpec, ...]:
         """Draw stages."""
 
-    def params(self, stages: Stages) -> dict[str, Any] | None:
+    def params(self, stages: tuple[StageSpec, ...]) -> dict[str, Any] | None:
         """Return the trial parameters that mean ``stages``, moved to the nearest ones inside.
 
         None where nothing inside means nearly the same.
         """
 
-    def borders(self, stages: Stages) -> list[str]:
+    def borders(self, stages: tuple[StageSpec, ...]) -> list[str]:
         """Say which parameters lie on which border, and what that means."""
 
     def record(self) -> dict[str, Any]:
@@ -110,13 +107,13 @@ class Space:
         if not self.stages or not self.global_width > 0:
             raise SettingError("a space needs a stage, and a spread of global scores above 0")
 
-    def suggest(self, trial: optuna.trial.BaseTrial) -> Stages:
+    def suggest(self, trial: optuna.trial.BaseTrial) -> tuple[StageSpec, ...]:
         """Draw stages; λ is 1 for now where it is to be solved for."""
-        stages: list[tuple[str, Fusion]] = []
+        stages: list[StageSpec] = []
         width, limit = self.global_width, math.inf
         for key, stage in self._keyed():
             if stage.optional and not trial.suggest_categorical(f"{key} on", [True, False]):
-                stages.append((stage.reranker, OFF))
+                stages.append(StageSpec.of(stage.reranker, OFF))
                 continue
             low, high = stage.sizes
             size = trial.suggest_int(f"{key} k", low, high, log=high >= LOG_FROM * low)
@@ -126,26 +123,26 @@ class Space:
                 mix = trial.suggest_float(f"{key} mix", *self._mixes(stage))
                 lam = _clipped(lam_of(_clipped(mix, (0.0, 1.0)), width, rise), stage.lams)
             limit = min(limit, size)
-            stages.append((stage.reranker, Fusion(lam, gamma, int(limit))))
+            stages.append(StageSpec(stage.reranker, lam, gamma, int(limit)))
             width = lam * width + (1 - lam) * rise
         return tuple(stages)
 
-    def params(self, stages: Stages) -> dict[str, Any] | None:
+    def params(self, stages: tuple[StageSpec, ...]) -> dict[str, Any] | None:
         """Return the trial parameters that mean ``stages``, as nearly as the ranges allow."""
-        if [name for name, _ in stages] != [stage.reranker for stage in self.stages]:
+        if [stage.reranker for stage in stages] != [stage.reranker for stage in self.stages]:
             return None
         found: dict[str, Any] = {}
         width = self.global_width
-        for (key, stage), (_, fusion) in zip(self._keyed(), stages, strict=True):
-            used = fusion.shortlist_size != 0 and fusion.gamma > 0
+        for (key, stage), given in zip(self._keyed(), stages, strict=True):
+            used = given.used and given.gamma > 0
             if stage.optional:
                 found[f"{key} on"] = used
                 if not used:
                     continue
-            size = stage.sizes[1] if fusion.shortlist_size is None else fusion.shortlist_size
-            lam = fusion.lam if used else 1.0
-            gamma = _clipped(fusion.gamma, stage.gammas)
-            mix = mix_of(lam, width, stage.spread.sigmoid(fusion.gamma if used else gamma))
+            size = stage.sizes[1] if given.shortlist_size is None else given.shortlist_size
+            lam = given.lam if used else 1.0
+            gamma = _clipped(given.gamma, stage.gammas)
+            mix = mix_of(lam, width, stage.spread.sigmoid(given.gamma if used else gamma))
             found[f"{key} k"] = int(_clipped(size if used else stage.sizes[1], stage.sizes))
             found[f"{key} gamma"] = gamma
             if not self._solved(key):
@@ -155,13 +152,12 @@ class Space:
             width = lam * width + (1 - lam) * rise
         return found
 
-    def borders(self, stages: Stages) -> list[str]:
+    def borders(self, stages: tuple[StageSpec, ...]) -> list[str]:
         """Say which parameters lie on which border, and what that means."""
         found: list[str] = []
-        for (key, stage), (_, fusion) in zip(self._keyed(), stages, strict=True):
-            if fusion.shortlist_size == 0:
-                continue
-            found += [f"{key}: {text}" for text in _borders(stage, fusion)]
+        for (key, stage), given in zip(self._keyed(), stages, strict=True):
+            if given.used:
+                found += [f"{key}: {text}" for text in _borders(stage, given)]
         return found
 
     def record(self) -> dict[str, Any]:
@@ -187,23 +183,18 @@ class Space:
         return MIX
 
 
-def stages_text(stages: Stages) -> str:
-    """Return stages as :func:`patchrerank.pipeline.parse_stages` reads them, without rounding."""
-    return ",".join(str(StageSpec(name, fusion)) for name, fusion in stages)
-
-
-def _borders(stage: StageSpace, fusion: Fusion) -> list[str]:
+def _borders(stage: StageSpace, given: StageSpec) -> list[str]:
     found = []
-    if fusion.lam == stage.lams[0] < stage.lams[1]:
-        why = "; the score before it has nothing to add" if fusion.lam == 0 else ""
+    if given.lam == stage.lams[0] < stage.lams[1]:
+        why = "; the score before it has nothing to add" if given.lam == 0 else ""
         found.append(f"λ lies on its lower border {stage.lams[0]:g}{why}")
-    if fusion.lam == stage.lams[1] > stage.lams[0]:
-        why = "; the reranker has nothing to add" if fusion.lam == 1 else ""
+    if given.lam == stage.lams[1] > stage.lams[0]:
+        why = "; the reranker has nothing to add" if given.lam == 1 else ""
         found.append(f"λ lies on its upper border {stage.lams[1]:g}{why}")
-    if 0 < fusion.lam < 1:
-        found += _ends("γ", fusion.gamma, stage.gammas, " (as good as linear)", " (a step)")
-    if fusion.lam < 1:
-        size = stage.sizes[1] if fusion.shortlist_size is None else fusion.shortlist_size
+    if 0 < given.lam < 1:
+        found += _ends("γ", given.gamma, stage.gammas, " (as good as linear)", " (a step)")
+    if given.lam < 1:
+        size = stage.sizes[1] if given.shortlist_size is None else given.shortlist_size
         why = "; a longer list from the first stage may be worth more"
         found += _ends("the shortlist size", size, stage.sizes, "", why)
     return found

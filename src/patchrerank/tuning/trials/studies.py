@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +22,13 @@ from patchrerank.tuning.trials.journal import turn as journal_turn
 from patchrerank.tuning.trials.journal_lines import check_journal
 from patchrerank.tuning.trials.objective import Direction
 from patchrerank.tuning.trials.seeded import FAILURE
+from patchrerank.tuning.trials.worker_names import STALE_AFTER, still_runs
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    pass
 
-RECORD, WORKER, RETRY = "patchrerank", "worker", "retry of"
-"""Attribute of a study: what it tunes. Of a trial: who runs it, and which one it repeats."""
-
-STALE_AFTER = 3600.0
-"""Seconds after which a trial on another machine counts as lost."""
+RECORD, RETRY = "patchrerank", "retry of"
+"""Attribute of a study: what it tunes. Of a trial: which one it repeats."""
 
 MADE_OF = "made_of"
 """Key of the record: what the table is made of, where a study had it built."""
@@ -157,11 +152,6 @@ def turn(storage: Storage) -> Iterator[None]:
         yield
 
 
-def worker_name() -> str:
-    """Return what tells this process from all others: machine, number, start."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
-
-
 def recover(study: optuna.Study, stale_after: float = STALE_AFTER) -> int:
     """Mark trials of dead workers as failed, and queue their parameters again.
 
@@ -174,7 +164,7 @@ def recover(study: optuna.Study, stale_after: float = STALE_AFTER) -> int:
     lost = [
         trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if not _runs(trial, stale_after)
+        if not still_runs(trial, stale_after)
     ]
     for trial in lost:
         cut_off(study, trial.number)
@@ -213,42 +203,3 @@ def identity_of(table: ScoreTable) -> str:
         if not table.fingerprint:
             digest.update(scores.tobytes())
     return digest.hexdigest()
-
-
-def _runs(trial: FrozenTrial, stale_after: float) -> bool:
-    """Tell whether somebody is still at work on a trial."""
-    host, _, rest = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[0].rpartition(":")
-    started = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[2]
-    if host == socket.gethostname() and rest.isdigit():
-        return _alive(int(rest)) and _started(int(rest)) == started
-    begun = trial.datetime_start
-    if not host or begun is None:
-        return False
-    if begun.tzinfo is None:
-        begun = begun.replace(tzinfo=UTC)
-    return (datetime.now(UTC) - begun).total_seconds() < stale_after
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return _stat(process)[:1] != ["Z"]
-
-
-def _started(process: int) -> str:
-    """Return when a process started, in the system's own count; empty if it does not say."""
-    fields = _stat(process)
-    return fields[19] if len(fields) > 19 else ""
-
-
-def _stat(process: int) -> list[str]:
-    """Return the fields of ``/proc/PID/stat`` from the state on; nothing where there is none."""
-    try:
-        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return text.rpartition(")")[2].split()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.trials.space import Stages
+from patchrerank.pipeline.stages import StageSpec
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Trial:
     """
 
     number: int
-    stages: Stages
+    stages: tuple[StageSpec, ...]
     value: float | None
 
     def __post_init__(self) -> None:

@@ -17,26 +17,26 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from patchrerank.errors import PatchRerankError, SettingError
-from patchrerank.tuning.fused.cascades import Missing
+from patchrerank.tuning.tables.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.objective import Goal, Objective, goals_of
+from patchrerank.tuning.trials.first_settings import first_settings
+from patchrerank.tuning.trials.objective import Goal, Objective, constraints_of, goals_of
 from patchrerank.tuning.trials.samplers import make_sampler
 from patchrerank.tuning.trials.search import Search, search_of
+from patchrerank.tuning.trials.search_options import Budget, TuneOptions
 from patchrerank.tuning.trials.seeded import FAILURE
 from patchrerank.tuning.trials.space import SearchSpace
 from patchrerank.tuning.trials.studies import (
     MADE_OF,
-    WORKER,
     cut_off,
     identity_of,
     open_storage,
     open_study,
     recover,
     turn,
-    worker_name,
 )
-from patchrerank.tuning.trials.trial_evaluator import Evaluator
-from patchrerank.tuning.tune import Budget, TuneOptions, first_settings, make_evaluator
+from patchrerank.tuning.trials.trial_runner import TrialRunner
+from patchrerank.tuning.trials.worker_names import WORKER, worker_name
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -60,24 +60,36 @@ class Job:
 def run(job: Job) -> Search:
     """Run a search with as many processes as were asked for, this one among them."""
     with _quiet():
-        evaluator = make_evaluator(job.table, job.space, job.objective, job.options, job.missing)
+        runner = _runner(job)
         study = _study(job)
         helpers = [_helper(job) for _ in range(job.options.workers - 1)]
         try:
-            _work(study, evaluator, job)
+            _work(study, runner, job)
         finally:
             for helper in helpers:
                 helper.join()
         with turn(job.options.storage):
             recover(study)
-        return search_of(study, evaluator.goals, job.options.sampler, job.options.seed)
+        return search_of(study, runner.goals, job.options.sampler, job.options.seed)
 
 
 def help_with(job: Job) -> None:
     """Run trials of a study that another process has begun, until it is finished."""
     with _quiet():
-        evaluator = make_evaluator(job.table, job.space, job.objective, job.options)
-        _work(_study(job), evaluator, replace(job, options=replace(job.options, progress=False)))
+        runner = _runner(job)
+        _work(_study(job), runner, replace(job, options=replace(job.options, progress=False)))
+
+
+def _runner(job: Job) -> TrialRunner:
+    return TrialRunner(
+        job.table,
+        job.space,
+        goals_of(job.objective),
+        constraints_of(job.table, job.options.constraints, job.missing),
+        job.missing,
+        prune=job.options.prune,
+        seed=job.options.seed,
+    )
 
 
 def _helper(job: Job) -> multiprocessing.process.BaseProcess:
@@ -127,7 +139,7 @@ def asked(goals: Sequence[Goal], options: TuneOptions) -> dict[str, Any]:
     }
 
 
-def _work(study: Study, evaluator: Evaluator, job: Job) -> None:
+def _work(study: Study, runner: TrialRunner, job: Job) -> None:
     """Run trials until the study has as many as it should have."""
     begun, limit = time.monotonic(), job.budget
     total = limit.trials
@@ -136,7 +148,7 @@ def _work(study: Study, evaluator: Evaluator, job: Job) -> None:
             done, trial = _next(study, job)
             bar.update(min(done, total) - bar.n)
             if trial is not None:
-                _run_trial(study, evaluator, trial)
+                _run_trial(study, runner, trial)
             elif done >= total:
                 return
             else:
@@ -163,9 +175,9 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed
 
 
-def _run_trial(study: Study, evaluator: Evaluator, trial: optuna.Trial) -> None:
+def _run_trial(study: Study, runner: TrialRunner, trial: optuna.Trial) -> None:
     try:
-        values = evaluator(trial)
+        values = runner(trial)
     except PatchRerankError as error:
         trial.set_user_attr(FAILURE, str(error))
         study.tell(trial, state=TrialState.FAIL)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import ShortlistError, TableError, short_reason
-from patchrerank.types import EMPTY, Shortlist
-
-if TYPE_CHECKING:
-    from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.metrics.lists import Bools
+from patchrerank.types import EMPTY, Floats, Rows, Shortlist
 
 Array = npt.NDArray[Any]
 KINDS = {"f": "a floating array", "i": "an array of whole numbers", "b": "an array of bool"}
@@ -59,72 +57,87 @@ def fixed_ids(name: str, ids: Sequence[str]) -> tuple[str, ...]:
     wrong = next((item for item in listed if not isinstance(item, str)), None)
     if wrong is not None:
         raise TableError(f"{name}: {wrong!r} is a {type(wrong).__name__}; ids are text")
-    if len(set(listed)) != len(listed):
-        seen: set[str] = set()
-        twice = next(item for item in listed if item in seen or seen.add(item))  # type: ignore[func-returns-value]
-        raise TableError(f"{name}: {twice!r} stands there twice; ids are unique")
+    seen: set[str] = set()
+    for item in listed:
+        if item in seen:
+            raise TableError(f"{name}: {item!r} stands there twice; ids are unique")
+        seen.add(item)
     return listed
 
 
-def check_table(table: ScoreTable) -> None:
-    """Check what the fields say about each other; shapes and kinds are right already."""
-    _check_list(table)
-    for name, scores in table.local_scores.items():
-        _refuse(f"local_scores[{name!r}]", scores, scores == np.inf, "below infinity")
-    for name, overlaps in table.overlaps.items():
-        outside = (overlaps < 0) | (overlaps > 1 + 1e-6)
-        _refuse(f"overlaps[{name!r}]", overlaps, outside, "in [0, 1] or NaN")
-    for name, areas in (("areas", table.areas), ("positive_areas", table.positive_areas)):
-        _refuse(name, areas, (areas < 0) | (areas > 1 + 1e-3), "in [0, 1] or NaN")
-    _check_marks(table)
-    _check_names(table)
+def check_table(held: Mapping[str, Any]) -> None:
+    """Check what a table's fields, by name, say about each other.
+
+    Shapes and kinds are right already.
+
+    Raises:
+        TableError: a contradiction, or a value out of range.
+    """
+    _check_list(held["rows"], held["global_scores"], len(held["gallery_ids"]))
+    areas = {name: held[name] for name in ("areas", "positive_areas")}
+    _check_ranges(held["local_scores"], held["overlaps"], areas)
+    _check_marks(held["rows"] == EMPTY, held["relevant"], held["junk"])
+    _check_counts(held["n_positives"], held["relevant"], held["positive_areas"])
+    told = {name: held[name] for name in ("overlaps", "costs", "list_depths")}
+    _check_names(held["local_scores"], told)
 
 
-def _check_list(table: ScoreTable) -> None:
+def _check_list(rows: Rows, global_scores: Floats, images: int) -> None:
+    """Check the first stage's lists ``(Q, K)`` of rows below ``images``."""
     try:
-        Shortlist(table.rows, table.global_scores)
+        Shortlist(rows, global_scores)
     except ShortlistError as error:
         raise TableError(f"rows and global_scores are no shortlist: {error}") from error
-    if table.rows.size and table.rows.max() >= len(table.gallery_ids):
-        raise TableError(
-            f"rows: row {int(table.rows.max())} has no id; there are {len(table.gallery_ids)} "
-            "gallery_ids"
-        )
+    if rows.size and rows.max() >= images:
+        raise TableError(f"rows: row {int(rows.max())} has no id; there are {images} gallery_ids")
 
 
-def _check_marks(table: ScoreTable) -> None:
-    empty = table.rows == EMPTY
+def _check_ranges(
+    local_scores: Mapping[str, Array], overlaps: Mapping[str, Array], areas: Mapping[str, Array]
+) -> None:
+    """Check the ranges of scores, overlaps and areas."""
+    for name, scores in local_scores.items():
+        _refuse(f"local_scores[{name!r}]", scores, scores == np.inf, "below infinity")
+    for name, shares in overlaps.items():
+        outside = (shares < 0) | (shares > 1 + 1e-6)
+        _refuse(f"overlaps[{name!r}]", shares, outside, "in [0, 1] or NaN")
+    for name, shares in areas.items():
+        _refuse(name, shares, (shares < 0) | (shares > 1 + 1e-3), "in [0, 1] or NaN")
+
+
+def _check_marks(empty: Bools, relevant: Bools, junk: Bools) -> None:
+    """Check what the marks ``(Q, K)`` say about each other."""
     for name, wrong, why in (
-        ("relevant", table.relevant & empty, "relevant, but empty"),
-        ("junk", table.junk & empty, "junk, but empty"),
-        ("relevant", table.relevant & table.junk, "relevant and junk at once"),
+        ("relevant", relevant & empty, "relevant, but empty"),
+        ("junk", junk & empty, "junk, but empty"),
+        ("relevant", relevant & junk, "relevant and junk at once"),
     ):
         if wrong.any():
             query, slot = np.argwhere(wrong)[0]
             raise TableError(f"{name}: slot {slot} of query {query} is {why}")
-    listed = table.relevant.sum(axis=1)
-    short = np.flatnonzero(table.n_positives < listed)
+
+
+def _check_counts(n_positives: Rows, relevant: Bools, positive_areas: Array) -> None:
+    """Check that no list, and no list of areas, holds more positives than there are."""
+    listed = relevant.sum(axis=1)
+    short = np.flatnonzero(n_positives < listed)
     if short.size:
         query = int(short[0])
         raise TableError(
-            f"n_positives: query {query} has {table.n_positives[query]}, but {listed[query]} are "
+            f"n_positives: query {query} has {n_positives[query]}, but {listed[query]} are "
             "listed; count the positives of the whole data set"
         )
-    known = (~np.isnan(table.positive_areas)).sum(axis=1)
-    if (known > table.n_positives).any():
-        query = int(np.flatnonzero(known > table.n_positives)[0])
+    known = (~np.isnan(positive_areas)).sum(axis=1)
+    if (known > n_positives).any():
+        query = int(np.flatnonzero(known > n_positives)[0])
         raise TableError(f"positive_areas: query {query} has more areas than positives")
 
 
-def _check_names(table: ScoreTable) -> None:
-    known = set(table.local_scores)
+def _check_names(rerankers: Iterable[str], mappings: Mapping[str, Mapping[str, object]]) -> None:
+    """Check that what is told by reranker is of rerankers that have scores."""
+    known = set(rerankers)
     if "global" in known:
         raise TableError("local_scores: 'global' is the first stage; name the reranker otherwise")
-    mappings: Mapping[str, Mapping[str, object]] = {
-        "overlaps": table.overlaps,
-        "costs": table.costs,
-        "list_depths": table.list_depths,
-    }
     for field, mapping in mappings.items():
         strangers = set(mapping) - known - {"global"}
         if strangers:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from patchrerank.fusion import Fusion, narrowed
-from patchrerank.metrics import average_precisions
-from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused._heads import Array, Head, joined
-from patchrerank.tuning.fused.grids import check_depth, missing_scores
+from patchrerank.fusion import narrowed
+from patchrerank.metrics.average_precision import precisions_of
+from patchrerank.metrics.lists import Bools, Doubles, RankedLists
+from patchrerank.pipeline.stages import StageSpec
+from patchrerank.tuning.fused.heads import Array, Head, joined
 from patchrerank.tuning.fused.query_scores import GLOBAL, Cost, QueryScores
-from patchrerank.tuning.tables.score_table import Flags, ScoreTable
+from patchrerank.tuning.tables.grids import check_depth, missing_scores
+from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY, Floats, Rows
 
-Missing = Callable[[ScoreTable, str, Flags], ScoreTable]
+Missing = Callable[[ScoreTable, str, Bools], ScoreTable]
 """From a table, a reranker and the slots ``(Q, K)`` it needs to the table with these scores."""
 
 
@@ -48,18 +49,16 @@ class StageResult(QueryScores):
         return np.concatenate([self.places, tail], axis=1)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A stage that does something: ``size`` is at least 1 and at most K."""
+class Step(NamedTuple):
+    """A stage that does something, and its shortlist size: at least 1 and at most K."""
 
-    name: str
-    fusion: Fusion
+    stage: StageSpec
     size: int
 
 
 def evaluate_stages(
     table: ScoreTable,
-    stages: Sequence[tuple[str, Fusion]],
+    stages: Sequence[StageSpec],
     missing: Missing | None = None,
     *,
     whole_image: bool = False,
@@ -80,81 +79,89 @@ def evaluate_stages(
         TableError: scores that are needed were not computed and ``missing`` is None, or a
             reranker that looks at the list is asked about another one than it was scored on.
     """
-    steps = _steps(table, stages)
-    width = steps[0].size if steps else 0
-    starts = table.size * np.arange(len(table))[:, None]
-    slots = starts + np.arange(width)
-    head = Head(slots, table.global_scores[:, :width])
-    for step in steps:
-        table = _advance(table, head, step, missing)
+    steps = steps_of(table, stages)
+    table, head = rescored(table, steps, missing)
     precisions, located = _measured(table, head, steps, whole_image or not stages)
-    return StageResult(precisions, located, head.slots - starts, table.size, *_costs(table, steps))
+    places = head.slots - _starts(table)
+    return StageResult(precisions, located, places, table.size, *_costs(table, steps))
 
 
-def _steps(table: ScoreTable, stages: Sequence[tuple[str, Fusion]]) -> list[_Step]:
+def steps_of(table: ScoreTable, stages: Sequence[StageSpec]) -> list[Step]:
     """Return the stages that do something, after checking all as a cascade does."""
-    steps: list[_Step] = []
+    steps: list[Step] = []
     limit = float("inf")
-    for number, (name, fusion) in enumerate(stages):
-        table.reranker(name)
-        size = fusion.shortlist_size
+    for number, stage in enumerate(stages):
+        name, size = table.reranker(stage.reranker), stage.shortlist_size
         limit = narrowed(limit, number, size)
         cut = table.size if size is None else min(size, table.size)
         check_depth(table, name, cut, first=not steps)
         if cut:
-            steps.append(_Step(name, fusion, cut))
+            steps.append(Step(stage, cut))
     return steps
 
 
-def _advance(table: ScoreTable, head: Head, step: _Step, missing: Missing | None) -> ScoreTable:
+def rescored(
+    table: ScoreTable, steps: Sequence[Step], missing: Missing | None
+) -> tuple[ScoreTable, Head]:
+    """Return the head behind all steps, and the table with the scores that it took."""
+    width = steps[0].size if steps else 0
+    head = Head(_starts(table) + np.arange(width), table.global_scores[:, :width])
+    for step in steps:
+        table = _advance(table, head, step, missing)
+    return table, head
+
+
+def _starts(table: ScoreTable) -> Rows:
+    """Return where each list begins in the flattened table, int64 ``(Q, 1)``."""
+    queries, width = table.rows.shape
+    starts: Rows = width * np.arange(queries, dtype=np.int64)[:, None]
+    return starts
+
+
+def _advance(table: ScoreTable, head: Head, step: Step, missing: Missing | None) -> ScoreTable:
     """Re-sort the head by one more stage; return the table, with new scores if some lacked."""
     slots = head.slots[:, : step.size]
     table, local = _local(table, slots, step, missing)
-    empty = table.rows.reshape(-1).take(slots) == EMPTY if _has_gaps(table) else None
-    head.advance(step.fusion, local, empty)
+    empty = table.rows.reshape(-1).take(slots) == EMPTY if table.has_gaps else None
+    head.advance(step.stage.lam, step.stage.gamma, local, empty)
     return table
 
 
 def _local(
-    table: ScoreTable, slots: Rows, step: _Step, missing: Missing | None
+    table: ScoreTable, slots: Rows, step: Step, missing: Missing | None
 ) -> tuple[ScoreTable, Floats]:
     """Return the local scores of a head, after computing those that lack."""
-    found = table.local_scores[step.name].reshape(-1).take(slots)
+    found = table.local_scores[step.stage.reranker].reshape(-1).take(slots)
     lacking = np.isnan(found)
     if not lacking.any():
         return table, found
     lacking &= table.rows.reshape(-1).take(slots) != EMPTY
     if lacking.any():
         if missing is None:
-            raise missing_scores(step.name, int(lacking.sum()))
+            raise missing_scores(step.stage.reranker, int(lacking.sum()))
         wanted = np.zeros(table.rows.shape, dtype=np.bool_)
         wanted.reshape(-1)[slots[lacking]] = True
-        table = missing(table, step.name, wanted)
-        found = table.local_scores[step.name].reshape(-1).take(slots)
+        table = missing(table, step.stage.reranker, wanted)
+        found = table.local_scores[step.stage.reranker].reshape(-1).take(slots)
     return table, np.where(np.isnan(found), np.float32(-np.inf), found)
 
 
 def _measured(
-    table: ScoreTable, head: Head, steps: Sequence[_Step], whole_image: bool
+    table: ScoreTable, head: Head, steps: Sequence[Step], whole_image: bool
 ) -> tuple[Doubles, Doubles]:
     """Return average precisions and LocScores of the new order."""
     relevant = _moved(table.relevant, head.slots)
-    how: dict[str, Any] = {"n_positives": table.n_positives, "convention": table.convention}
-    if table.junk.any():
-        how["junk"] = _moved(table.junk, head.slots)
-    if _has_gaps(table):
-        how["valid"] = table.valid
-    if table.convention.ties == "threshold":
-        how["scores"] = joined(head.scores, table.global_scores)
-    precisions = average_precisions(relevant, **how)
+    counted = table.valid if table.has_gaps else None
+    if table.has_junk:
+        kept = ~_moved(table.junk, head.slots)
+        counted = kept if counted is None else kept & counted
+    lists = RankedLists(relevant, counted, table.listed, table.n_positives)
+    tied = table.convention.ties == "threshold"
+    scores = joined(head.scores, table.global_scores) if tied else None
     paid = _paid(table, head.slots, relevant, steps, whole_image)
-    if paid is None:
-        return precisions, np.full(len(table), np.nan)
-    return precisions, average_precisions(relevant, weights=paid, **how)
-
-
-def _has_gaps(table: ScoreTable) -> bool:
-    return bool(table.rows[:, -1:].min(initial=0) == EMPTY)
+    weights = (None,) if paid is None else (None, paid)
+    precisions, *located = precisions_of(lists, table.convention, scores, weights)
+    return precisions, located[0] if located else np.full(len(table), np.nan)
 
 
 def _moved(values: Array, slots: Rows) -> Array:
@@ -163,13 +170,13 @@ def _moved(values: Array, slots: Rows) -> Array:
 
 
 def _paid(
-    table: ScoreTable, slots: Rows, relevant: Flags, steps: Sequence[_Step], whole_image: bool
+    table: ScoreTable, slots: Rows, relevant: Bools, steps: Sequence[Step], whole_image: bool
 ) -> Floats | None:
     """Return the overlap ``(Q, K)`` of each positive's last box; None where a stage's is unknown.
 
     Sizes never grow, so a stage has seen just the candidates that end up before its cut.
     """
-    names = [*([GLOBAL] if whole_image else []), *(step.name for step in steps)]
+    names = [*([GLOBAL] if whole_image else []), *(step.stage.reranker for step in steps)]
     if any(name not in table.overlaps for name in names):
         return None
     query, position = np.nonzero(relevant)
@@ -180,7 +187,7 @@ def _paid(
     if whole_image:
         overlap = np.nan_to_num(table.overlaps[GLOBAL].reshape(-1)[slot], nan=0.0)
     for step in steps:
-        found = table.overlaps[step.name].reshape(-1)[slot]
+        found = table.overlaps[step.stage.reranker].reshape(-1)[slot]
         seen = (position < step.size) & ~np.isnan(found)
         overlap[seen] = found[seen]
     paid = np.zeros(relevant.shape, dtype=np.float32)
@@ -188,9 +195,9 @@ def _paid(
     return paid
 
 
-def _costs(table: ScoreTable, steps: Sequence[_Step]) -> tuple[float, float]:
+def _costs(table: ScoreTable, steps: Sequence[Step]) -> tuple[float, float]:
     """Return milliseconds a query and bytes an image."""
-    costs = [(table.costs.get(step.name), step.size) for step in steps]
+    costs = [(table.costs.get(step.stage.reranker), step.size) for step in steps]
     if any(cost is None for cost, _ in costs):
         return float("nan"), float("nan")
     known = [(cost, size) for cost, size in costs if cost is not None]

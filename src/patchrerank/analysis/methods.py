@@ -1,4 +1,4 @@
-"""Methods of a report as text: stages, and how the patch vectors that they read are stored."""
+"""Methods as text: stages, and how the patch vectors that they read are stored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.analysis import StoreSettings
+from patchrerank.analysis.galleries import StoreSettings
 from patchrerank.errors import SettingError, near_matches
-from patchrerank.pipeline.stages import check_reranker, parse_stages
+from patchrerank.pipeline.stages import check_reranker, needs_local, parse_stages
 
 if TYPE_CHECKING:
     from patchrerank.pipeline import Tuned
@@ -24,33 +24,54 @@ QUANTISER = ("m", "nbits", "train-on")
 
 @dataclass(frozen=True)
 class Method:
-    """One column of a report.
+    """What is measured: the first stage alone, stages as text, or a tuned cascade.
 
     Attributes:
-        label: what the report calls it.
         stages: a cascade as text (see :func:`patchrerank.pipeline.make_cascade`), or ``global``.
         store: how the patch vectors of the gallery are stored that it looks at.
         tuned: the tuned cascade that the stages come from; its own query crop and number of
             first-stage candidates are used. None: the stages are as given.
+        label: what tables call it; the stages if it has none.
 
     Raises:
         SettingError: an unknown reranker, or malformed stages.
     """
 
-    label: str
     stages: str
     store: StoreSettings = field(default_factory=StoreSettings)
     tuned: Tuned | None = None
+    label: str = ""
 
     def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.stages)
         if not self.is_global:
             for stage in parse_stages(self.stages):
-                check_reranker(stage.name)
+                check_reranker(stage.reranker)
+
+    @classmethod
+    def of(cls, tuned: Tuned) -> Method:
+        """Return a tuned cascade as a method."""
+        return cls(str(tuned), tuned=tuned, label=f"tuned: {tuned}")
 
     @property
     def is_global(self) -> bool:
         """Whether it is the first stage alone."""
         return self.stages == GLOBAL
+
+    @property
+    def needs_local(self) -> bool:
+        """Whether it compares local descriptors."""
+        if self.is_global:
+            return False
+        if self.tuned is not None and self.tuned.tuned_on.local is not None:
+            return True
+        return needs_local(self.stages)
+
+    @property
+    def candidates(self) -> int | None:
+        """How many candidates of the first stage it takes; None: all."""
+        return None if self.tuned is None else self.tuned.tuned_on.candidates
 
     def described(self, dataset: str) -> str:
         """Return stages, store, and how far to trust a tuned cascade.
@@ -65,6 +86,30 @@ class Method:
             same = self.tuned.tuned_on.dataset == dataset
             text += f" (tuned on {'this data set: optimistic' if same else 'another data set'})"
         return text
+
+    def record(self, dataset: str) -> dict[str, str]:
+        """Return its settings by name, for records: in parts, and as one text ``method``.
+
+        Args:
+            dataset: fingerprint of the data set that it runs on.
+        """
+        return {**self._parts(dataset), "method": self.described(dataset)}
+
+    def _parts(self, dataset: str) -> dict[str, str]:
+        if self.is_global:
+            return {}
+        if self.tuned is not None:
+            same = self.tuned.tuned_on.dataset == dataset
+            where = "this data set (optimistic figures)" if same else "another data set"
+            return {"stages": self.stages, "tuned_on": where}
+        first, *others = (stage.fusion for stage in parse_stages(self.stages))
+        if others:
+            return {"stages": self.stages}
+        size = "all" if first.shortlist_size is None else str(first.shortlist_size)
+        return {"lam": str(first.lam), "gamma": str(first.gamma), "shortlist_size": size}
+
+
+FIRST_STAGE = Method(GLOBAL)
 
 
 def parse_method(text: str) -> Method:
@@ -88,7 +133,7 @@ def parse_method(text: str) -> Method:
     settings = {name.replace("-", "_"): value for name, value in given.items()}
     if "store" in settings:
         settings["name"] = settings.pop("store")
-    return Method(label or plain, stages, StoreSettings(**settings))
+    return Method(stages, StoreSettings(**settings), label=label or plain)
 
 
 def _word(text: str, name: str, value: str) -> tuple[str, Any]:
@@ -103,7 +148,7 @@ def _word(text: str, name: str, value: str) -> tuple[str, Any]:
 
 
 def check_labels(methods: Sequence[Method]) -> None:
-    """Refuse a report without methods, and two methods of one name.
+    """Refuse a report without methods, and two methods of one label.
 
     Raises:
         SettingError: says which.

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from patchrerank.errors import SettingError
-from patchrerank.fusion import Fusion
-from patchrerank.tuning.fused.cascades import Missing, StageResult, evaluate_stages
-from patchrerank.tuning.fused.grids import check_depth
+from patchrerank.pipeline.stages import StageSpec, stages_text
 from patchrerank.tuning.fused.query_scores import Metric
-from patchrerank.tuning.tables.derived import after_stages
+from patchrerank.tuning.tables.cascades import Missing, StageResult, evaluate_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
-from patchrerank.tuning.trials.exact_search import exact_of, settled
-from patchrerank.tuning.trials.objective import GOALS, METRICS, Constraint, Goal, check_costs
-from patchrerank.tuning.trials.space import SearchSpace, Space, Stages, stages_text
+from patchrerank.tuning.trials.exact_search import solve_lam
+from patchrerank.tuning.trials.objective import METRICS, Constraint, Goal, figures, values_of_goals
+from patchrerank.tuning.trials.space import SearchSpace, Space
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -30,8 +28,8 @@ STAGES, MEASURED, PRUNED = "stages", "measured", "pruned after"
 """Attributes of a trial: its stages as text, its figures, the queries it was stopped after."""
 
 
-class Evaluator:
-    """Evaluates trials.
+class TrialRunner:
+    """Runs trials: draws stages, evaluates them, and reports.
 
     Args:
         table: what they are evaluated on.
@@ -76,24 +74,27 @@ class Evaluator:
         if self.exact:
             stages = self._solved(stages)
         trial.set_user_attr(STAGES, stages_text(stages))
-        used = tuple(stage for stage in stages if stage[1].shortlist_size != 0)
+        used = tuple(stage for stage in stages if stage.used)
         if self._order is not None:
             stopped = self._in_blocks(trial, used, self._order)
             if stopped is not None:
                 return (stopped,)
         result = self.evaluate(used)
-        check_costs(self.goals, result)
-        trial.set_user_attr(MEASURED, figures(result))
+        found = figures(result)
+        values = values_of_goals(self.goals, result, found)
+        trial.set_user_attr(MEASURED, known_figures(found))
         for constraint in self.constraints:
             trial.set_constraint(constraint.name, _known(constraint, used, result))
-        return tuple(float(goal.of(result)) for goal in self.goals)
+        return values
 
-    def evaluate(self, stages: Stages) -> StageResult:
+    def evaluate(self, stages: tuple[StageSpec, ...]) -> StageResult:
         """Evaluate stages on all queries."""
         table = getattr(self.missing, "table", self.table)
         return evaluate_stages(table, stages, self.missing)
 
-    def _in_blocks(self, trial: optuna.Trial, stages: Stages, order: Rows) -> float | None:
+    def _in_blocks(
+        self, trial: optuna.Trial, stages: tuple[StageSpec, ...], order: Rows
+    ) -> float | None:
         """Report query by query; return the mean so far if that is enough."""
         seen: list[float] = []
         for start in range(0, len(order), BLOCK):
@@ -108,44 +109,18 @@ class Evaluator:
                 return float(np.mean(seen))
         return None
 
-    def _solved(self, stages: Stages) -> Stages:
+    def _solved(self, stages: tuple[StageSpec, ...]) -> tuple[StageSpec, ...]:
         """Replace the last stage's λ by the middle of the best one's plateau."""
-        *before, (name, fusion) = stages
-        if fusion.shortlist_size == 0:
+        *before, last = stages
+        if not last.used:
             return stages
-        lam = solve_lam(self.table, before, name, fusion, self.metric)
-        return (*before, (name, replace(fusion, lam=lam)))
+        lam = solve_lam(self.table, before, last, self.metric)
+        return (*before, replace(last, lam=lam))
 
 
-def solve_lam(
-    table: ScoreTable,
-    before: Sequence[tuple[str, Fusion]],
-    reranker: str,
-    fusion: Fusion,
-    metric: Metric = "AP",
-) -> float:
-    """Return the exact best λ of a stage behind others, for the γ and size of ``fusion``.
-
-    See :func:`~.exact_search.settled`: not the highest needle, but the best plateau.
-
-    Raises:
-        SettingError: LocScore behind other stages, whose boxes count as well.
-        TableError: scores or overlaps lack.
-    """
-    earlier = [stage for stage in before if stage[1].shortlist_size != 0]
-    if earlier and metric == "LocScore":
-        raise SettingError("LocScore has no exact λ behind other stages, whose boxes count too")
-    derived = after_stages(table, earlier) if earlier else table
-    size = derived.size if fusion.shortlist_size is None else fusion.shortlist_size
-    check_depth(table, reranker, min(size, table.size), first=not earlier)
-    (found,) = exact_of(derived, reranker, [fusion.gamma], [size], metric)
-    return settled(derived, reranker, found, metric)
-
-
-def figures(result: StageResult) -> dict[str, float | None]:
-    """Return what a trial is worth (0–1) and costs, None where nobody knows."""
-    found = {name: goal.of(result) for name, goal in GOALS.items()}
-    return {name: float(value) if np.isfinite(value) else None for name, value in found.items()}
+def known_figures(found: Mapping[str, float]) -> dict[str, float | None]:
+    """Return figures as records hold them: None where nobody knows."""
+    return {name: value if np.isfinite(value) else None for name, value in found.items()}
 
 
 def _shuffled(table: ScoreTable, seed: int) -> Rows:
@@ -153,7 +128,7 @@ def _shuffled(table: ScoreTable, seed: int) -> Rows:
     return np.random.default_rng(seed).permutation(known)
 
 
-def _known(constraint: Constraint, stages: Stages, result: StageResult) -> float:
+def _known(constraint: Constraint, stages: tuple[StageSpec, ...], result: StageResult) -> float:
     value = constraint.of(stages, result)
     if np.isnan(value):
         raise SettingError(f"constraint {constraint.name!r}: this table does not know the figure")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.base import Encoder
 from patchrerank.encoders.dense_encoder import DenseEncoder
 from patchrerank.encoders.dense_network import DenseNetwork
 from patchrerank.encoders.detector import Selection
 from patchrerank.encoders.loading import network_from_module, network_from_spec
-from patchrerank.encoders.network import Request
+from patchrerank.encoders.network import Network, Request
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.presets import resolve
 from patchrerank.errors import EncoderError
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def load_dense_encoder(
-    spec: str | torch.nn.Module | Encoder,
+    spec: str | torch.nn.Module | Network | Encoder,
     *,
     image_size: int | tuple[int, int] = 448,
     scales: Sequence[float] = (1.0,),
     selection: Selection | None = None,
     preprocessing: Preprocessing | None = None,
     device: str = "auto",
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32",
+    precision: Precision = "fp32",
     batch_size: int | None = None,
     pretrained: bool = True,
     name: str | None = None,
@@ -41,7 +42,8 @@ def load_dense_encoder(
             spec, weights, preprocessing, device and precision are then taken (``preprocessing``,
             ``device``, ``precision`` and ``pretrained`` given here do not count). Used are: of
             ``efficientnet_lite0`` and of convolutional networks the last feature map, of
-            transformers the last patch tokens. A torch module must return ``(B, D, h, w)``.
+            transformers the last patch tokens. A torch module, or a network made of one, must
+            return ``(B, D, h, w)``.
         image_size: side, or (height, width), in pixels to which the whole picture is squashed;
             of its own, usually larger than that of an encoder of crops.
         scales: factors on ``image_size``; the picture is encoded once at each. Each side is
@@ -62,18 +64,27 @@ def load_dense_encoder(
     if isinstance(spec, Encoder):
         _check_reloadable(spec)
         preprocessing, device, pretrained = spec.preprocessing, spec.device, spec.pretrained
-        precision, spec = spec.precision, spec.spec  # type: ignore[assignment]
+        precision, spec = spec.precision, spec.spec
     if isinstance(spec, str):
         label = resolve(spec.strip())
         network = network_from_spec(label, Request(pretrained=pretrained))
+    elif isinstance(spec, Network):
+        network, label = spec, spec.architecture
     else:
         network = network_from_module(spec, preprocessing, name)
         label = network.architecture
     if preprocessing is not None:
         network = replace(network, preprocessing=preprocessing)
     runs = DenseNetwork(network, device=device, precision=precision, stride=stride)
-    size = check_image_size(image_size)
-    return DenseEncoder(label, runs, size, tuple(scales), selection or Selection(), batch_size)
+    return DenseEncoder(
+        label,
+        runs,
+        check_image_size(image_size),
+        tuple(scales),
+        selection or Selection(),
+        batch_size,
+        load_dense_encoder,
+    )
 
 
 def _check_reloadable(encoder: Encoder) -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import numpy as np
 
 from patchrerank.errors import SettingError, TableError
 from patchrerank.fusion import Fusion
+from patchrerank.kernels.checks import check_threads
 from patchrerank.metrics.lists import Doubles
-from patchrerank.tuning.fused.fused_ap import fused_average_precisions
+from patchrerank.tuning.fused.fusion_counter import FusionCounter
 from patchrerank.tuning.fused.query_scores import Metric
-from patchrerank.types import Floats
-
-if TYPE_CHECKING:
-    from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.tables.score_table import ScoreTable
 
 
 def evaluate_grid(
@@ -23,45 +21,33 @@ def evaluate_grid(
     lams: Sequence[float],
     gammas: Sequence[float],
     sizes: Sequence[int | None],
-    reranker: str,
+    reranker: str | None = None,
     metric: Metric = "AP",
     threads: int = 1,
 ) -> Doubles:
     """Return the metric of every combination, float64 ``(sizes, gammas, lams, Q)``.
 
-    See :meth:`patchrerank.tuning.tables.score_table.ScoreTable.evaluate_grid`.
-    """
-    if metric not in get_args(Metric):
-        raise SettingError(f"metric {metric!r} is unknown; use {' or '.join(get_args(Metric))}")
-    cuts = _checked(table, lams, gammas, sizes, reranker)
-    return fused_average_precisions(
-        table.global_scores,
-        table.local_scores[reranker],
-        table.relevant,
-        table.junk | ~table.valid,
-        table.n_positives,
-        np.asarray(lams, dtype=np.float64),
-        np.asarray(gammas, dtype=np.float64),
-        np.asarray(cuts, dtype=np.int64),
-        table.convention,
-        weights=overlaps_of(table, reranker) if metric == "LocScore" else None,
-        threads=threads,
-        tail_pays=False,
-    )
-
-
-def overlaps_of(table: ScoreTable, reranker: str) -> Floats:
-    """Return a reranker's overlaps.
+    Args:
+        table: scores, relevance, overlaps.
+        lams, gammas, sizes: the grid; None among ``sizes`` is the whole list.
+        reranker: whose local scores; None: the only one's.
+        metric: ``AP`` or ``LocScore`` (candidates behind the cut have no box).
+        threads: how many threads count; results do not depend on it.
 
     Raises:
-        TableError: the table knows none of this reranker.
+        SettingError: a setting is out of range, or the reranker or metric is unknown.
+        TableError: scores or overlaps that are needed are not there.
     """
-    if reranker not in table.overlaps:
-        raise TableError(
-            f"this table knows no overlaps of {reranker!r}, so it has no LocScore; build it from "
-            "a gallery, or pass overlaps when it is made from arrays"
-        )
-    return table.overlaps[reranker]
+    name = table.reranker(reranker)
+    if metric not in get_args(Metric):
+        raise SettingError(f"metric {metric!r} is unknown; use {' or '.join(get_args(Metric))}")
+    cuts = _checked(table, lams, gammas, sizes, name)
+    counter = FusionCounter(table.judged(name, metric), np.asarray(cuts, dtype=np.int64))
+    return counter.values(
+        np.asarray(lams, dtype=np.float64),
+        np.asarray(gammas, dtype=np.float64),
+        check_threads(threads),
+    )
 
 
 def require_scores(table: ScoreTable, reranker: str, size: int) -> None:
@@ -70,9 +56,8 @@ def require_scores(table: ScoreTable, reranker: str, size: int) -> None:
     Raises:
         TableError: says which reranker's, how many, and what to do.
     """
-    lacking = int(table.missing(reranker, size).sum())
-    if lacking:
-        raise missing_scores(reranker, lacking)
+    if size > table.scored(reranker):
+        raise missing_scores(reranker, int(table.missing(reranker, size).sum()))
 
 
 def missing_scores(reranker: str, count: int) -> TableError:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.fusion import Fusion
+from patchrerank.kernels.threads import parts_of
 from patchrerank.metrics.average_precision import average_precisions
 from patchrerank.metrics.convention import APConvention
 from patchrerank.metrics.lists import Bools, Doubles, aligned, ranked_lists
+from patchrerank.tuning.fused.marked_lists import MarkedLists
 from patchrerank.types import EMPTY, Floats, Rows, Shortlist
+
+BLOCK = 32
+"""Queries counted at a time, so that what they need stays in the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +84,49 @@ class JudgedLists:
     def __len__(self) -> int:
         return len(self.scores)
 
-    @property
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, int, JudgedLists], ...]:
+        """Some lists at a time, with where they begin and end."""
+        parts = parts_of(len(self), -(-len(self) // BLOCK))
+        return tuple((start, stop, self._take(start, stop)) for start, stop in parts)
+
+    @cached_property
+    def positives(self) -> MarkedLists:
+        """The relevant among those who are ranked."""
+        return MarkedLists.of(self.scores, self.local, self.counted, self.relevant)
+
+    @cached_property
+    def positives_among_all(self) -> MarkedLists:
+        """The relevant where junk has its places too."""
+        return MarkedLists.of(self.scores, self.local, self.valid, self.relevant)
+
+    @cached_property
+    def junk(self) -> Bools:
+        """bool ``(Q, K)``."""
+        return self.valid & ~self.counted
+
+    @cached_property
+    def junk_among_all(self) -> MarkedLists:
+        """The junk where it has its places."""
+        return MarkedLists.of(self.scores, self.local, self.valid, self.junk)
+
+    @cached_property
+    def known(self) -> Bools:
+        """bool ``(Q,)``: who has positives."""
+        return self.n_positives > 0
+
+    @cached_property
+    def scored(self) -> int:
+        """How many slots, from the first on, have all their local scores."""
+        lacking = (np.isnan(self.local) & self.valid).any(axis=0)
+        return int(np.argmax(lacking)) if lacking.any() else self.local.shape[1]
+
+    @cached_property
     def tied(self) -> bool:
         """Whether equal scores share a precision, so that scores matter beside the order."""
         return self.convention.ties == "threshold"
 
-    @property
+    @cached_property
     def normalisers(self) -> Doubles:
         """float64 ``(Q,)``, what the sum of precisions is divided by; never 0."""
         convention, bound = self.convention, self.n_positives
@@ -94,8 +136,7 @@ class JudgedLists:
             bound = np.minimum(bound, convention.cutoff)
         return np.maximum(bound, 1).astype(np.float64)
 
-    def take(self, start: int, stop: int) -> JudgedLists:
-        """Return the lists from ``start`` to ``stop``."""
+    def _take(self, start: int, stop: int) -> JudgedLists:
         part = slice(start, stop)
         return JudgedLists(
             scores=self.scores[part],
@@ -109,57 +150,38 @@ class JudgedLists:
             tail_pays=self.tail_pays,
         )
 
-    def first_stage(self, size: int) -> Doubles:
-        """Return the value ``(Q,)`` of the first stage's order; NaN without positives.
+    @cached_property
+    def first_stage(self) -> Doubles:
+        """float64 ``(Q,)``, the value of the first stage's order; NaN without positives."""
+        return self._in_first_order(self.weights)
 
-        Args:
-            size: how long the head is; matters only where the tail pays nothing.
-        """
-        weights = self.weights
-        if weights is not None and not self.tail_pays:
-            weights = np.where(np.arange(weights.shape[1]) < size, weights, 0.0)
+    def first_stage_within(self, size: int) -> Doubles:
+        """Return the value ``(Q,)`` of the first stage's order if only a head of ``size`` pays."""
+        if self.weights is None or self.tail_pays:
+            return self.first_stage
+        inside = np.arange(self.weights.shape[1]) < size
+        return self._in_first_order(np.where(inside, self.weights, 0.0))
+
+    def _in_first_order(self, weights: Doubles | None) -> Doubles:
         return average_precisions(
             self.relevant,
             self.n_positives,
             self.convention,
             scores=self.scores,
-            junk=self.valid & ~self.counted,
+            junk=self.junk,
             valid=self.valid,
             weights=weights,
         )
 
     def check_scored(self, size: int) -> None:
         """Refuse NaN among the local scores of the first ``size`` candidates."""
-        wrong = np.isnan(self.local[:, :size]) & self.valid[:, :size]
-        if wrong.any():
+        if size > self.scored:
+            wrong = np.isnan(self.local[:, :size]) & self.valid[:, :size]
             query, place = (int(value) for value in np.argwhere(wrong)[0])
             raise ShortlistError(
                 f"query {query}: the local score at position {place} is NaN, but the first {size} "
                 "are to be rescored; compute it, or use -inf where there was no evidence"
             )
-
-
-def check_grid(
-    lams: npt.ArrayLike, gammas: npt.ArrayLike, sizes: npt.ArrayLike, width: int
-) -> tuple[Doubles, Doubles, Rows]:
-    """Return λ ``(L,)``, γ ``(G,)`` and sizes ``(S,)``, these at most ``width``.
-
-    Raises:
-        SettingError: one is out of range, or no list of numbers.
-    """
-    checked = [np.atleast_1d(np.asarray(values)) for values in (lams, gammas, sizes)]
-    for name, values in zip(("lams", "gammas", "sizes"), checked, strict=True):
-        kinds = "iu" if name == "sizes" else "iuf"
-        if values.ndim != 1 or (values.size and values.dtype.kind not in kinds):
-            raise SettingError(f"{name} must be a list of numbers, got {values.dtype} array")
-    for lam in checked[0]:
-        Fusion(lam=float(lam))
-    for gamma in checked[1]:
-        Fusion(gamma=float(gamma))
-    for size in checked[2]:
-        Fusion(shortlist_size=int(size))
-    heads = np.minimum(checked[2].astype(np.int64), width)
-    return checked[0].astype(np.float64), checked[1].astype(np.float64), heads
 
 
 def _scores(global_scores: npt.ArrayLike) -> Floats:

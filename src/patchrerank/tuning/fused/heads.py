@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.fusion import Fusion, fuse_exactly
+from patchrerank.fusion import fuse
 from patchrerank.types import Floats, Rows
 
 Array = npt.NDArray[Any]
@@ -32,11 +32,11 @@ class Head:
     slots: Rows
     scores: Floats
 
-    def advance(self, fusion: Fusion, local: Floats, empty: Array | None) -> None:
+    def advance(self, lam: float, gamma: float, local: Floats, empty: Array | None) -> None:
         """Fuse and re-sort the first columns, as many as ``local`` ``(Q, size)`` has.
 
         Args:
-            fusion: λ and γ; ties keep the present order.
+            lam, gamma: λ and γ; ties keep the present order.
             local: their local scores.
             empty: bool ``(Q, size)``, which of them are empty slots; None: none.
         """
@@ -45,7 +45,7 @@ class Head:
         for start in range(0, len(local), BLOCK):
             part = slice(start, start + BLOCK)
             hollow = None if empty is None else empty[part]
-            order, exact = _sorted(fusion, self.scores[part, :size], local[part], hollow)
+            order, exact = _sorted(lam, gamma, self.scores[part, :size], local[part], hollow)
             np.take(self.slots[part, :size], order, out=slots[part])
             np.take(exact.astype(np.float32), order, out=fused[part])
         self.slots = joined(slots, self.slots)
@@ -53,11 +53,11 @@ class Head:
 
 
 def _sorted(
-    fusion: Fusion, before: Floats, local: Floats, empty: Array | None
+    lam: float, gamma: float, before: Floats, local: Floats, empty: Array | None
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Return the new order as flat places within the block, and the fused scores as they stand."""
-    exact = fuse_exactly(before, local, fusion.lam, fusion.gamma)
-    by: Array = local if fusion.lam == 0 and fusion.gamma > 0 else exact
+    exact = fuse(before, local, lam, gamma)
+    by: Array = local if lam == 0 and gamma > 0 else exact
     if empty is not None:
         by, exact = np.where(empty, -np.inf, by), np.where(empty, -np.inf, exact)
     return _flat(descending(by)), exact

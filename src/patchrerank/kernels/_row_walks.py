@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchrerank.kernels._jit import compiled
 from patchrerank.kernels._tiles import dot_tile, scale_at
+from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 ROWS = 4  # rows walked at a time: four memory streams
