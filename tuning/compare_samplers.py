@@ -11,13 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from patchrerank.tuning import ScoreTable, evaluate_stages, load_table
+from patchrerank.tuning import ScoreTable, evaluate_stages, load_table, write_tuned
 from patchrerank.tuning.trials.exact_search import search_exactly
 from patchrerank.tuning.trials.grid_space import grid_values
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.tune import tune
-from patchrerank.tuning.write_tuned import behind
 
 SOLVED = "+exact"
 """Behind a sampler's name: λ is not drawn, but solved for."""
@@ -33,15 +32,15 @@ def main(
     trials: Annotated[list[int], typer.Option(help="Looked at after so many.")] = [80, 400],  # noqa: B006
     samplers: Annotated[list[str], typer.Option()] = list(SAMPLERS),  # noqa: B006
     reranker: Annotated[str | None, typer.Option(help="Where a table holds several.")] = None,
-    first_stage: Annotated[str, typer.Option(help="See patchrerank tune.")] = "global",
+    behind: Annotated[str, typer.Option(help="See patchrerank tune.")] = "global",
     out: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print mean and spread of the best mAP (percent) of each sampler; write all values."""
     found = []
     for folder in tables:
-        table = behind(load_table(folder), first_stage)
+        table = write_tuned.behind(load_table(folder), behind)
         record = compare(table, table.reranker(reranker), samplers, seeds, sorted(trials))
-        found.append({"table": folder.name, "first_stage": first_stage, **record})
+        found.append({"table": folder.name, "behind": behind, **record})
         show(found[-1])
     if out is not None:
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -88,7 +87,7 @@ def run(
 
 def show(record: dict[str, Any]) -> None:
     """Print one table's comparison."""
-    print(f"{record['table']}, {record['reranker']} behind {record['first_stage']}")
+    print(f"{record['table']}, {record['reranker']} behind {record['behind']}")
     for line in ("first_stage_mAP", "grid_mAP", "exact_mAP"):
         print(f"  {line:16} {record[line]:.3f}")
     for sampler, found in record["samplers"].items():

@@ -71,7 +71,7 @@ def test_the_n_of_every_mean_is_recorded(tmp_path, tiny_encoder):
 
 def test_the_n_is_printed_beside_the_mean(tmp_path):
     folder = write(tmp_path / "d", QUERIES, IMAGES)
-    for command in (["evaluate"], ["compare", "--rerankers", "patchify"], ["report"]):
+    for command in (["evaluate"], ["compare", "--stages", "patchify"], ["report"]):
         words = [command[0], folder, *command[1:], *TINY, "--cache", tmp_path / "c"]
         extra = ["--out", tmp_path / "r.html"] if command == ["report"] else []
         assert "1 of 2 queries has a positive" in run(*words, *extra).stdout.replace("\n", " ")

@@ -19,12 +19,13 @@ from PIL import Image
 
 from command_line import run, run_process
 from patchrerank.calibration import Calibration
-from patchrerank.cli.main import COMMANDS
+from patchrerank.cli.main import GROUPS
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
 
+COMMANDS = [module for group in GROUPS.values() for module in group]
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
 
 
@@ -127,7 +128,7 @@ def test_stages(dataset, photos, tmp_path):
     words = [photos, tmp_path / "g", *ENCODER, "--regions", "grid:1", "--quiet"]
     run("index", *words, "--local", "--local-image-size", 64)
     query = [tmp_path / "g", photos / "07.jpg"]
-    stages = ["--stages", "patchify+refine:all,chamfer:3:0.5:2", "--query-size", 64, "--json"]
+    stages = ["--stages", "patchify+refine:all,chamfer:3:0.5:2", "--query-image-size", 64, "--json"]
     hits = json.loads(run("search", *query, *stages).stdout)["hits"]
     assert hits[0]["id"] == "07.jpg"
     ids = json.dumps([f"{number:02d}.jpg" for number in range(12)])
@@ -185,7 +186,7 @@ def test_tuned_stands_alone(gallery, photos, dataset, tmp_path):
         ("search", ["--shortlist-size", 3]),
         ("search", ["--query-crop", "none"]),
         ("rerank", ["--gamma", 1]),
-        ("rerank", ["--query-size", 224]),
+        ("rerank", ["--query-image-size", 224]),
         ("evaluate", ["--lam", 0.5]),
         ("evaluate", ["--shortlist-size", "all"]),
     ]:
@@ -229,7 +230,7 @@ def test_evaluate_tuned_with_local_descriptors(dataset, tmp_path):
     words = [dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet", "--json"]
     sizes = ["--local-image-size", 64, "--query-image-size", 96]
     stages = "patchify:all:0:1,chamfer+refine:5:0.5:2"
-    rows = json.loads(run("compare", *words, *sizes, "--rerankers", stages).stdout)
+    rows = json.loads(run("compare", *words, *sizes, "--stages", stages).stdout)
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
     opened = Gallery(folder)
     model = load_encoder(ENCODER[1], image_size=64, pretrained=False)
@@ -258,10 +259,10 @@ def test_compare(dataset, tmp_path):
     evaluated = ["evaluate", dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path]
     record = json.loads(run(*evaluated, "--quiet", "--json").stdout)
     assert record["metrics"]["mAP"] == by_name["patchify"]["metrics"]["mAP"]
-    shown = run(*words, *sizes, "--rerankers", "patchify,chamfer:2").stdout
+    shown = run(*words, *sizes, "--stages", "patchify,chamfer:2").stdout
     assert "patchify,chamfer:2" in shown
     assert "no box" not in shown
-    assert "no box" in run(*words, "--rerankers", "query-expansion").stdout
+    assert "no box" in run(*words, "--stages", "query-expansion").stdout
 
 
 def test_compress_and_storage(gallery, tmp_path):

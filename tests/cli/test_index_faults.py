@@ -74,7 +74,7 @@ def test_the_command_that_is_named_makes_the_local_descriptors(tmp_path, photos)
     words = named.partition(" (or build_local)")[0].replace("PICTURES", str(photos)).split()
     run(*words, "--local-image-size", "64", "--quiet")
     assert len(Gallery(folder).local) == 3
-    run("search", folder, photos / "0.png", *stages, "--query-size", "64")
+    run("search", folder, photos / "0.png", *stages, "--query-image-size", "64")
 
 
 def test_photographs_that_moved(tmp_path, photos):

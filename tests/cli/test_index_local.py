@@ -33,9 +33,7 @@ def test_local_descriptors_in_one_run_and_in_a_second(tmp_path, photo_folder):
     assert verify(first) == verify(second) == []
 
 
-@pytest.mark.parametrize(
-    "words", [["--local-scales", "one"], ["--local-store", "pq"], ["--local-count", "0"]]
-)
+@pytest.mark.parametrize("words", [["--local-scales", "one"], ["--local-count", "0"]])
 def test_bad_local_settings(tmp_path, photo_folder, words):
     with pytest.raises(SettingError):
         index(photo_folder, tmp_path / "g", "--regions", "grid:0", *LOCAL, *words)

@@ -20,7 +20,7 @@ VALUES = (
 )
 TUNE = (
     *("--trials", "--seconds", "--folds", "--seed", "--workers", "--metric", "--constraint"),
-    *("--sampler", "--stages", "--first-stage", "--study-name"),
+    *("--sampler", "--stages", "--behind", "--study-name"),
 )
 STORAGE = ("--images", "--dim", "--level", "--m", "--nbits", "--nlist", "--unit", "--store")
 SECONDS, LONGEST = 30, 2500

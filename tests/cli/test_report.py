@@ -76,8 +76,8 @@ def titles(page):
 
 def test_numbers_are_those_of_compare_and_evaluate(report, dataset, cache):
     wanted = ["global", "patchify:all:0.3:2,chamfer:4:0.5:1", "patchify"]
-    record, page = report(*(word for text in wanted for word in ("--methods", text)))
-    rerankers = (word for text in wanted[:2] for word in ("--rerankers", text))
+    record, page = report(*(word for text in wanted for word in ("--stages", text)))
+    rerankers = (word for text in wanted[:2] for word in ("--stages", text))
     words = ["--cache", cache, "--quiet", "--json"]
     rows = json.loads(run("compare", dataset, *MODEL, *LEVEL, *rerankers, *words).stdout)
     assert list(record["methods"]) == wanted == titles(page)[:3]
@@ -128,7 +128,7 @@ def test_every_query_is_shown_once_with_its_group(report, dataset, tmp_path):
 
 def test_two_galleries_of_one_data_set(report, dataset, cache):
     methods = [f"patchify store=pq m=4 nbits=3 train-on={what}" for what in ("L1", "boxes")]
-    record, page = report("--methods", f"{methods[0]} label=PQ, L1", "--methods", methods[1])
+    record, page = report("--stages", f"{methods[0]} label=PQ, L1", "--stages", methods[1])
     assert list(record["methods"]) == ["PQ, L1", methods[1]] == titles(page)[:2]
     assert record["settings"]["method"] == (
         f"PQ, L1: patchify on pq4x3-L1; {methods[1]}: patchify on pq4x3-boxes"
@@ -137,7 +137,7 @@ def test_two_galleries_of_one_data_set(report, dataset, cache):
     assert stores == {"4x3-L1", "4x3-boxes"}
     trained = {Gallery(path).manifest.trained_on for path in cache.glob("*-pq*")}
     assert trained == {"L1", "boxes"}
-    rerankers = ["--rerankers", f"{methods[0]} label=PQ, L1", "--rerankers", methods[1]]
+    rerankers = ["--stages", f"{methods[0]} label=PQ, L1", "--stages", methods[1]]
     words = [*MODEL, *LEVEL, *rerankers, "--cache", cache, "--quiet", "--json"]
     for row in json.loads(run("compare", dataset, *words).stdout):
         same = record["methods"][row["stages"]]
@@ -149,7 +149,7 @@ def test_two_galleries_of_one_data_set(report, dataset, cache):
 
 def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
     data = load_dataset(dataset)
-    report("--methods", "patchify")
+    report("--stages", "patchify")
     encoder = encoders.load_encoder(MODEL[1], image_size=32, device="auto", pretrained=False)
     gallery = Gallery(gallery_folder(cache, data, encoder, parse_regions("grid:1")))
     tuned = Tuned(
@@ -167,7 +167,7 @@ def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
     words = [*MODEL, "--tuned", tmp_path / "t.json", "--cache", cache, "--quiet", "--json"]
     expected = json.loads(run("evaluate", dataset, *words).stdout)
     assert record["methods"][label]["metrics"] == expected["metrics"]
-    beside = ["--rerankers", "global"]
+    beside = ["--stages", "global"]
     rows = json.loads(run("compare", dataset, *words, *beside).stdout)
     assert [row["stages"] for row in rows] == ["global", label]
     assert rows[1]["metrics"].items() >= expected["metrics"].items()
@@ -178,7 +178,7 @@ def test_a_tuned_cascade_is_the_last_method(report, dataset, cache, tmp_path):
 def test_other_layouts_one_method_and_text(dataset, cache, tmp_path):
     convert_dataset(load_dataset(dataset), tmp_path / "ilias", "ilias", ConvertOptions(clutter=0))
     out = ["--out", tmp_path / "p.html", "--figures", tmp_path / "f", "--quiet"]
-    few = ["--methods", "global", "--sample", 2, "--regions", "grid:0"]
+    few = ["--stages", "global", "--sample", 2, "--regions", "grid:0"]
     done = run("report", tmp_path / "ilias", *MODEL, *few, *out)
     assert "AP convention ilias@" in done.stdout
     assert f"open {tmp_path / 'p.html'} in a browser" in done.stdout
@@ -191,9 +191,9 @@ def test_other_layouts_one_method_and_text(dataset, cache, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--methods", "patchfy"], "did you mean patchify"),
-        (["--methods", "patchify", "--methods", "patchify"], "two methods are called"),
-        (["--methods", "patchify stor=pq"], "did you mean store"),
+        (["--stages", "patchfy"], "did you mean patchify"),
+        (["--stages", "patchify", "--stages", "patchify"], "two methods are called"),
+        (["--stages", "patchify stor=pq"], "did you mean store"),
         (["--largest", "-1"], "largest must be 0 or more"),
         (["--thumbnail", "9"], "thumbnail must lie in"),
         (["--tuned", "{tmp}/none.json"], "none.json"),

@@ -15,7 +15,7 @@ from patchrerank.errors import DatasetError, PatchRerankError, SettingError
 from patchrerank.rerankers.ames import load_ames
 from patchrerank.rerankers.elvis import load_elvis
 
-ENCODER = ("--encoder", "timm:test_resnet", "--local-image-size", "96", "--query-size", "64")
+ENCODER = ("--encoder", "timm:test_resnet", "--local-image-size", "96", "--query-image-size", "64")
 TINY = ("--model-dim", "16", "--layers", "1", "--feedforward", "16", "--batch-size", "9")
 SHORT = ("--epochs", "2", "--hold-out", "0.2", "--query-descriptors", "12")
 
@@ -106,7 +106,7 @@ def test_wrong_calls_are_refused(tmp_path, dataset):
     from patchrerank.cli import train as module
 
     where = ("--cache", tmp_path / "c", "--out", tmp_path / "x.pt", *ENCODER, "--random-weights")
-    with pytest.raises(SettingError, match="use ames or elvis"):
+    with pytest.raises(AssertionError, match="'amis' is not one of 'ames', 'elvis'"):
         train("amis", dataset, *where)
     with pytest.raises(SettingError, match="smallest,largest"):
         train("ames", dataset, *where, "--windows", "half")

@@ -125,7 +125,7 @@ def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
         )
     study = tmp_path / "study.toml"
     study.write_text(
-        'trials = 6\nfolds = 2\n[scores]\nfirst_stage = "patchify"\n'
+        'trials = 6\nfolds = 2\n[scores]\nbehind = "patchify"\n'
         'encoder = "timm:test_resnet"\nimage_size = 64\nregions = "grid:1"\n'
         "local_image_size = 64\nquery_image_size = 64\n"
     )

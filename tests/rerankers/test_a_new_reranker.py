@@ -59,7 +59,7 @@ def test_it_is_searched_compared_tuned_and_reported_by_its_name(toy, dataset, tm
     rows = json.loads(
         run(
             *("compare", dataset, *MODEL, "--regions", "grid:1", *cache, "--json"),
-            *("--rerankers", "toy", "--rerankers", "patchify,toy:5:0.5:1"),
+            *("--stages", "toy", "--stages", "patchify,toy:5:0.5:1"),
         ).stdout
     )
     folder = next((tmp_path / "cache").glob("*/manifest.json")).parent
@@ -82,7 +82,7 @@ def test_it_is_searched_compared_tuned_and_reported_by_its_name(toy, dataset, tm
     assert run("search", folder, query, "--tuned", tuned).stdout
 
     page = tmp_path / "report.html"
-    words = ["--methods", "global", "--methods", "toy", "--out", page]
+    words = ["--stages", "global", "--stages", "toy", "--out", page]
     record = json.loads(
         run("report", dataset, *MODEL, "--regions", "grid:1", *words, *cache, "--json").stdout
     )

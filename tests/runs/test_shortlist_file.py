@@ -155,8 +155,12 @@ def test_files(tmp_path):
     for wrong in (path, tmp_path / "absent", tmp_path):
         with pytest.raises(ShortlistError, match="cannot be read"):
             read_shortlist(wrong)
-    path.write_text("")
+    path.write_text("[]")
     assert read_shortlist(path).ids == []
+    for nothing in ("", "\n"):
+        path.write_text(nothing)
+        with pytest.raises(ShortlistError, match=r"s\.json: is empty"):
+            read_shortlist(path)
 
 
 names = st.text(

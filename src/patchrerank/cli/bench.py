@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
+
+EXAMPLE = "patchrerank bench --job int8 --job batch --candidates 400"
 
 
 def command(
@@ -40,20 +43,20 @@ def command(
     for row in run_bench(job, sizes):
         rows.append(row)
         if not json and row.note:
-            opt.print_line(f"{row.job}: {row.contestant}: {row.note}")
+            printing.print_line(f"{row.job}: {row.contestant}: {row.note}")
     if json:
-        opt.print_json({"sizes": asdict(sizes), "rows": [asdict(row) for row in rows]})
+        printing.print_json({"sizes": asdict(sizes), "rows": [asdict(row) for row in rows]})
         return
-    opt.print_table(
+    printing.print_table(
         f"one thread, medians of {rounds} interleaved rounds",
         ("job", "contestant", "ms", "× ours", "× bound"),
         [
             (
                 row.job,
                 row.contestant,
-                opt.number(row.median_ms, 3),
-                opt.number(row.ratio, 2),
-                opt.number(row.bound_ratio, 2),
+                printing.number(row.median_ms, 3),
+                printing.number(row.ratio, 2),
+                printing.number(row.bound_ratio, 2),
             )
             for row in rows
             if not row.note

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import encoder_and_regions
 
 if TYPE_CHECKING:
@@ -17,17 +18,15 @@ COLUMNS = ("mAP", "mAP <10%", "LocScore", "mLocScore")
 
 DEFAULT = ("global", "patchify", "patchify+refine", "chamfer", "dense_correlation")
 
+EXAMPLE = "patchrerank compare dataset/ --stages global --stages patchify:400:0.3:4"
+
 
 def command(
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
     stages: Annotated[
         list[str] | None,
         typer.Option(
-            "--rerankers",
-            help="global, or stages name[:K[:lam[:gamma]]] joined by commas; +refine behind a "
-            "name tightens its boxes; behind the stages, set apart by spaces, "
-            "store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, "
-            f"label=; may be repeated. [{' '.join(DEFAULT)}]",
+            help=f"{opt.METHODS} [{' '.join(DEFAULT)}]",
         ),
     ] = None,
     tuned: Annotated[
@@ -35,6 +34,7 @@ def command(
     ] = None,
     encoder: opt.EncoderOfTuned = None,
     regions: opt.RegionsOfTuned = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
     local_image_size: opt.LocalImageSize = None,
@@ -43,9 +43,7 @@ def command(
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -64,10 +62,10 @@ def command(
         methods.append(Method.of(best))
     spec, where = encoder_and_regions(best, encoder, regions)
     settings = EvaluationSettings(
-        regions=parse_regions(where),
-        query_crop=query_crop or (best.tuned_on.query_crop if best else None),  # type: ignore[arg-type]
+        regions=parse_regions(where, most=max_regions),
+        query_crop=query_crop or (best.tuned_on.query_crop if best else None),
         first_stage=first_stage,
-        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+        local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),
     )
     data = load_dataset(dataset)
@@ -75,7 +73,7 @@ def command(
     runs = evaluate_methods(data, model, methods, settings, cache, one_by_one=True)
     rows = [(method.label, run.measured) for method, run in zip(methods, runs, strict=True)]
     if json:
-        opt.print_json([{"stages": label, **measured.as_row()} for label, measured in rows])
+        printing.print_json([{"stages": label, **measured.as_row()} for label, measured in rows])
     else:
         _show(rows)
 
@@ -85,7 +83,7 @@ def _show(rows: list[tuple[str, Measured]]) -> None:
 
     first = rows[0][1]
     over = counted_queries(first.counted["all"], first.queries)
-    opt.print_table(
+    printing.print_table(
         f"percent; AP convention {first.settings['AP']}; {over} (<10%: {first.counted['<10%']}); "
         "ms for 100 candidates, one thread",
         ("reranker", *COLUMNS, "ms/query", "bytes/image"),
@@ -93,19 +91,19 @@ def _show(rows: list[tuple[str, Measured]]) -> None:
             (
                 label,
                 *(_shown(measured, name) for name in COLUMNS),
-                opt.number(measured.milliseconds["rerank_one_by_one"], 2),
-                opt.number(measured.bytes_per_image["read"], 0),
+                printing.number(measured.milliseconds["rerank_one_by_one"], 2),
+                printing.number(measured.bytes_per_image["read"], 0),
             )
             for label, measured in rows
         ],
     )
     for label, measured in rows:
         if measured.ties.queries:
-            opt.print_line(f"{label}: {measured.ties}")
+            printing.print_line(f"{label}: {measured.ties}")
 
 
 def _shown(measured: Measured, name: str) -> str:
     if name.endswith("LocScore") and not measured.localises:
         return "no box"
     metric, _, area = name.partition(" ")
-    return opt.number((measured.areas[area] if area else measured.metrics)[metric])
+    return printing.number((measured.areas[area] if area else measured.metrics)[metric])

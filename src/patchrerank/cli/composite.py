@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import SettingError
+
+EXAMPLE = "patchrerank composite cutouts/ photos/ dataset/ --positives 5"
 
 
 def command(
@@ -65,9 +68,9 @@ def command(
         "images": len(data.images),
     }
     if json:
-        opt.print_json(record)
+        printing.print_json(record)
     else:
-        opt.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))
+        printing.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))
 
 
 def _range(text: str) -> tuple[float, float]:

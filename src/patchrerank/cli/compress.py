@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 
 if TYPE_CHECKING:
     from patchrerank.boxes import Floats
     from patchrerank.gallery import Gallery
 
+EXAMPLE = "patchrerank compress gallery/ small/ --store int8"
+
 
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery with float patches.")],
     out: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
-    store: Annotated[str, typer.Option(help="float32, float16, int8 or pq.")] = "int8",
-    whiten: Annotated[
-        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
-    ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "int8",
+    whiten: opt.Whiten = None,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str,
         typer.Option(
@@ -58,10 +59,10 @@ def command(
     )
     result = compress(opened, out, how)
     if json:
-        opt.print_json({"gallery": out, "store": store, **asdict(result)})
+        printing.print_json({"gallery": out, "store": store, **asdict(result)})
         return
     ratio = result.bytes_before / max(result.bytes_after, 1)
-    opt.print_line(
+    printing.print_line(
         f"patch vectors: {result.bytes_before:,} → {result.bytes_after:,} bytes ({ratio:.1f}×), "
         f"cosine with the original {result.mean_cosine:.5f} on average, "
         f"{result.worst_cosine:.5f} at worst"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
+
+EXAMPLE = "patchrerank convert roxford5k:setup=hard dataset/ --pictures symlink"
 
 
 def command(
@@ -24,8 +27,10 @@ def command(
             help="Of SOURCE: folder (index.json), ilias, instre or revisited; auto sees it."
         ),
     ] = "auto",
-    to: Annotated[str, typer.Option(help="Layout of TARGET: folder or ilias.")] = "folder",
-    pictures: Annotated[str, typer.Option(help="symlink, hardlink or copy.")] = "symlink",
+    to: Annotated[Literal["folder", "ilias"], typer.Option(help="Layout of TARGET.")] = "folder",
+    pictures: Annotated[
+        Literal["symlink", "hardlink", "copy"], typer.Option(help="How they come along.")
+    ] = "symlink",
     clutter: Annotated[
         int | None,
         typer.Option(help="To ilias: written where a positive's clutter is unknown."),
@@ -36,7 +41,7 @@ def command(
     from patchrerank.datasets import convert_dataset, load_dataset
     from patchrerank.datasets.convert import ConvertOptions
 
-    how = ConvertOptions(pictures, clutter)  # type: ignore[arg-type]
+    how = ConvertOptions(pictures, clutter)
     data = convert_dataset(load_dataset(source, layout), target, to, how)
     record = {
         "dataset": target,
@@ -48,6 +53,6 @@ def command(
         "query_crop": data.query_crop,
     }
     if json:
-        opt.print_json(record)
+        printing.print_json(record)
     else:
-        opt.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))
+        printing.print_line(", ".join(f"{key}: {value}" for key, value in record.items()))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ METHODS = ("global", "patchify")
 COSTS = ("ms/query", "bytes/image read")
 COLUMNS = ("method", "mAP", "mAP, object <10%", "recall@1", "LocScore", *COSTS)
 """Of the table of metrics, what a newcomer needs."""
+
+EXAMPLE = "patchrerank demo out/"
 
 
 def command(
@@ -47,11 +50,11 @@ def command(
     page = _write_page(out / "report.html", found, table)
     if json:
         records = {name: run.measured.as_dict() for name, run in found.runs.items()}
-        opt.print_json({"report": page, "result": found.result, "methods": records})
+        printing.print_json({"report": page, "result": found.result, "methods": records})
         return
-    opt.print_line(found.result)
-    opt.print_table(table.title, table.headers, table.rows)
-    opt.print_line(f"open {page.resolve()} in a browser to see what matched where")
+    printing.print_line(found.result)
+    printing.print_table(table.title, table.headers, table.rows)
+    printing.print_line(f"open {page.resolve()} in a browser to see what matched where")
 
 
 def _dataset(out: Path, seed: int, *, quiet: bool) -> Dataset:

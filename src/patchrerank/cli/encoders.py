@@ -8,12 +8,15 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 
 EXPLAINED = """\
 --encoder takes a name or a spec; any other timm:MODEL or open_clip:MODEL works as well, and a name
 or timm:MODEL with ?pool=token|avg|map behind it pools otherwise. Size: side of the network's input
 in pixels (--image-size changes it). Weights that are not at hand are fetched when first used. The
 eight from vgg16 to siglip_large_384 are those of the published tables."""
+
+EXAMPLE = "patchrerank encoders --at-hand"
 
 
 def command(
@@ -28,7 +31,9 @@ def command(
     places = {name: preset.weights_at_hand() for name, preset in PRESETS.items()}
     shown = [preset for name, preset in PRESETS.items() if places[name] or not at_hand]
     if json:
-        opt.print_json([{**asdict(preset), "at_hand": places[preset.name]} for preset in shown])
+        printing.print_json(
+            [{**asdict(preset), "at_hand": places[preset.name]} for preset in shown]
+        )
         return
     rows = [
         (
@@ -42,5 +47,5 @@ def command(
         for preset in shown
     ]
     headers = ("name", "spec", "size", "dim", "M params", "at hand")
-    opt.print_table("", headers, rows)
-    opt.print_line(EXPLAINED)
+    printing.print_table("", headers, rows)
+    printing.print_line(EXPLAINED)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import (
     TunedFile,
     check_beside_stages,
@@ -24,6 +25,8 @@ TIMES = (
     "index_per_image", "encode_per_query", "first_stage_per_query", "rerank_per_query"
 )  # fmt: skip
 
+EXAMPLE = "patchrerank evaluate dataset/ --regions grid:3 --store int8 --cache cache/"
+
 
 def command(
     context: typer.Context,
@@ -36,7 +39,7 @@ def command(
             "--tuned]"
         ),
     ] = None,
-    max_regions: opt.MaxRegions = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     first_stage: opt.FirstStage = "Flat",
     stages: opt.Stages = None,
     shortlist_size: opt.ShortlistSize = "all",
@@ -48,14 +51,10 @@ def command(
         str | None,
         typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
     ] = None,
-    store: Annotated[
-        str, typer.Option(help="Patch vectors as float32, float16, int8 or pq.")
-    ] = "float32",
-    whiten: Annotated[
-        int | None, typer.Option(help="Keep so many dimensions by PCA-whitening.")
-    ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "float32",
+    whiten: opt.Whiten = None,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str, typer.Option(help="What pq is trained on: all, L0 … L3, boxes, or a .npy file.")
     ] = "all",
@@ -64,12 +63,10 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     run: opt.RunFile = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -84,13 +81,12 @@ def command(
     from patchrerank.gallery import BuildOptions
     from patchrerank.metrics import parse_convention
     from patchrerank.pipeline import BEST_PATCH, StageSpec
-    from patchrerank.regions import MOST_REGIONS, parse_regions
+    from patchrerank.regions import parse_regions
     from patchrerank.runs import write_run
 
     best = read_tuned(context, tuned)
     default = "grid:3" if best is None else best.tuned_on.regions
-    most = MOST_REGIONS if max_regions is None else max_regions
-    strategies = [parse_regions(spec, most=most) for spec in regions or [default]]
+    strategies = [parse_regions(spec, most=max_regions) for spec in regions or [default]]
     check_beside_stages(context, "shortlist_size", "lam", "gamma")
     alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
     text = str(best or stages or alone)
@@ -104,7 +100,7 @@ def command(
         spec,
         image_size=image_size,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         pretrained=not random_weights,
         backend=backend,
     )
@@ -112,10 +108,10 @@ def command(
     for strategy in strategies:
         settings = EvaluationSettings(
             strategy,
-            query_crop,  # type: ignore[arg-type]
+            query_crop,
             first_stage,
             chosen,
-            LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+            LocalSettings(local_image_size, query_image_size, query_part),
             BuildOptions(progress=not quiet),
         )
         found = evaluate(data, model, settings, cache, method)
@@ -125,7 +121,7 @@ def command(
             write_run(run, similarities_of(names, found.gallery.ids, found.ranking))
     if json:
         records = [result.as_dict() for result in results]
-        opt.print_json(records[0] if len(records) == 1 else records)
+        printing.print_json(records[0] if len(records) == 1 else records)
     else:
         show_measured(results)
 
@@ -153,24 +149,29 @@ def show_measured(results: list[Measured]) -> None:
     from patchrerank.analysis.measurable import counted_queries
 
     common = results[0].settings
-    opt.print_line(", ".join(f"{key} {value}" for key, value in common.items() if key != "regions"))
+    printing.print_line(
+        ", ".join(f"{key} {value}" for key, value in common.items() if key != "regions")
+    )
     metrics = list(results[0].metrics)
     over = counted_queries(results[0].counted["all"], results[0].queries)
-    opt.print_table(
+    printing.print_table(
         f"percent; AP convention {common['AP']}; {over}",
         ("regions", *metrics),
-        [(r.settings["regions"], *(opt.number(r.metrics[m]) for m in metrics)) for r in results],
+        [
+            (r.settings["regions"], *(printing.number(r.metrics[m]) for m in metrics))
+            for r in results
+        ],
     )
     for result in results:
         if result.ties.queries:
-            opt.print_line(f"{result.settings['regions']}: {result.ties}")
+            printing.print_line(f"{result.settings['regions']}: {result.ties}")
     bins = list(results[0].areas)
-    opt.print_table(
+    printing.print_table(
         f"by the object's share of the image (mAP | LocScore, percent; AP {common['AP']})",
         ("regions", *(f"{name} (n {results[0].counted[name]})" for name in bins)),
         [(r.settings["regions"], *(_pair(r.areas[name]) for name in bins)) for r in results],
     )
-    opt.print_table(
+    printing.print_table(
         "cost",
         (
             "regions",
@@ -184,8 +185,8 @@ def show_measured(results: list[Measured]) -> None:
         [
             (
                 r.settings["regions"],
-                *(opt.number(r.milliseconds[name], 2) for name in TIMES),
-                *(opt.number(r.bytes_per_image[name], 0) for name in ("patches", "all")),
+                *(printing.number(r.milliseconds[name], 2) for name in TIMES),
+                *(printing.number(r.bytes_per_image[name], 0) for name in ("patches", "all")),
             )
             for r in results
         ],
@@ -193,4 +194,4 @@ def show_measured(results: list[Measured]) -> None:
 
 
 def _pair(metrics: dict[str, float]) -> str:
-    return f"{opt.number(metrics['mAP'])} | {opt.number(metrics['LocScore'])}"
+    return f"{printing.number(metrics['mAP'])} | {printing.number(metrics['LocScore'])}"

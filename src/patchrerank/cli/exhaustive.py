@@ -8,12 +8,16 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
+
+EXAMPLE = "patchrerank exhaustive dataset/ --index IVF4096,PQ64 --nprobe 64"
 
 
 def command(
     dataset: Annotated[Path, typer.Argument(help="Data set folder with index.json.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
-    regions: Annotated[str, typer.Option(help="grid:L, sliding:L:stride, …")] = "grid:3",
+    regions: opt.RegionsOption = "grid:3",
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     index: Annotated[
         list[str] | None,
         typer.Option(help="faiss factory string; may be repeated. [IVF4096,PQ64]"),
@@ -55,7 +59,7 @@ def command(
     results = evaluate_exhaustive(
         data,
         model,
-        parse_regions(regions),
+        parse_regions(regions, most=max_regions),
         cache,
         factories,
         nprobe,
@@ -63,9 +67,9 @@ def command(
         BuildOptions(progress=not quiet),
     )
     if json:
-        opt.print_json([result.as_dict() for result in results])
+        printing.print_json([result.as_dict() for result in results])
         return
-    opt.print_table(
+    printing.print_table(
         f"{regions}, trained on {train_on}; percent; AP convention {results[0].AP}; "
         + counted_queries(results[0].counted, results[0].queries),
         ("index", "nprobe", "mAP", "LocScore", "mLocScore", "MB", "ms/query (100 images)",
@@ -74,9 +78,9 @@ def command(
             (
                 r.index,
                 str(r.nprobe or "–"),
-                *(opt.number(r.metrics[name]) for name in ("mAP", "LocScore", "mLocScore")),
-                opt.number(r.index_bytes / 1e6, 2),
-                opt.number(r.search_ms, 2),
+                *(printing.number(r.metrics[name]) for name in ("mAP", "LocScore", "mLocScore")),
+                printing.number(r.index_bytes / 1e6, 2),
+                printing.number(r.search_ms, 2),
                 str(r.fewest_found),
             )
             for r in results

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.types import Hit
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ def show_hits(
     nothing = None if calibration is None else _nothing_found(hits, calibration)
     if as_json:
         said = {} if nothing is None else {"nothing_found": nothing}
-        opt.print_json({**settings, **said, "hits": [asdict(hit) for hit in hits]})
+        printing.print_json({**settings, **said, "hits": [asdict(hit) for hit in hits]})
         return
     rows = [_row(hit) for hit in hits]
     if calibration is None:
-        opt.print_table("", COLUMNS, [row[:-1] for row in rows])
+        printing.print_table("", COLUMNS, [row[:-1] for row in rows])
         return
-    opt.print_table("", (*COLUMNS, "probability"), rows)
+    printing.print_table("", (*COLUMNS, "probability"), rows)
     if nothing:
-        opt.print_line(
+        printing.print_line(
             "probably nothing was found: no hit has a probability of at least "
             f"{calibration.nothing_below:.3f}"
         )
@@ -47,11 +47,11 @@ def _row(hit: Hit) -> tuple[str, ...]:
     return (
         str(hit.rank),
         hit.id,
-        opt.number(hit.score, 4),
-        opt.number(hit.global_score, 4),
-        opt.number(hit.local_score, 4),
+        printing.number(hit.score, 4),
+        printing.number(hit.global_score, 4),
+        printing.number(hit.local_score, 4),
         "–" if hit.box is None else " ".join(f"{side:.3f}" for side in hit.box),
-        opt.number(hit.probability, 3),
+        printing.number(hit.probability, 3),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import was_given
 from patchrerank.errors import GalleryError, SettingError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MADE_WITH = ("encoder", "image_size", "precision", "random_weights")
 """Options that say which encoder; a gallery's own record says so too."""
+
+EXAMPLE = "patchrerank index photos/ gallery/ --encoder open_clip:ViT-B-32/laion2b_s34b_b79k"
 
 
 def command(
@@ -44,21 +47,21 @@ def command(
         ),
     ] = None,
     store: Annotated[
-        str | None,
+        opt.Store | None,
         typer.Option(
-            help="Patch vectors as float32 (default), float16, int8 or pq (trained on all patches; "
-            "the float32 gallery stays beside it as GALLERY.float32)."
+            help="How patch vectors are stored; pq is trained on all of them, and the float32 "
+            "gallery stays beside it as GALLERY.float32. [float32]"
         ),
     ] = None,
-    m: Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    m: opt.Parts = 64,
+    nbits: opt.Bits = 8,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
     on_error: Annotated[
-        str,
+        opt.OnError,
         typer.Option(
             help="raise: stop at a picture that is broken, lacks boxes or has a vector of zeros, "
             "or at a malformed box; skip: record it and go on."
@@ -66,26 +69,38 @@ def command(
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,
     root: opt.Root = None,
-    max_regions: opt.MaxRegions = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
     local: Annotated[
         bool,
         typer.Option(
             "--local",
+            rich_help_panel=opt.LOCAL,
             help="Then store local descriptors too; a gallery that is complete is left as it is.",
         ),
     ] = False,
     local_image_size: Annotated[
-        int, typer.Option(help="Side in pixels of the whole picture, for local descriptors.")
+        int,
+        typer.Option(
+            help="Side in pixels of the whole picture, for local descriptors.",
+            rich_help_panel=opt.LOCAL,
+        ),
     ] = 448,
     local_scales: Annotated[
-        str, typer.Option(help="Factors on that side, such as 0.7071,1,1.4142.")
+        str,
+        typer.Option(
+            help="Factors on that side, such as 0.7071,1,1.4142.", rich_help_panel=opt.LOCAL
+        ),
     ] = "1.0",
     local_count: Annotated[
-        int | None, typer.Option(help="Local descriptors kept an image; default: all.")
+        int | None,
+        typer.Option(
+            help="Local descriptors kept an image; default: all.", rich_help_panel=opt.LOCAL
+        ),
     ] = None,
     local_store: Annotated[
-        str, typer.Option(help="Local descriptors as float16, int8, binary or float32.")
+        Literal["float16", "int8", "binary", "float32"],
+        typer.Option(help="How local descriptors are stored.", rich_help_panel=opt.LOCAL),
     ] = "float16",
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -101,13 +116,13 @@ def command(
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import MANIFEST
-    from patchrerank.regions import MOST_REGIONS, FixedBoxes, parse_regions
+    from patchrerank.regions import FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
     how = BuildOptions(
         store=None if quantised else store,
-        on_error=on_error,  # type: ignore[arg-type]
+        on_error=on_error,
         append=append,
         workers=workers,
         progress=not quiet,
@@ -121,7 +136,7 @@ def command(
             encoder,
             image_size=image_size,
             device=device,
-            precision=precision,  # type: ignore[arg-type]
+            precision=precision,
             pretrained=not random_weights,
             backend=backend,
         )
@@ -138,7 +153,7 @@ def command(
     else:
         strategy = parse_regions(
             regions,
-            most=MOST_REGIONS if max_regions is None else max_regions,
+            most=max_regions,
             on_error=how.on_error,
         )
         built = build_gallery(target, _source(images), maker, strategy, how)
@@ -154,14 +169,14 @@ def command(
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):
             record["left_out_boxes"] = len(strategy.left_out)
-        opt.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
+        printing.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
-    opt.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    printing.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
     if found is not None:
-        opt.print_line(repr(found))
+        printing.print_line(repr(found))
         skipped = (*skipped, *found.manifest.skipped)
     for name, reason in skipped:
-        opt.print_line(f"skipped {name}: {reason}")
+        printing.print_line(f"skipped {name}: {reason}")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import GalleryError, PatchRerankError
 
 if TYPE_CHECKING:
     from patchrerank.gallery import Gallery
+
+EXAMPLE = "patchrerank info gallery/ --verify"
 
 
 def command(
@@ -36,14 +39,14 @@ def command(
         problems = verify(opened, progress=not quiet) if check else []
         shown = _described(opened)
     if json:
-        opt.print_json({**shown, "verified": check, "problems": problems})
+        printing.print_json({**shown, "verified": check, "problems": problems})
     else:
         if not isinstance(opened, str):
             _print(opened)
         for problem in problems:
-            opt.print_line(f"DAMAGED {problem}")
+            printing.print_line(f"DAMAGED {problem}")
         if check and not problems:
-            opt.print_line("verified: all is well")
+            printing.print_line("verified: all is well")
     raise typer.Exit(1 if problems else 0)
 
 
@@ -81,15 +84,15 @@ def _described(opened: Gallery) -> dict[str, object]:
 
 def _print(opened: Gallery) -> None:
     made = opened.manifest
-    opt.print_line(repr(opened))
-    opt.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
+    printing.print_line(repr(opened))
+    printing.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
     sizes, reason = _sizes(opened)
     rows = [(name, f"{size:,}") for name, size in sizes.items()]
-    opt.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
+    printing.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
     if reason:
-        opt.print_line(f"local descriptors cannot be used: {reason}")
+        printing.print_line(f"local descriptors cannot be used: {reason}")
     for name, said in made.skipped:
-        opt.print_line(f"skipped {name}: {said}")
+        printing.print_line(f"skipped {name}: {said}")
 
 
 def _sizes(opened: Gallery) -> tuple[dict[str, int], str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-from types import FrameType
+from types import FrameType, ModuleType
+from typing import Annotated
 
 import typer
 
@@ -33,40 +34,53 @@ from patchrerank.cli import (
     train,
     tune,
 )
+from patchrerank.cli.help_pages import CommandsInGroups, SectionedCommand
 from patchrerank.cli.wording import as_options
 from patchrerank.errors import LONGEST_MESSAGE, PatchRerankError, shortened
+from patchrerank.version import __version__
 
 app = typer.Typer(
     name="patchrerank",
     help="Rescore an image-search shortlist with local evidence, with a box on every hit.",
+    cls=CommandsInGroups,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # brackets and colons in a help text are text
+    rich_markup_mode=None,
 )
-COMMANDS = (
-    index,
-    info,
-    search,
-    rerank,
-    evaluate,
-    exhaustive,
-    compare,
-    report,
-    compress,
-    storage,
-    encoders,
-    bench,
-    composite,
-    convert,
-    demo,
-    tune,
-    train,
-    reproduce,
-)
-for module in COMMANDS:
-    does = (module.command.__doc__ or "").partition("\n\n")[0]
-    app.command(name=module.__name__.rpartition(".")[2], short_help=does)(module.command)
+GROUPS: dict[str, tuple[ModuleType, ...]] = {
+    "Start": (demo, index, search, rerank),
+    "Measure and tune": (compare, evaluate, report, tune),
+    "Galleries": (info, compress, storage, encoders),
+    "Paper and research": (composite, convert, train, exhaustive, reproduce, bench),
+}
+for group, modules in GROUPS.items():
+    for module in modules:
+        app.command(
+            name=module.__name__.rpartition(".")[2],
+            cls=SectionedCommand,
+            short_help=(module.command.__doc__ or "").partition("\n\n")[0],
+            epilog=module.EXAMPLE,
+            rich_help_panel=group,
+        )(module.command)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"patchrerank {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Rescore an image-search shortlist with local evidence, with a box on every hit."""
 
 
 class _Interrupted(BaseException):

@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from patchrerank.cli.help_pages import LAST
 from patchrerank.errors import SettingError
 
-EncoderSpec = Annotated[
-    str,
+ENCODER = "Encoder"
+LOCAL = "Local descriptors"
+SCORES = "How candidates are scored"
+RESULT = LAST
+"""Sections of help pages."""
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Backend = Literal["auto", "eager", "compile", "openvino", "onnx"]
+QueryPart = Literal["box", "foreground", "salient", "all"]
+QueryCrop = Literal["none", "box"]
+Store = Literal["float32", "float16", "int8", "pq"]
+OnError = Literal["raise", "skip"]
+
+SPECS = (
+    "efficientnet_lite0, timm:MODEL[/FILE] (MODEL may have ?pool=token|avg|map behind it) or "
+    "open_clip:MODEL[/PRETRAINED or FILE]."
+)
+STAGES = "name[:K[:lam[:gamma]]], joined by commas"
+METHODS = (
+    f"global, or stages {STAGES}; +refine behind a name tightens its boxes. Behind them, set apart "
+    "by spaces: store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, "
+    "label=. May be repeated."
+)
+
+EncoderSpec = Annotated[str, typer.Option("--encoder", help=SPECS, rich_help_panel=ENCODER)]
+EncoderOfTuned = Annotated[
+    str | None,
     typer.Option(
         "--encoder",
-        help="efficientnet_lite0, timm:MODEL[/FILE] (MODEL may have ?pool=token|avg|map behind it) "
-        "or open_clip:MODEL[/PRETRAINED or FILE].",
+        help=f"{SPECS} [efficientnet_lite0, or that of --tuned]",
+        rich_help_panel=ENCODER,
     ),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(help="Network input size in pixels; default: the model's own.")
+    int | None,
+    typer.Option(
+        help="Network input size in pixels; default: the model's own.", rich_help_panel=ENCODER
+    ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
-Backend = Annotated[
-    str, typer.Option(help="What runs the network: auto, eager, compile, openvino or onnx.")
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda (or cuda:1) or mps.", rich_help_panel=ENCODER)
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Of the network.", rich_help_panel=ENCODER)
+]
+BackendOption = Annotated[
+    Backend, typer.Option("--backend", help="What runs the network.", rich_help_panel=ENCODER)
 ]
 RandomWeights = Annotated[
-    bool, typer.Option("--random-weights", help="Do not load pretrained weights (for trials).")
+    bool,
+    typer.Option(
+        "--random-weights",
+        help="Do not load pretrained weights (for trials).",
+        rich_help_panel=ENCODER,
+    ),
 ]
 Root = Annotated[
     Path | None,
@@ -38,47 +73,70 @@ Root = Annotated[
         "--root", help="Folder that the gallery's pictures are in now, where they have moved."
     ),
 ]
+RegionsOption = Annotated[str, typer.Option("--regions", help="grid:L, sliding:L:stride, …")]
+RegionsOfTuned = Annotated[
+    str | None,
+    typer.Option("--regions", help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
+]
+MOST_REGIONS = 5000  # as in patchrerank.regions
 MaxRegions = Annotated[
-    int | None,
+    int, typer.Option("--max-regions", help="The most regions of an image that are allowed.")
+]
+Cache = Annotated[
+    Path | None, typer.Option("--cache", help="Folder where galleries are kept for the next call.")
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel=RESULT),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", rich_help_panel=RESULT)]
+LAM, GAMMA = 0.3, 4.0  # as in pipeline.DEFAULT_STAGES
+Lam = Annotated[
+    float, typer.Option(help="λ in [0, 1]: weight of the global score.", rich_help_panel=SCORES)
+]
+Gamma = Annotated[
+    float,
+    typer.Option(help="γ ≥ 0: slope of the sigmoid on the local score.", rich_help_panel=SCORES),
+]
+ShortlistSize = Annotated[
+    str,
     typer.Option(
-        "--max-regions", help="The most regions of an image that are allowed. [default: 5000]"
+        help="Candidates rescored: a number, or 'all'.", metavar="K|all", rich_help_panel=SCORES
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-LAM, GAMMA = 0.3, 4.0  # as in pipeline.DEFAULT_STAGES
-Lam = Annotated[float, typer.Option(help="λ in [0, 1]: weight of the global score.")]
-Gamma = Annotated[float, typer.Option(help="γ ≥ 0: slope of the sigmoid on the local score.")]
-ShortlistSize = Annotated[
-    str, typer.Option(help="Candidates rescored: a number, or 'all'.", metavar="K|all")
-]
 QueryCropOption = Annotated[
-    str, typer.Option("--query-crop", help="none: whole query picture; box: cut to its box.")
+    QueryCrop,
+    typer.Option("--query-crop", help="none: whole query picture; box: cut to its box."),
 ]
 DatasetQueryCrop = Annotated[
-    str | None,
+    QueryCrop | None,
     typer.Option(
         "--query-crop",
         help="none: whole query picture; box: cut to its box. [default: the data set's protocol]",
         show_default=False,
     ),
 ]
-
-
+Box = Annotated[
+    str | None, typer.Option("--box", help="Object in the query picture: x0,y0,x1,y1 in [0, 1].")
+]
 Stages = Annotated[
     str | None,
     typer.Option(
-        help="Several stages in place of --shortlist-size, --lam and --gamma: "
-        "name[:K[:lam[:gamma]]], joined by commas, such as patchify+refine:400,chamfer:100:0.7:2."
+        help=f"Several stages in place of --shortlist-size, --lam and --gamma: {STAGES}, such as "
+        "patchify+refine:400,chamfer:100:0.7:2.",
+        rich_help_panel=SCORES,
     ),
 ]
-FirstStage = Annotated[str, typer.Option(help="faiss index-factory string.")]
+FirstStage = Annotated[
+    str, typer.Option("--first-stage", help="faiss index-factory string of the global search.")
+]
 RunFile = Annotated[
     Path | None,
     typer.Option(
         "--run",
         help="Write the hits as a run for trec_eval, ranx or ir-measures: TREC lines, or JSON "
         "{query: {id: score}} where the name ends in .json.",
+        rich_help_panel=RESULT,
     ),
 ]
 QueryId = Annotated[
@@ -87,37 +145,34 @@ QueryId = Annotated[
         help="The query's id in the run, and in a shortlist with several queries. [default: the "
         "shortlist's, else the picture's file name]",
         show_default=False,
+        rich_help_panel=RESULT,
     ),
 ]
-QuerySize = Annotated[
-    int, typer.Option(help="Side of the query picture for local descriptors, in pixels.")
+Parts = Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")]
+Bits = Annotated[int, typer.Option("--nbits", help="Bits of each part, 1 to 8.")]
+Whiten = Annotated[
+    int | None, typer.Option("--whiten", help="Keep so many dimensions by PCA-whitening.")
 ]
 LocalImageSize = Annotated[
     int | None,
     typer.Option(
-        help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]"
+        help="Side of the gallery's pictures for local descriptors. [448, or that of --tuned]",
+        rich_help_panel=LOCAL,
     ),
 ]
 QueryImageSize = Annotated[
-    int, typer.Option(help="Side of the query pictures for local descriptors.")
-]
-EncoderOfTuned = Annotated[
-    str | None,
+    int,
     typer.Option(
-        "--encoder",
-        help="efficientnet_lite0, timm:MODEL[/FILE] or open_clip:MODEL[/PRETRAINED or FILE]. "
-        "[efficientnet_lite0, or that of --tuned]",
+        help="Side of the query picture for local descriptors, in pixels.", rich_help_panel=LOCAL
     ),
 ]
-RegionsOfTuned = Annotated[
-    str | None,
-    typer.Option("--regions", help="grid:L, sliding:L:stride, … [grid:3, or those of --tuned]"),
-]
 QueryPartOption = Annotated[
-    str,
+    QueryPart,
     typer.Option(
+        "--query-part",
         help="Local descriptors of the query: those in its box; foreground (of these not a plain "
-        "background); salient (without a box: unlike the border); all."
+        "background); salient (without a box: unlike the border); all.",
+        rich_help_panel=LOCAL,
     ),
 ]
 
@@ -163,46 +218,3 @@ def parse_box(text: str | None) -> list[float] | None:
     if len(box) != 4 or any(math.isnan(side) for side in box):
         raise SettingError(f"--box is {text!r}; use x0,y0,x1,y1 in [0, 1] of the picture")
     return box
-
-
-def print_json(content: object) -> None:
-    """Print one JSON document; NaN becomes null."""
-    sys.stdout.write(json_text(content))
-
-
-def json_text(content: object) -> str:
-    """Return one JSON document as text; NaN becomes null."""
-    return json.dumps(_plain(content), indent=1, ensure_ascii=False) + "\n"
-
-
-def print_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    for number, header in enumerate(headers):
-        table.add_column(header, justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120, markup=False, emoji=False).print(table)
-
-
-def print_line(text: str) -> None:
-    """Print one line of text."""
-    sys.stdout.write(text + "\n")
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """Format a figure for a table; unknown ones become a dash."""
-    return "–" if value is None or math.isnan(value) else f"{value:z.{digits}f}"
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import encoder_and_regions
 from patchrerank.files import check_target
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT = ("global", "patchify")
 
+EXAMPLE = "patchrerank report dataset/ --stages global --stages patchify --out report.html"
+
 
 def command(
     dataset: Annotated[
@@ -29,13 +32,10 @@ def command(
             "options may follow: roxford5k:setup=hard."
         ),
     ],
-    methods: Annotated[
+    stages: Annotated[
         list[str] | None,
         typer.Option(
-            help="global, or stages name[:K[:lam[:gamma]]] joined by commas; behind them, set "
-            "apart by spaces, store=float16|int8|pq, whiten=, m=, nbits=, train-on=all|L0|…|boxes "
-            "and, last, label=; may be repeated. Gains are the last one's over the first. "
-            f"[{' '.join(DEFAULT)}]",
+            help=f"{opt.METHODS} Gains are the last one's over the first. [{' '.join(DEFAULT)}]",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
@@ -59,6 +59,7 @@ def command(
     ] = None,
     encoder: opt.EncoderOfTuned = None,
     regions: opt.RegionsOfTuned = None,
+    max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     first_stage: opt.FirstStage = "Flat",
     image_size: opt.ImageSize = None,
     local_image_size: opt.LocalImageSize = None,
@@ -67,9 +68,7 @@ def command(
     query_crop: opt.DatasetQueryCrop = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -89,10 +88,10 @@ def command(
     choice = QueryChoice(largest, smallest, sample, seed)
     output = Output(out, figures, FigureStyle(font=figure_font), thumbnail)
     best = None if tuned is None else Tuned.load(tuned)
-    columns = _methods(methods, best)
+    columns = _methods(stages, best)
     kept = None if best is None else best.tuned_on
     spec, where = encoder_and_regions(best, encoder, regions)
-    strategy = parse_regions(where)
+    strategy = parse_regions(where, most=max_regions)
     data = load_dataset(dataset)
     model = load_encoder(
         spec,
@@ -102,20 +101,20 @@ def command(
     )
     settings = EvaluationSettings(
         regions=strategy,
-        query_crop=query_crop or (kept.query_crop if kept else None),  # type: ignore[arg-type]
+        query_crop=query_crop or (kept.query_crop if kept else None),
         first_stage=first_stage,
-        local=LocalSettings(local_image_size, query_image_size, query_part),  # type: ignore[arg-type]
+        local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),
     )
     found = find(data, model, columns, cache, settings)
     written = write_findings(found, choice, output, progress=not quiet)
     if json:
-        opt.print_json(_record(found, found.chosen(choice), out, written))
+        printing.print_json(_record(found, found.chosen(choice), out, written))
         return
     _show(found)
-    opt.print_line(f"open {out.resolve()} in a browser to see what matched where")
+    printing.print_line(f"open {out.resolve()} in a browser to see what matched where")
     if figures is not None:
-        opt.print_line(f"{len(written)} figures in {figures}, listed in figures.json")
+        printing.print_line(f"{len(written)} figures in {figures}, listed in figures.json")
 
 
 def _methods(texts: list[str] | None, tuned: Tuned | None) -> list[Method]:
@@ -137,11 +136,11 @@ def _show(found: Findings) -> None:
     rows = [
         (
             label,
-            opt.number(run.measured.metrics["mAP"]),
-            opt.number(run.measured.areas["<10%"]["mAP"]),
-            opt.number(run.measured.metrics["LocScore"]),
-            opt.number(run.measured.metrics["mLocScore"]),
-            opt.number(run.measured.bytes_per_image["read"], 0),
+            printing.number(run.measured.metrics["mAP"]),
+            printing.number(run.measured.areas["<10%"]["mAP"]),
+            printing.number(run.measured.metrics["LocScore"]),
+            printing.number(run.measured.metrics["mLocScore"]),
+            printing.number(run.measured.bytes_per_image["read"], 0),
         )
         for label, run in found.runs.items()
     ]
@@ -149,12 +148,12 @@ def _show(found: Findings) -> None:
     headers = ("method", "mAP", "mAP <10%", "LocScore", "mLocScore", "bytes/image")
     first = next(iter(found.runs.values())).measured
     over = counted_queries(first.counted["all"], first.queries)
-    opt.print_table(f"percent; AP convention {convention}; {over}", headers, rows)
+    printing.print_table(f"percent; AP convention {convention}; {over}", headers, rows)
     for label, run in found.runs.items():
         if run.measured.ties.queries:
-            opt.print_line(f"{label}: {run.measured.ties}")
+            printing.print_line(f"{label}: {run.measured.ties}")
     for table in found.tables[1:]:
-        opt.print_table(table.title, table.headers, table.rows)
+        printing.print_table(table.title, table.headers, table.rows)
 
 
 def _record(

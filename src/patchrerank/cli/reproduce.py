@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import EncoderError, MissingExtraError, SettingError
 from patchrerank.files import SVG_MARK, check_target, json_with, marked, write_whole
 
 if TYPE_CHECKING:
     from patchrerank.analysis.reproduction import Line, Reproduction
     from patchrerank.encoders import Encoder
+
+EXAMPLE = "patchrerank reproduce table4 --dataset ilias/ --out table4.json"
 
 
 def command(
@@ -44,12 +47,12 @@ def command(
     ] = None,
     nprobe: Annotated[int, typer.Option(help="Lists that it visits.")] = 64,
     m: Annotated[int, typer.Option("--m", help="Tables 5, 6: parts of a quantiser.")] = 64,
-    nbits: Annotated[int, typer.Option(help="Bits of each part, 1 to 8.")] = 8,
+    nbits: opt.Bits = 8,
     train_on: Annotated[
         str, typer.Option(help="Table 5: all (of the level), L0, boxes, or a .npy file.")
     ] = "all",
     changed: Annotated[
-        str, typer.Option(help="figS2: what is darkened: both, gallery or queries.")
+        Literal["both", "gallery", "queries"], typer.Option(help="figS2: what is darkened.")
     ] = "both",
     regions: Annotated[
         list[str] | None,
@@ -67,12 +70,10 @@ def command(
     ] = 0.5,
     image_size: opt.ImageSize = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = "fp32",
-    backend: opt.Backend = "auto",
+    precision: opt.PrecisionOption = "fp32",
+    backend: opt.BackendOption = "auto",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder where galleries are kept for the next call.")
-    ] = None,
+    cache: opt.Cache = None,
     out: Annotated[Path | None, typer.Option(help="File for the record, as JSON.")] = None,
     figure: Annotated[Path | None, typer.Option(help="File for the figure, as SVG.")] = None,
     json: opt.Json = False,
@@ -99,7 +100,7 @@ def command(
         load_encoder,
         image_size=image_size,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         pretrained=not random_weights,
         backend=backend,
     )
@@ -112,7 +113,7 @@ def command(
             tolerance=tolerance,
             quantiser=Quantiser(m, nbits, index, nprobe),
             train_on=train_on,
-            changed=changed,  # type: ignore[arg-type]
+            changed=changed,
             strategies=regions or STRATEGIES,
             views=[view for view in one_pass if view != "none"] if one_pass else None,
             rounds=rounds,
@@ -153,16 +154,16 @@ def _load_all(
 
 
 def _give(found: Reproduction, out: Path | None, figure: Path | None, *, as_json: bool) -> None:
-    record = opt.json_text(found.as_dict())
+    record = printing.json_text(found.as_dict())
     for path, text, ours in ((out, record, RECORD), (figure, found.figure(), FIGURE)):
         if path is not None:
             write_whole(path, text.encode(), ours)
     if as_json:
-        opt.print_json(found.as_dict())
+        printing.print_json(found.as_dict())
         return
     if found.settings:
-        opt.print_line(", ".join(f"{key} {value}" for key, value in found.settings.items()))
-    opt.print_table(
+        printing.print_line(", ".join(f"{key} {value}" for key, value in found.settings.items()))
+    printing.print_table(
         f"{found.name}: {found.title}",
         (*found.label_names, "", *found.columns),
         [
@@ -171,16 +172,16 @@ def _give(found: Reproduction, out: Path | None, figure: Path | None, *, as_json
         ],
     )
     for note in (_verdict(found), *found.notes):
-        opt.print_line(note)
+        printing.print_line(note)
     if found.missing:
-        opt.print_line("To run it in full:")
+        printing.print_line("To run it in full:")
         for sentence in found.missing:
-            opt.print_line(f"- {sentence}")
+            printing.print_line(f"- {sentence}")
 
 
 def _cell(line: Line, column: str) -> str:
     value = line.values.get(column)
-    text = value if isinstance(value, str) else opt.number(value, 2)
+    text = value if isinstance(value, str) else printing.number(value, 2)
     return f"{text} ≠" if column in line.differs else text
 
 

@@ -25,8 +25,11 @@ from patchrerank.runs import (
     run_of_hits,
     write_run,
 )
+from patchrerank.score_reading import Metric
 
 logger = logging.getLogger(__name__)
+
+EXAMPLE = "patchrerank rerank gallery/ query.jpg shortlist.json --metric cosine-distance --top-k 10"
 
 
 def command(
@@ -41,16 +44,13 @@ def command(
             "TREC run; - reads standard input."
         ),
     ],
-    box: Annotated[
-        str | None, typer.Option(help="Object in the query picture: x0,y0,x1,y1 in [0, 1].")
-    ] = None,
+    box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
     metric: Annotated[
-        str | None,
+        Metric | None,
         typer.Option(
-            help="What the scores are, to make cosines of them: cosine-distance, l2, l2-squared, "
-            "inner-product (of unit vectors) or maxsim-sum."
+            help="What the scores are, to make cosines of them; inner-product: of unit vectors."
         ),
     ] = None,
     query_vectors: Annotated[
@@ -70,7 +70,7 @@ def command(
     top_k: Annotated[int | None, typer.Option(help="Hits to print; default all.")] = None,
     stages: opt.Stages = None,
     tuned: TunedFile = None,
-    query_size: opt.QuerySize = 224,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     root: opt.Root = None,
     device: opt.Device = "auto",
@@ -96,7 +96,7 @@ def command(
         box=opt.parse_box(box),
         sort=sort,
         higher_is_better=higher_is_better,
-        metric=metric,  # type: ignore[arg-type]
+        metric=metric,
         n_query_vectors=query_vectors,
     )
     if run is not None:

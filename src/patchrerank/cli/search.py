@@ -16,16 +16,16 @@ from patchrerank.cli.tuned_option import (
     read_tuned,
 )
 
+EXAMPLE = "patchrerank search gallery/ query.jpg --box 0.2,0.1,0.6,0.9 --query-crop box"
+
 
 def command(
     context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
     query: Annotated[Path, typer.Argument(help="Query picture.")],
-    box: Annotated[
-        str | None, typer.Option(help="Object in the query picture: x0,y0,x1,y1 in [0, 1].")
-    ] = None,
+    box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
-    first_stage: Annotated[str, typer.Option(help="faiss index-factory string.")] = "Flat",
+    first_stage: opt.FirstStage = "Flat",
     shortlist_size: opt.ShortlistSize = "100",
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
@@ -34,7 +34,7 @@ def command(
     run: opt.RunFile = None,
     stages: opt.Stages = None,
     tuned: TunedFile = None,
-    query_size: opt.QuerySize = 224,
+    query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     root: opt.Root = None,
     device: opt.Device = "auto",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import SettingError
 
 UNITS = {"B": 1, "kB": 1000, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20}
@@ -17,6 +18,8 @@ TABLE7 = """\
 Published Table 7 prints these rows in mixed units: raw INSTRE L0-L1 and ILIAS in MiB, raw INSTRE \
 L2-L3 in GiB x 1000; quantised in MB of 10^6 bytes, except INSTRE L3, in MiB. Here one unit serves \
 all. Quantised is IVF4096,PQ64 with 8 bits a code."""
+
+EXAMPLE = "patchrerank storage --images 1000000 --dim 512 --level 3"
 
 
 def command(
@@ -57,7 +60,7 @@ def command(
         for name in store or [s for s in STORES if width % m == 0 or "pq" not in s]
     }
     if json:
-        opt.print_json(
+        printing.print_json(
             {
                 name: {"vectors": r.vectors, "raw": r.raw, "stored": r.stored, "ratio": r.ratio}
                 for name, r in records.items()
@@ -65,7 +68,7 @@ def command(
         )
         return
     scale = UNITS[unit]
-    opt.print_table(
+    printing.print_table(
         f"{vectors:,} vectors of {width} dimensions, {unit}",
         ("store", f"float32 {unit}", f"stored {unit}", "ratio"),
         [
@@ -89,7 +92,7 @@ def _show_files(folder: Path, unit: str) -> None:
 
     opened = Gallery(folder)
     rows = [(name, f"{size / UNITS[unit]:,.2f}") for name, size in opened.nbytes().items()]
-    opt.print_table(f"on disk, {opened.manifest.store}", ("array", unit), rows)
+    printing.print_table(f"on disk, {opened.manifest.store}", ("array", unit), rows)
 
 
 def _show_table7(unit: str, *, as_json: bool) -> None:
@@ -97,11 +100,11 @@ def _show_table7(unit: str, *, as_json: bool) -> None:
 
     rows = published_storage()
     if as_json:
-        opt.print_json({"note": TABLE7, "rows": [row.as_dict() for row in rows]})
+        printing.print_json({"note": TABLE7, "rows": [row.as_dict() for row in rows]})
         return
     scale = UNITS[unit]
-    opt.print_line(TABLE7)
-    opt.print_table(
+    printing.print_line(TABLE7)
+    printing.print_table(
         f"computed in {unit}; printed in the paper's units",
         ("data set", "level", f"raw {unit}", f"quantised {unit}", "ratio",
          "printed raw", "ours in its unit", "printed quantised", "ours in its unit",

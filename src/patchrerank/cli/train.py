@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -16,9 +18,27 @@ if TYPE_CHECKING:
     from patchrerank.training.checkpoints import Progress
     from patchrerank.training.config import TrainingConfig
 
+Method = Literal["ames", "elvis"]
+SCHEDULES: dict[Method, Literal["cos", "warmcos"]] = {"ames": "cos", "elvis": "warmcos"}
+
+
+def _section(title: str) -> Callable[..., Any]:
+    """Return what makes options of one section of the help page."""
+
+    def option(help: str, *names: str) -> Any:
+        return typer.Option(*names, help=help, rich_help_panel=title)
+
+    return option
+
+
+_data, _local = _section("What it learns from"), _section(opt.LOCAL)
+_network_option, _steps = _section("Network"), _section("Training")
+
+EXAMPLE = "patchrerank train ames dataset/ --out ames.pt --epochs 10"
+
 
 def command(
-    method: Annotated[str, typer.Argument(help="ames or elvis.", metavar="ames|elvis")],
+    method: Annotated[Method, typer.Argument(help="The reranker to train.")],
     datasets: Annotated[
         list[Path] | None, typer.Argument(help="Data set folders; several are trained on at once.")
     ] = None,
@@ -27,71 +47,70 @@ def command(
     ),
     cut_from: Annotated[
         Path | None,
-        typer.Option(help="Make a data set too: pieces cut from these photographs …"),
+        _data("Make a data set too: pieces cut from these photographs …"),
     ] = None,
     backgrounds: Annotated[
-        Path | None, typer.Option(help="… and pasted into these (kept in the cache).")
+        Path | None, _data("… and pasted into these (kept in the cache).")
     ] = None,
+    hold_out: Annotated[float, _data("Share of objects to validate on.")] = 0.1,
+    validate_on: Annotated[Path | None, _data("Or a data set of its own.")] = None,
+    validate_size: Annotated[int, _data("Pictures reranked for validation.")] = 100,
+    anchors: Annotated[
+        Literal["queries", "images", "both"], _data("What is asked for.")
+    ] = "queries",
+    neighbours: Annotated[int, _data("Candidates of an anchor.")] = 300,
+    cache: Annotated[Path, _data("Folder where descriptors are kept for the next run.")] = Path(
+        "training-cache"
+    ),
     encoder: opt.EncoderSpec = "efficientnet_lite0",
-    local_image_size: Annotated[
-        int, typer.Option(help="Side of gallery pictures for local descriptors, in pixels.")
-    ] = 448,
-    query_size: opt.QuerySize = 224,
-    query_part: opt.QueryPartOption = "box",
     random_weights: opt.RandomWeights = False,
-    cache: Annotated[
-        Path, typer.Option(help="Folder where descriptors are kept for the next run.")
-    ] = Path("training-cache"),
-    epochs: Annotated[int, typer.Option(help="How often each anchor is seen.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Pictures in a batch, 3 a triplet.")] = 600,
-    at_once: Annotated[
-        int | None, typer.Option(help="Triplets run at once, to save memory; default: a batch.")
-    ] = None,
-    learning_rate: Annotated[float, typer.Option(help="The highest.")] = 5e-4,
-    schedule: Annotated[
-        str | None, typer.Option(help="cos (default for ames) or warmcos (for elvis).")
-    ] = None,
-    clip: Annotated[float | None, typer.Option(help="Largest norm of a gradient.")] = None,
+    local_image_size: Annotated[
+        int, _local("Side of gallery pictures for local descriptors, in pixels.")
+    ] = 448,
+    query_image_size: opt.QueryImageSize = 224,
+    query_part: opt.QueryPartOption = "box",
     least_descriptors: Annotated[
-        int | None, typer.Option(help="Least number in a batch; default 10 (ames), 100 (elvis).")
+        int | None, _local("Least number in a batch; default 10 (ames), 100 (elvis).")
     ] = None,
-    query_descriptors: Annotated[int, typer.Option(help="Below so many of an anchor.")] = 400,
-    gallery_descriptors: Annotated[int, typer.Option(help="Below so many of others.")] = 400,
+    query_descriptors: Annotated[int, _local("Below so many of an anchor.")] = 400,
+    gallery_descriptors: Annotated[int, _local("Below so many of others.")] = 400,
     windows: Annotated[
-        str,
-        typer.Option(help="Sides of random windows of gallery pictures, smallest,largest of 1."),
+        str, _local("Sides of random windows of gallery pictures, smallest,largest of 1.")
     ] = "1,1",
-    anchors: Annotated[str, typer.Option(help="queries, images or both.")] = "queries",
-    neighbours: Annotated[int, typer.Option(help="Candidates of an anchor.")] = 300,
-    hold_out: Annotated[float, typer.Option(help="Share of objects to validate on.")] = 0.1,
-    validate_on: Annotated[Path | None, typer.Option(help="Or a data set of its own.")] = None,
-    validate_size: Annotated[int, typer.Option(help="Pictures reranked for validation.")] = 100,
-    validate_every: Annotated[int, typer.Option(help="Epochs between validations.")] = 1,
-    patience: Annotated[
-        int | None, typer.Option(help="Stop after so many validations without a better one.")
-    ] = None,
-    model_dim: Annotated[int, typer.Option(help="Dimensions inside (ames).")] = 128,
-    layers: Annotated[int, typer.Option(help="Layers (ames).")] = 5,
-    heads: Annotated[int, typer.Option(help="Attention heads (ames).")] = 2,
-    feedforward: Annotated[int, typer.Option(help="Width of feed-forward blocks (ames).")] = 1024,
+    model_dim: Annotated[int, _network_option("Dimensions inside (ames).")] = 128,
+    layers: Annotated[int, _network_option("Layers (ames).")] = 5,
+    heads: Annotated[int, _network_option("Attention heads (ames).")] = 2,
+    feedforward: Annotated[int, _network_option("Width of feed-forward blocks (ames).")] = 1024,
     binary: Annotated[
-        bool, typer.Option("--binary", help="Reduce descriptors to signs, 1 bit a dimension.")
+        bool, _network_option("Reduce descriptors to signs, 1 bit a dimension.", "--binary")
     ] = False,
     teacher: Annotated[
-        Path | None, typer.Option(help="Full-precision checkpoint that a --binary one imitates.")
+        Path | None, _network_option("Full-precision checkpoint that a --binary one imitates.")
     ] = None,
-    beta: Annotated[float, typer.Option(help="Weight of the imitation.")] = 10.0,
+    beta: Annotated[float, _network_option("Weight of the imitation.")] = 10.0,
     start: Annotated[
-        str, typer.Option(help="First weights: published, or matching (learns faster).")
+        Literal["published", "matching"], _network_option("First weights; matching learns faster.")
     ] = "published",
     start_from: Annotated[
         Path | None,
-        typer.Option(
-            help="First weights: a checkpoint's (--binary: near those of full precision)."
-        ),
+        _network_option("First weights: a checkpoint's (--binary: near those of full precision)."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and data, same weights.")] = 0,
+    epochs: Annotated[int, _steps("How often each anchor is seen.")] = 10,
+    batch_size: Annotated[int, _steps("Pictures in a batch, 3 a triplet.")] = 600,
+    at_once: Annotated[
+        int | None, _steps("Triplets run at once, to save memory; default: a batch.")
+    ] = None,
+    learning_rate: Annotated[float, _steps("The highest.")] = 5e-4,
+    schedule: Annotated[
+        Literal["cos", "warmcos"] | None, _steps("cos (default for ames), warmcos (for elvis).")
+    ] = None,
+    clip: Annotated[float | None, _steps("Largest norm of a gradient.")] = None,
+    validate_every: Annotated[int, _steps("Epochs between validations.")] = 1,
+    patience: Annotated[
+        int | None, _steps("Stop after so many validations without a better one.")
+    ] = None,
     device: opt.Device = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed and data, same weights.")] = 0,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -105,13 +124,12 @@ def command(
     from patchrerank.training.sampling import Counts
     from patchrerank.training.views import Windows
 
-    kind = _kind(method)
-    least = least_descriptors or {"ames": 10, "elvis": 100}[kind]
+    least = least_descriptors or {"ames": 10, "elvis": 100}[method]
     config = TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        schedule=schedule or {"ames": "cos", "elvis": "warmcos"}[kind],  # type: ignore[arg-type]
+        schedule=schedule or SCHEDULES[method],
         counts=Counts(least, query_descriptors, gallery_descriptors),
         windows=Windows(*_pair(windows)),
         seed=seed,
@@ -129,28 +147,20 @@ def command(
     run = TrainingRun(
         datasets=chosen,
         encoder=dense,
-        network=_network(kind, dense.dim, size, binary=binary),
+        network=_network(method, dense.dim, size, binary=binary),
         config=config,
-        candidates=CandidateSettings(anchors, neighbours),  # type: ignore[arg-type]
-        view=QueryView(query_size, query_part),  # type: ignore[arg-type]
+        candidates=CandidateSettings(anchors, neighbours),
+        view=QueryView(query_image_size, query_part),
         held_out=HeldOut(
             hold_out, None if validate_on is None else load_dataset(validate_on), validate_size
         ),
-        first=FirstWeights(start, start_from),  # type: ignore[arg-type]
+        first=FirstWeights(start, start_from),
         teacher=teacher,
         beta=beta,
         device=device,
     )
     found = train(run, out, cache, progress=not quiet)
     _report(found, config, out, as_json=json)
-
-
-def _kind(method: str) -> Literal["ames", "elvis"]:
-    if method == "ames":
-        return "ames"
-    if method == "elvis":
-        return "elvis"
-    raise SettingError(f"there is no training of {method!r}; use ames or elvis")
 
 
 def _pair(text: str) -> tuple[float, float]:
@@ -177,7 +187,7 @@ def _composites(
 
 
 def _network(
-    kind: Literal["ames", "elvis"],
+    kind: Method,
     local_dim: int,
     size: tuple[int, int, int, int],
     *,
@@ -200,12 +210,14 @@ def _report(found: Progress, config: TrainingConfig, out: Path, *, as_json: bool
         "validation": dict(next((v for e, v in found.validations if e == found.best_epoch), {})),
     }
     if as_json:
-        opt.print_json(record)
+        printing.print_json(record)
         return
-    opt.print_line(
+    printing.print_line(
         f"{out}: {found.epoch} of {config.epochs} epochs, {len(found.losses)} steps, "
         f"loss {record['loss']:.4f}"
     )
     if found.best is not None:
         figures = ", ".join(f"{k} {v:.1f} %" for k, v in found.validations[-1][1].items())
-        opt.print_line(f"best after epoch {found.best_epoch}: {found.best:.1f} %; last: {figures}")
+        printing.print_line(
+            f"best after epoch {found.best_epoch}: {found.best:.1f} %; last: {figures}"
+        )

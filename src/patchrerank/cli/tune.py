@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.cli.tune_output import check_outputs, show_result, write_page
 from patchrerank.errors import SettingError
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from patchrerank.tuning import ScoreTable
     from patchrerank.tuning.study_file import StudyFile
     from patchrerank.tuning.tuning_run import RunSettings
+
+SEARCH = "Search"
+EXAMPLE = "patchrerank tune --dataset dataset/ --stages patchify,chamfer --out tuned.json"
 
 
 def command(
@@ -33,11 +37,11 @@ def command(
     stages: Annotated[
         str | None, typer.Option(help="Rerankers to tune, in order: patchify,chamfer.")
     ] = None,
-    first_stage: Annotated[
+    behind: Annotated[
         str | None,
         typer.Option(
-            help="global; a reranker whose scores take its place; or fixed stages before the "
-            "tuned ones: patchify:all:0:4."
+            help="What the tuned stages stand behind: global; a reranker whose scores take its "
+            "place; or fixed stages: patchify:all:0:4."
         ),
     ] = None,
     metric: Annotated[
@@ -48,28 +52,53 @@ def command(
         typer.Option(help="ms<=20, LocScore>=0.25, areas>=first; may be repeated."),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Of the study, earlier calls included. [400]")
+        int | None,
+        typer.Option(help="Of the study, earlier calls included. [400]", rich_help_panel=SEARCH),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after so long.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Stop after so long.", rich_help_panel=SEARCH)
+    ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="refine, tpe, gp, cmaes, random, qmc, nsgaii, grid. [refine]"),
+        typer.Option(
+            help="refine, tpe, gp, cmaes, random, qmc, nsgaii, grid. [refine]",
+            rich_help_panel=SEARCH,
+        ),
     ] = None,
     exact: Annotated[
-        bool, typer.Option("--exact", help="No sampling: exact λ over all useful k and γ.")
+        bool,
+        typer.Option(
+            "--exact", help="No sampling: exact λ over all useful k and γ.", rich_help_panel=SEARCH
+        ),
     ] = False,
     folds: Annotated[
-        int | None, typer.Option(help="Of the held-out estimate; 0: none. [5]")
+        int | None,
+        typer.Option(help="Of the held-out estimate; 0: none. [5]", rich_help_panel=SEARCH),
     ] = None,
     storage: Annotated[
-        str | None, typer.Option(help="Journal file or Optuna URL, to go on later. [in memory]")
+        str | None,
+        typer.Option(
+            help="Journal file or Optuna URL, to go on later. [in memory]", rich_help_panel=SEARCH
+        ),
     ] = None,
-    study_name: Annotated[str | None, typer.Option(help="In the storage.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; need --storage. [1]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of sampler and folds. [0]")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write tuned.json here.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Write the result as JSON here.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page here.")] = None,
+    study_name: Annotated[
+        str | None, typer.Option(help="In the storage.", rich_help_panel=SEARCH)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; need --storage. [1]", rich_help_panel=SEARCH)
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of sampler and folds. [0]", rich_help_panel=SEARCH)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write tuned.json here.", rich_help_panel=opt.RESULT)
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write the result as JSON here.", rich_help_panel=opt.RESULT)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML page here.", rich_help_panel=opt.RESULT)
+    ] = None,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Build the table and stop.")
     ] = False,
@@ -95,27 +124,27 @@ def command(
         workers=workers,
         seed=seed,
     )
-    plan = _placed(plan, dataset, first_stage)
+    plan = _placed(plan, dataset, behind)
     check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
         base, data, made = _scores(plan, table, place, device, random_weights, quiet)
         if build_only:
             names = ", ".join(base.local_scores)
-            opt.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
+            printing.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
             return
         settings = plan.settings(progress=not quiet, made_of=made)
         _tune(plan, settings, base, data, out, record, report, json)
 
 
-def _placed(plan: StudyFile, dataset: Path | None, first_stage: str | None) -> StudyFile:
+def _placed(plan: StudyFile, dataset: Path | None, behind: str | None) -> StudyFile:
     from dataclasses import replace
 
     scores = plan.scores
     scores = replace(
         scores,
         dataset=str(dataset) if dataset else scores.dataset,
-        first_stage=first_stage or scores.first_stage,
+        behind=behind or scores.behind,
     )
     return plan.changed(scores=scores)
 
@@ -159,7 +188,7 @@ def _tune(
     from patchrerank.tuning.tuning_run import run_tuning
     from patchrerank.tuning.write_tuned import behind, tuned_of, tuned_on_of
 
-    before = plan.scores.first_stage
+    before = plan.scores.behind
     if out is not None:
         tuned_on_of(base)  # says at once, and not after the search, that it cannot be written
     table = behind(base, before)
@@ -172,6 +201,6 @@ def _tune(
     if report is not None:
         write_page(result, table, report, data, progress=settings.options.progress)
     if json:
-        opt.print_json(found)
+        printing.print_json(found)
     else:
         show_result(result, found)

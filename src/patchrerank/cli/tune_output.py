@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.cli import options as opt
+from patchrerank.cli import printing
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def check_outputs(
 
     for path, ours in ((out, records_of(Tuned)), (record, RECORD), (report, PAGE)):
         if path is not None:
-            check_target(path, ours, make_folder=path is report)
+            check_target(path, ours)
     check_storage(plan.settings().options.storage)
 
 
@@ -44,7 +44,7 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     from patchrerank.analysis.measurable import counted_queries
 
     name = "mAP" if result.metric == "AP" else result.metric
-    opt.print_table(
+    printing.print_table(
         f"tuned for {result.goal}",
         ("stage", "k", "λ", "γ"),
         [
@@ -58,7 +58,7 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
         ],
     )
     held = record["held_out"] or {}
-    opt.print_table(
+    printing.print_table(
         f"{name} in percent; AP convention {record['convention']}; "
         + counted_queries(record["queries_with_positive"], record["queries"]),
         ("", "tuned on all queries", "held out"),
@@ -78,14 +78,16 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     )
     if held:
         for rival in ("first_stage", "published_grid"):
-            opt.print_line(f"held out, over the {rival.replace('_', ' ')}: {_gain(held, rival)}")
+            printing.print_line(
+                f"held out, over the {rival.replace('_', ' ')}: {_gain(held, rival)}"
+            )
     for trial in _spread(record["front"] or []):
         values = {key: value for key, value in trial.items() if key not in ("trial", "stages")}
         shown = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
-        opt.print_line(f"front: {shown}: {trial['stages']}")
+        printing.print_line(f"front: {shown}: {trial['stages']}")
     for warning in result.warnings:
-        opt.print_line(f"warning: {warning}")
-    opt.print_line(f"stages: {record['stages']}")
+        printing.print_line(f"warning: {warning}")
+    printing.print_line(f"stages: {record['stages']}")
 
 
 def write_page(

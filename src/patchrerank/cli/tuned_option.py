@@ -18,7 +18,6 @@ DECIDED = (
     "lam",
     "gamma",
     "query_crop",
-    "query_size",
     "query_image_size",
     "query_part",
 )
@@ -88,7 +87,7 @@ def open_reranker(
         stages if given["stages"] is None else given["stages"],
         device=device,
         query_crop=given["query_crop"],
-        query_size=given["query_size"],
+        query_size=given["query_image_size"],
         query_part=given["query_part"],
     )
 

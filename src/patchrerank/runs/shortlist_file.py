@@ -69,10 +69,14 @@ def parse_shortlist(
             that they may stand under ``distance`` or ``_distance``.
 
     Raises:
-        ShortlistError: entries of several or unknown forms, some without scores, keys that name
-            no score, or several queries and no ``query_id``; names file and entry.
+        ShortlistError: nothing in it, entries of several or unknown forms, some without scores,
+            keys that name no score, or several queries and no ``query_id``; names file and entry.
     """
     text = text.removeprefix("\ufeff")
+    if not text.strip():
+        raise ShortlistError(
+            f"{name}: is empty; a search that found nothing is said with an empty JSON list, []"
+        )
     try:
         read = _json_lists if _is_json(text) else lists_of_lines
         query, entries = _chosen(read(text, said=said), query_id)

@@ -30,7 +30,7 @@ class Scores:
         query_part: which local descriptors of a query count.
         query_crop: what is done with a query's box before its global vector is encoded.
         candidates: of the global first stage; None: all images.
-        first_stage: ``global``; a reranker whose own scores take its place; or stages with
+        behind: ``global``; a reranker whose own scores take its place; or stages with
             numbers, such as ``patchify:all:0:4``, that stand before the tuned ones.
     """
 
@@ -43,7 +43,7 @@ class Scores:
     query_part: Literal["box", "foreground", "salient", "all"] = "box"
     query_crop: QueryCrop = "none"
     candidates: int | None = None
-    first_stage: str = "global"
+    behind: str = "global"
 
     def __post_init__(self) -> None:
         for name in ("image_size", "local_image_size", "query_image_size", "candidates"):

@@ -75,7 +75,7 @@ def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, s
         "encoder": encoder.fingerprint,
         "choice of regions": encoder.recorded_regions(parse_regions(how.regions).spec),
         "query crop": how.query_crop,
-        "first stage": how.first_stage,
+        "first stage": how.behind,
         "choice of rerankers": ",".join(names_of(study)),
         "number of candidates": str(min(how.candidates or images, images)),
     }
@@ -100,14 +100,14 @@ def names_of(study: StudyFile) -> list[str]:
     """
     if not study.rerankers:
         raise SettingError('the study names no stages; say stages = "patchify", or --stages')
-    first = study.scores.first_stage
+    first = study.scores.behind
     before = [] if first == GLOBAL else [spec.reranker for spec in parse_stages(first)]
     return list(dict.fromkeys([*before, *study.rerankers]))
 
 
 def table_folder(cache: Path, gallery: Gallery, study: StudyFile) -> Path:
     """Return where the table of a study is kept."""
-    how = {**asdict(study.scores), "dataset": "", "first_stage": "", "names": names_of(study)}
+    how = {**asdict(study.scores), "dataset": "", "behind": "", "names": names_of(study)}
     digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
     return cache / f"{gallery.folder.name}-table-{digest}"
 
