@@ -50,9 +50,9 @@ app = typer.Typer(
 )
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
-    "Measure and tune": (compare, evaluate, report, tune),
+    "Measure and tune": (composite, tune, evaluate, compare, report),
     "Galleries": (info, compress, storage, encoders),
-    "Paper and research": (composite, convert, train, exhaustive, reproduce, bench),
+    "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():
     for module in modules:
