@@ -121,3 +121,23 @@ def test_galleries_of_before_there_were_generations_open(tmp_path, tiny_gallery)
         del record["generation"]
     (tmp_path / "g/manifest.json").write_text(json.dumps(manifest))
     assert list(Gallery(tmp_path / "g").ids) == list(tiny_gallery.ids)
+
+
+def test_a_table_that_is_renewed_while_a_gallery_is_opened(
+    tmp_path, tiny_encoder, photo_folder, quiet, tables, monkeypatch
+):
+    pairs = [(path.name, path) for path in list_images(photo_folder)[:4]]
+    build_gallery(tmp_path / "g", pairs[:3], tiny_encoder, GridPyramid(0), quiet)
+    read, more = gallery_module.read_manifest, BuildOptions(progress=False, append=True)
+
+    def read_and_append(path):
+        found = read(path)
+        monkeypatch.setattr(gallery_module, "read_manifest", read)
+        build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), more)
+        return found
+
+    monkeypatch.setattr(gallery_module, "read_manifest", read_and_append)
+    assert len(Gallery(tmp_path / "g")) == 4
+    (tmp_path / "g/id_table.1.bin").unlink()
+    with pytest.raises(GalleryError, match=r"id_table\.1\.bin: is missing"):
+        Gallery(tmp_path / "g")

@@ -73,11 +73,21 @@ class Gallery(MappedFolder):
                 f"{self.folder}: this gallery is half-written; run the same index command again "
                 "to finish it"
             )
-        self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
-        super().__init__(self.folder, self.manifest.arrays)
+        self.manifest = self._opened()
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
             check_root(self.folder, self.ids, self.sizes, Path(root))
+
+    def _opened(self) -> Manifest:
+        """Read the manifest and map its arrays; again if a newer one came in between."""
+        while True:
+            made = read_manifest(self.folder / MANIFEST)
+            try:
+                super().__init__(self.folder, made.arrays)
+                return made
+            except GalleryError:
+                if read_manifest(self.folder / MANIFEST) == made:
+                    raise
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
