@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from patchrerank.errors import GalleryError, ShortlistError
-from patchrerank.gallery import Gallery, build_gallery, id_table, verify
+from patchrerank.gallery import Gallery, build_gallery, id_table, manifest_reading, verify
 from patchrerank.gallery import gallery as gallery_module
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.id_types import ID_TYPES
@@ -128,15 +128,15 @@ def test_a_table_that_is_renewed_while_a_gallery_is_opened(
 ):
     pairs = [(path.name, path) for path in list_images(photo_folder)[:4]]
     build_gallery(tmp_path / "g", pairs[:3], tiny_encoder, GridPyramid(0), quiet)
-    read, more = gallery_module.read_manifest, BuildOptions(progress=False, append=True)
+    read, more = manifest_reading.read_manifest, BuildOptions(progress=False, append=True)
 
     def read_and_append(path):
         found = read(path)
-        monkeypatch.setattr(gallery_module, "read_manifest", read)
+        monkeypatch.setattr(manifest_reading, "read_manifest", read)
         build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), more)
         return found
 
-    monkeypatch.setattr(gallery_module, "read_manifest", read_and_append)
+    monkeypatch.setattr(manifest_reading, "read_manifest", read_and_append)
     assert len(Gallery(tmp_path / "g")) == 4
     (tmp_path / "g/id_table.1.bin").unlink()
     with pytest.raises(GalleryError, match=r"id_table\.1\.bin: is missing"):

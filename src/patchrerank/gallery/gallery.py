@@ -28,7 +28,7 @@ from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
-from patchrerank.gallery.manifest_reading import read_manifest
+from patchrerank.gallery.manifest_reading import settled_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
 from patchrerank.search_results import listed_ids
@@ -62,6 +62,8 @@ class Gallery(MappedFolder):
             are not in ``root``.
     """
 
+    manifest: Manifest
+
     def __init__(
         self, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
     ) -> None:
@@ -73,21 +75,11 @@ class Gallery(MappedFolder):
                 f"{self.folder}: this gallery is half-written; run the same index command again "
                 "to finish it"
             )
-        self.manifest = self._opened()
+        begin = super().__init__
+        self.manifest = settled_manifest(self.folder, lambda made: begin(self.folder, made.arrays))
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
             check_root(self.folder, self.ids, self.sizes, Path(root))
-
-    def _opened(self) -> Manifest:
-        """Read the manifest and map its arrays; again if a newer one came in between."""
-        while True:
-            made = read_manifest(self.folder / MANIFEST)
-            try:
-                super().__init__(self.folder, made.arrays)
-                return made
-            except GalleryError:
-                if read_manifest(self.folder / MANIFEST) == made:
-                    raise
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()

@@ -6,7 +6,7 @@ makes are ever believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
 from patchrerank.gallery.id_types import ID_TYPES
-from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest
+from patchrerank.gallery.manifest import FORMAT, MANIFEST, ArrayRecord, Manifest
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
@@ -40,6 +40,24 @@ def read_manifest(path: Path) -> Manifest:
     made = read_record(path, Manifest)
     _check_manifest(made, str(path))
     return made
+
+
+def settled_manifest(folder: Path, use: Callable[[Manifest], None]) -> Manifest:
+    """Read a gallery's manifest and do with it what fails if files that it names are gone.
+
+    Where a newer manifest came in between, whose writer removed them, the newer one is used.
+
+    Raises:
+        GalleryError: what :func:`read_manifest` or ``use`` raised.
+    """
+    while True:
+        made = read_manifest(folder / MANIFEST)
+        try:
+            use(made)
+            return made
+        except GalleryError:
+            if read_manifest(folder / MANIFEST) == made:
+                raise
 
 
 def read_record(path: Path, kind: type[T]) -> T:
