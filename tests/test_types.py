@@ -45,6 +45,11 @@ def test_empty():
     ("ids", "scores", "message"),
     [
         ([["a", "a"]], [[0.5, 0.4]], "'a' stands twice"),
+        (
+            [["c"], ["a", "b", "a"]],
+            None,
+            r"query 1: id 'a' stands twice in the shortlist \(again at position 2\)",
+        ),
         ([["a", "b"]], [[0.5]], "2 ids but 1 scores"),
         ([["a"]], [[0.5], [0.4]], "1 lists of ids but 2"),
         ([["a", "b"]], [[0.5, float("nan")]], "position 1 is nan"),
@@ -52,7 +57,6 @@ def test_empty():
         ([["a", "b"]], [[0.1, 0.5]], "higher is better"),
         (["ab"], None, "expected a sequence of ids, got 'ab'"),
         ([None], None, "got None"),
-        ([[3, 4]], None, "id 3 is a int"),
     ],
 )
 def test_bad_input(ids, scores, message):

@@ -93,16 +93,16 @@ class Fusion:
             )
         found, empty = local.scores[:, :size], ranking.rows[:, :size] == EMPTY
         exact = fuse(ranking.scores[:, :size], found, self.lam, self.gamma)
-        by = np.where(empty, -np.inf, found if self.lam == 0 and self.gamma > 0 else exact)
-        order = np.argsort(-by, axis=1, kind="stable")
-        fused = np.where(empty, -np.inf, exact).astype(np.float32)
+        exact[empty] = -np.inf
+        by = np.where(empty, -np.inf, found) if self.lam == 0 and self.gamma > 0 else exact
+        places = np.argsort(-by, axis=1, kind="stable") + size * np.arange(queries)[:, None]
         return replace(
             ranking,
-            rows=_moved(ranking.rows[:, :size], order, ranking.rows),
-            scores=_moved(fused, order, ranking.scores),
-            global_scores=_moved(ranking.global_scores[:, :size], order, ranking.global_scores),
-            local_scores=_moved(found, order, ranking.local_scores),
-            boxes=_moved(_newest(ranking.boxes[:, :size], local.boxes), order, ranking.boxes),
+            rows=_moved(ranking.rows[:, :size], places, ranking.rows),
+            scores=_moved(exact, places, ranking.scores),
+            global_scores=_moved(ranking.global_scores[:, :size], places, ranking.global_scores),
+            local_scores=_moved(found, places, ranking.local_scores),
+            boxes=_moved(_newest(ranking.boxes[:, :size], local.boxes), places, ranking.boxes),
         )
 
 
@@ -142,11 +142,17 @@ def _newest(before: Floats, found: Floats | None) -> Floats:
     if found is None:
         return before
     now = found[:, : before.shape[1]]
-    return np.where(np.isnan(now).any(axis=-1, keepdims=True), before, now)
+    unknown = np.isnan(now)
+    return np.where(unknown.any(axis=-1, keepdims=True), before, now) if unknown.any() else now
 
 
-def _moved(head: npt.NDArray[T], order: Rows, whole: npt.NDArray[T]) -> npt.NDArray[T]:
-    """Return the head in another order, and behind it the rest of what it is the head of."""
-    places = order.reshape(*order.shape, *[1] * (head.ndim - 2))
-    moved = np.take_along_axis(head, places, axis=1)
-    return np.concatenate([moved, whole[:, head.shape[1] :]], axis=1, dtype=whole.dtype)
+def _moved(head: npt.NDArray[np.generic], places: Rows, whole: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return the head in another order, and behind it the rest of what it is the head of.
+
+    ``places`` int64 ``(Q, k)`` count through the head ``(Q, k, …)`` query by query.
+    """
+    flat = head.reshape(places.size, *head.shape[2:])
+    moved = flat.take(places, axis=0).astype(whole.dtype, copy=False)
+    if head.shape[1] == whole.shape[1]:
+        return moved
+    return np.concatenate([moved, whole[:, head.shape[1] :]], axis=1)

@@ -14,11 +14,16 @@ SMALLEST = 0x0080_0000
 """Bits of the smallest normal float32; smaller ones count as 0, as processors may be told to."""
 
 LARGEST = float(np.finfo(np.float32).max)
+ORDINARY = 1e-30, 1e30
+"""Sizes of float32 with room on either side for any list."""
+
 LOWEST_STEP = SMALLEST - 1 - 0x7F7F_FFFF
 
 
 def falling_scores(
-    scores: npt.NDArray[np.floating], valid: npt.NDArray[np.bool_] | None = None
+    scores: npt.NDArray[np.floating],
+    valid: npt.NDArray[np.bool_] | None = None,
+    behind: int = 0,
 ) -> npt.NDArray[np.float32]:
     """Return for each place the highest float32 not above its score and below the place before.
 
@@ -29,14 +34,26 @@ def falling_scores(
     Args:
         scores: ``(Q, K)``, in the order of the ranking.
         valid: bool ``(Q, K)``, False in empty slots, which stand at the end; None: all filled.
+        behind: how many places follow that are not among the K.
 
     Returns:
         float32 ``(Q, K)``; ``-inf`` in empty slots.
     """
+    if _falling_already(scores, valid):
+        return np.array(scores, dtype=np.float32)
     places = np.arange(np.shape(scores)[1])
-    steps = np.maximum(_steps(scores), LOWEST_STEP + places[::-1])  # room for those behind
+    steps = np.maximum(_steps(scores), LOWEST_STEP + behind + places[::-1])  # room
     found = _floats(np.minimum.accumulate(steps + places, axis=1) - places)
     return found if valid is None else np.where(valid, found, np.float32(-np.inf))
+
+
+def _falling_already(scores: npt.NDArray[np.floating], valid: npt.NDArray[np.bool_] | None) -> bool:
+    """Tell lists of ordinary float32, far from the limits, that fall strictly as they are."""
+    if scores.dtype != np.float32 or not scores.size or (valid is not None and not valid.all()):
+        return False
+    sizes = np.abs(scores)
+    ordinary = ORDINARY[0] < sizes.min() and sizes.max() < ORDINARY[1]
+    return bool(ordinary and (scores[:, 1:] < scores[:, :-1]).all())
 
 
 def _steps(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NoReturn, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -93,15 +93,16 @@ class ScoreReading:
                 sorted, or that is worst first throughout.
             SettingError: another number of ``n_query_vectors`` than of queries, or one below 1.
         """
-        numbers = np.where(valid, given, 0.0)
-        self._check_signs(numbers)
+        numbers = given if valid.all() else np.where(valid, given, 0.0)
+        if self.metric is not None:
+            self._check_signs(numbers)
         found = self._converted(numbers)
-        rises = np.diff(found, axis=1)
+        rises = found[:, 1:] - found[:, :-1]
         rises[~valid[:, 1:]] = 0.0
         if self.sort:
             self._check_direction(rises, given, valid)
-        else:
-            self._check_order(rises, given)
+        elif rises.size and rises.max() > 0:
+            self._refuse_order(rises, given)
         found[~valid] = -np.inf
         return found
 
@@ -135,11 +136,8 @@ class ScoreReading:
                 f"{self.metric} is; if higher is better, use metric='inner-product'"
             )
 
-    def _check_order(self, rises: Doubles, given: Doubles) -> None:
-        wrong = np.argwhere(rises > 0)
-        if not wrong.size:
-            return
-        query, slot = (int(value) for value in wrong[0])
+    def _refuse_order(self, rises: Doubles, given: Doubles) -> NoReturn:
+        query, slot = (int(value) for value in np.argwhere(rises > 0)[0])
         before, after = given[query, slot], given[query, slot + 1]
         order = (
             f"lower than {before:g} before it; a shortlist is best first and lower is better"

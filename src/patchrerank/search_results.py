@@ -6,8 +6,9 @@ pyarrow are read by what they can do; none of these packages is imported.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NoReturn, TypeAlias, cast
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ Doubles: TypeAlias = npt.NDArray[np.float64]
 
 PLAIN_NUMBERS = frozenset({float, int, np.float16, np.float32, np.float64, np.int32, np.int64})
 """Types that need no closer look; bool is not among them."""
+
+ID_KINDS = frozenset({str, int, UUID})
+"""What ids are, mostly; subclasses and numpy's numbers are looked at one by one."""
 
 APART = "pass ids and scores as two lists: list(row), list(row.values())"
 
@@ -38,39 +42,31 @@ def batch_of(values: object, what: str) -> list[Any]:
     return list(cast(Iterable[Any], values))
 
 
-def ids_of(query: int, ids: object) -> list[str]:
+def ids_of(query: int, ids: object) -> list[Any]:
     """Return one query's candidates.
 
     Raises:
-        ShortlistError: no sequence, an id that is no string, or one that stands twice.
+        ShortlistError: no sequence, or an id that is neither text nor a whole number nor a UUID.
     """
     refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
     if refused or not hasattr(ids, "__iter__"):
         _refuse_ids(query, ids)
-    listed = [str(item) if isinstance(item, np.str_) else item for item in plain_list(ids)]
-    if not set(map(type, listed)) <= {str}:
+    listed = plain_list(ids)
+    if not set(map(type, listed)) <= ID_KINDS:
+        listed = [str(item) if isinstance(item, np.str_) else item for item in listed]
         _check_types(query, listed)
-    if len(set(listed)) < len(listed):
-        _refuse_twice(query, listed)
     return listed
 
 
-def listed_ids(ids: object) -> list[str]:
+def listed_ids(ids: object) -> list[Any]:
     """Return ids, whatever holds them, as a list.
 
     Raises:
-        ShortlistError: it is none of ids, or holds something that can be none.
+        ShortlistError: it is none of ids.
     """
     if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
         raise ShortlistError(f"expected a list of ids, as in ['a.jpg'], got {_named(ids)}")
-    listed = plain_list(ids)
-    other = next((item for item in listed if not isinstance(item, Hashable)), None)
-    if other is not None:
-        raise ShortlistError(
-            f"the id {shown(other)} is a {type(other).__name__}; ids are strings, the ones that "
-            "the gallery was built with"
-        )
-    return listed
+    return plain_list(ids)
 
 
 def scores_of(query: int, scores: object, count: int) -> Doubles:
@@ -125,14 +121,20 @@ def _named(value: object) -> str:
 
 def _check_types(query: int, ids: Sequence[object]) -> None:
     for position, item in enumerate(ids):
-        if not isinstance(item, str):
+        if isinstance(item, bool) or not isinstance(item, str | int | np.integer | UUID):
             raise ShortlistError(
                 f"query {query}: id {shown(item)} is a {type(item).__name__} (position "
-                f"{position}); ids are strings, the ones that the gallery was built with"
+                f"{position}); ids are strings, whole numbers or UUIDs, the ones that the gallery "
+                "was built with"
             )
 
 
-def _refuse_twice(query: int, ids: Sequence[str]) -> NoReturn:
+def refuse_twice(query: int, ids: Sequence[str]) -> NoReturn:
+    """Say which id of a list stands twice in it.
+
+    Raises:
+        ShortlistError: always.
+    """
     first = {item: place for place, item in reversed(list(enumerate(ids)))}
     position = next(place for place, item in enumerate(ids) if first[item] < place)
     raise ShortlistError(

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,9 +24,9 @@ SYNC_SECONDS = 5.0
 RESTORE = "restore the file or index again"
 
 
-def array_path(folder: Path, name: str) -> Path:
-    """Return the file that holds the array ``name``."""
-    return folder / f"{name}.bin"
+def array_path(folder: Path, name: str, generation: int = 0) -> Path:
+    """Return the file that holds the array ``name``, as written anew so many times."""
+    return folder / (f"{name}.{generation}.bin" if generation else f"{name}.bin")
 
 
 def record_bytes(record: ArrayRecord) -> int:
@@ -39,7 +40,7 @@ def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
     Raises:
         GalleryError: the file is missing or too short.
     """
-    path = array_path(folder, name)
+    path = array_path(folder, name, record.generation)
     size = record_bytes(record)
     actual = path.stat().st_size if path.is_file() else -1
     if actual < size:
@@ -89,7 +90,8 @@ class MappedFolder:
         array = self.array(name)
         if zlib.crc32(array.data if array.size else b"") != self._records[name].crc32:
             raise GalleryError(
-                f"{array_path(self.folder, name)}: checksum differs from the manifest's; {RESTORE}"
+                f"{array_path(self.folder, name, self._records[name].generation)}: checksum "
+                f"differs from the manifest's; {RESTORE}"
             )
         return array
 
@@ -125,7 +127,7 @@ def crc_of(path: Path, size: int) -> int:
 def is_intact(folder: Path, records: Mapping[str, ArrayRecord]) -> bool:
     """Return whether all arrays are there with the bytes that their records describe."""
     for name, record in records.items():
-        size, path = record_bytes(record), array_path(folder, name)
+        size, path = record_bytes(record), array_path(folder, name, record.generation)
         if size and (not path.is_file() or path.stat().st_size < size):
             return False
         if size and crc_of(path, size) != record.crc32:
@@ -146,7 +148,7 @@ class ArrayWriter:
     """
 
     def __init__(self, folder: Path, name: str, record: ArrayRecord) -> None:
-        self.path = array_path(folder, name)
+        self.path = array_path(folder, name, record.generation)
         self.record = record
         size = record_bytes(record)
         if size:
@@ -169,7 +171,7 @@ class ArrayWriter:
         with self._named():
             self._file.write(data)
         shape = (record.shape[0] + len(rows), *record.shape[1:])
-        self.record = ArrayRecord(record.dtype, shape, zlib.crc32(data, record.crc32))
+        self.record = replace(record, shape=shape, crc32=zlib.crc32(data, record.crc32))
 
     def flush(self, *, durable: bool) -> None:
         """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""

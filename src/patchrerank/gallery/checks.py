@@ -30,7 +30,7 @@ def check_files(folder: Path, records: Mapping[str, ArrayRecord]) -> Iterator[st
     """Yield a sentence for each array file of another size or checksum than recorded."""
     growing = (folder / BUILDING).exists()
     for name, record in records.items():
-        path = array_path(folder, name)
+        path = array_path(folder, name, record.generation)
         size = record_bytes(record)
         actual = path.stat().st_size if path.is_file() else 0
         if actual != size and not growing:

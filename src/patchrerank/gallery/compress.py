@@ -16,6 +16,7 @@ from patchrerank.errors import GalleryError, SettingError, whose_vectors
 from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
+from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
 from patchrerank.gallery.region_vectors import decoded_patches, named_patches
@@ -171,7 +172,7 @@ def _records(gallery: Gallery, options: CompressOptions, dim: int) -> dict[str, 
     kept = {
         name: ArrayRecord(record.dtype, (0, *record.shape[1:]))
         for name, record in gallery.manifest.arrays.items()
-        if name not in PATCH_ARRAYS
+        if name not in {*PATCH_ARRAYS, ID_TABLE}
     }
     kept["globals"] = ArrayRecord("<f4", (0, dim))
     return {**kept, **store_records(options.store, dim, options.m)}
@@ -212,7 +213,8 @@ def _write_manifest(
     elif made.whitened:
         shutil.copyfile(gallery.folder / WHITENING, target / WHITENING)
     made = replace(made, store=options.store, trained_on=_trained_on(options))
-    made.with_arrays({name: w.record for name, w in writers.items()}).write(target / MANIFEST)
+    whole = made.with_arrays({name: w.record for name, w in writers.items()})
+    write_table(target, whole, None).write(target / MANIFEST)
 
 
 def _trained_on(options: CompressOptions) -> str:

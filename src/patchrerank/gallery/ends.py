@@ -11,24 +11,6 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import RESTORE, Array, array_path
 
 
-def decode_ids(folder: Path, blob: Array, ends: Array) -> list[str]:
-    """Return the ids whose UTF-8 bytes stand one behind the other in ``blob``.
-
-    Raises:
-        GalleryError: an id is empty or no UTF-8, or the ends do not rise to the length of
-            ``blob``; names the file and the row.
-    """
-    stops = checked_ends(folder, "id_ends", ends, len(blob), empty=False).tolist()
-    text, starts = blob.tobytes(), [0, *stops[:-1]]
-    try:
-        return [text[a:b].decode("utf-8") for a, b in zip(starts, stops, strict=False)]
-    except UnicodeDecodeError:
-        row = next(row for row, end in enumerate(stops) if not _is_text(text[starts[row] : end]))
-        raise GalleryError(
-            f"{array_path(folder, 'ids')}: the id of row {row} is not valid UTF-8; {RESTORE}"
-        ) from None
-
-
 def checked_ends(
     folder: Path, name: str, ends: Array, total: int, *, empty: bool = True
 ) -> npt.NDArray[np.int64]:
@@ -58,10 +40,3 @@ def checked_ends(
             f"{array_path(folder, name)}: ends at {last}, expected {total}; {RESTORE}"
         )
     return stops
-
-
-def _is_text(raw: bytes) -> bool:
-    try:
-        return bool(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,23 +14,21 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import (
     GalleryError,
     QueryError,
-    ShortlistError,
     described,
-    near_matches,
-    shown,
 )
 from patchrerank.gallery.arrays import (
-    RESTORE,
     Array,
     MappedFolder,
     array_path,
     record_bytes,
 )
-from patchrerank.gallery.ends import checked_ends, decode_ids
+from patchrerank.gallery.ends import checked_ends
+from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import loading_call, other_queries
+from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
-from patchrerank.gallery.manifest_reading import read_manifest
+from patchrerank.gallery.manifest_reading import settled_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
 from patchrerank.search_results import listed_ids
@@ -43,8 +40,8 @@ if TYPE_CHECKING:
 
 WHITENING = "whitening.npz"
 LOCAL = "local"
-LOOK_LIKE = 3
-"""Ids that an error shows."""
+READ_WHOLE = 1 << 25
+"""Bytes of ids and counts up to which all are checked before the first is used."""
 
 
 class Gallery(MappedFolder):
@@ -65,6 +62,8 @@ class Gallery(MappedFolder):
             are not in ``root``.
     """
 
+    manifest: Manifest
+
     def __init__(
         self, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
     ) -> None:
@@ -76,8 +75,8 @@ class Gallery(MappedFolder):
                 f"{self.folder}: this gallery is half-written; run the same index command again "
                 "to finish it"
             )
-        self.manifest: Manifest = read_manifest(self.folder / MANIFEST)
-        super().__init__(self.folder, self.manifest.arrays)
+        begin = super().__init__
+        self.manifest = settled_manifest(self.folder, lambda made: begin(self.folder, made.arrays))
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
             check_root(self.folder, self.ids, self.sizes, Path(root))
@@ -129,6 +128,9 @@ class Gallery(MappedFolder):
         Raises:
             GalleryError: their checksum differs, or they do not rise to the number of patches.
         """
+        ends = self.array("patch_ends")
+        if ends.nbytes > READ_WHOLE:
+            return np.asarray(ends)
         return checked_ends(
             self.folder, "patch_ends", self.sound_array("patch_ends"), self.manifest.patches
         )
@@ -144,41 +146,38 @@ class Gallery(MappedFolder):
         return self.array("sizes")
 
     @cached_property
-    def ids(self) -> Sequence[str]:
-        """The N ids, in row order.
+    def ids(self) -> Ids:
+        """The N ids, in row order: text, whole numbers or UUIDs.
 
         Raises:
             GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
-                rise.
+                rise. Of more than 32 MB this is found where an id is used.
         """
-        return decode_ids(self.folder, self.sound_array("ids"), self.sound_array("id_ends"))
+        names = ("ids", "id_ends")
+        table = self.array(ID_TABLE) if ID_TABLE in self.manifest.arrays else None
+        blob, ends = map(self.array, names)
+        ids = Ids(self.folder, blob, ends, self.manifest.id_type, table)
+        if sum(self.array(name).nbytes for name in names) <= READ_WHOLE:
+            for name in names:
+                self.sound_array(name)
+            ids.check()
+        return ids
 
-    @cached_property
-    def _row_by_id(self) -> dict[str, int]:
-        rows = {image_id: row for row, image_id in enumerate(self.ids)}
-        if len(rows) < len(self.ids):
-            twice = next(item for row, item in enumerate(self.ids) if rows[item] != row)
-            raise GalleryError(f"{self.folder}: the id {twice!r} stands twice; {RESTORE}")
-        return rows
-
-    def rows_of(self, ids: Sequence[str]) -> Rows:
+    def rows_of(self, ids: Sequence[Any]) -> Rows:
         """Return the row of each id, int64 ``(len(ids),)``.
 
         Raises:
-            ShortlistError: no list of ids, or ids that the gallery does not hold; near matches
-                and the first ids that it does hold are listed.
+            ShortlistError: no list of ids, ids of another kind, or ids that the gallery does not
+                hold; near matches and the first ids that it does hold are listed.
         """
-        known = self._row_by_id
-        ids = listed_ids(ids)
-        missing = [item for item in ids if item not in known]
-        if missing:
-            like = ", ".join(shown(item) for item in self.ids[:LOOK_LIKE])
-            raise ShortlistError(
-                f"{len(missing)} of {len(ids)} ids are not in the gallery {self.folder}, for "
-                f"example {shown(missing[0])}{near_matches(str(missing[0]), known)}; its ids look "
-                f"like {like}"
-            )
-        return np.fromiter((known[item] for item in ids), dtype=np.int64, count=len(ids))
+        if type(ids) is not list and not isinstance(ids, np.ndarray):
+            ids = listed_ids(ids)
+        rows = self.ids.rows_of(ids)
+        if len(rows) and rows.min() < 0:
+            for name in {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays):
+                self.sound_array(name)  # or what they are looked up in is damaged
+            raise self.ids.unknown(ids, rows)
+        return rows
 
     @cached_property
     def whitening(self) -> Whitening | None:
@@ -207,13 +206,13 @@ class Gallery(MappedFolder):
         """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
         if rows == len(self):
             return self.manifest.arrays["ids"].crc32
-        return zlib.crc32("".join(self.ids[:rows]).encode("utf-8"))
+        return self.ids.crc_of(rows)
 
     def image_path(self, row: int) -> Path:
         """Return where the image of ``row`` was read from, or lies below ``root`` now."""
         if self._root is not None:
             return picture_below(self._root, self.ids[row], self._common)
-        return Path(self.manifest.root or "") / self.ids[row]
+        return Path(self.manifest.root or "") / str(self.ids[row])
 
     @cached_property
     def _common(self) -> str:
@@ -225,7 +224,8 @@ class Gallery(MappedFolder):
 
     def files(self) -> dict[str, Path]:
         """Return the file of each array."""
-        return {name: array_path(self.folder, name) for name in self.manifest.arrays}
+        records = self.manifest.arrays.items()
+        return {name: array_path(self.folder, name, r.generation) for name, r in records}
 
     def check_queries(self, queries: Queries) -> None:
         """Refuse queries that do not live in this gallery's space.

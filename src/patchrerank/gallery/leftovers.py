@@ -9,7 +9,7 @@ from patchrerank.files import json_with
 
 LOCK = "build.lock"
 ARRAYS = (
-    *("ids", "id_ends", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
+    *("ids", "id_ends", "id_table", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
     *("patch_ends", "boxes", "descriptors", "descriptor_scales", "ends", "positions"),
     *("scales", "weights"),
 )
@@ -29,5 +29,6 @@ def has_manifest(folder: Path) -> bool:
 
 def is_leftover(path: Path) -> bool:
     """Tell the files that a killed run leaves behind, by name; a manifest is none of them."""
-    array = path.suffix == ".bin" and path.stem in ARRAYS
+    name, _, generation = path.stem.partition(".")
+    array = path.suffix == ".bin" and name in ARRAYS and (not generation or generation.isdigit())
     return array or path.name == LOCK or OURS.fullmatch(path.name) is not None

@@ -25,11 +25,16 @@ SYNCED = "building.synced.json"
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """One array file: numpy dtype string, shape, and the CRC-32 of its bytes."""
+    """One array file: numpy dtype string, shape, the CRC-32 of its bytes, and which file it is.
+
+    Files that only grow are of generation 0. What is written anew goes to a file of the next
+    one, so that whoever has the older open keeps it.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     crc32: int = 0
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Manifest:
         whitened: whether ``whitening.npz`` is applied after the encoder.
         root: folder that ids are relative to, or None.
         skipped: ``[id, reason]`` of each image that could not be read.
+        id_type: what ids are: ``text``, ``int`` or ``uuid``.
         arrays: name → record.
         format: layout version of the directory.
         version: patchrerank version that wrote it.
@@ -66,6 +72,7 @@ class Manifest:
     whitened: bool = False
     root: str | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    id_type: str = "text"
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
     format: int = FORMAT
     version: str = ""

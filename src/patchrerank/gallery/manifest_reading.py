@@ -6,13 +6,15 @@ makes are ever believed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest
+from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
+from patchrerank.gallery.id_types import ID_TYPES
+from patchrerank.gallery.manifest import FORMAT, MANIFEST, ArrayRecord, Manifest
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
@@ -40,6 +42,24 @@ def read_manifest(path: Path) -> Manifest:
     return made
 
 
+def settled_manifest(folder: Path, use: Callable[[Manifest], None]) -> Manifest:
+    """Read a gallery's manifest and do with it what fails if files that it names are gone.
+
+    Where a newer manifest came in between, whose writer removed them, the newer one is used.
+
+    Raises:
+        GalleryError: what :func:`read_manifest` or ``use`` raised.
+    """
+    while True:
+        made = read_manifest(folder / MANIFEST)
+        try:
+            use(made)
+            return made
+        except GalleryError:
+            if read_manifest(folder / MANIFEST) == made:
+                raise
+
+
 def read_record(path: Path, kind: type[T]) -> T:
     """Return a manifest of ``kind``, which has a ``format``; only types are checked.
 
@@ -61,9 +81,21 @@ def read_record(path: Path, kind: type[T]) -> T:
         unknown = sorted(set(content) - {item.name for item in fields(kind)})
         if unknown:
             raise GalleryError(f"{path}: unknown keys {', '.join(unknown)[:200]}; {REMEDY}")
-        return from_json(kind, content, str(path), complete=False)
+        return from_json(kind, _with_generations(content), str(path), complete=False)
     except SettingError as error:
         raise GalleryError(f"{error}; {REMEDY}") from error
+
+
+def _with_generations(content: dict[str, object]) -> dict[str, object]:
+    """Take the file of an array for its first where a manifest does not say which it is."""
+    arrays = content.get("arrays")
+    if not isinstance(arrays, dict):
+        return content
+    told = {
+        name: {"generation": 0, **record} if isinstance(record, dict) else record
+        for name, record in arrays.items()
+    }
+    return {**content, "arrays": told}
 
 
 def _check_manifest(made: Manifest, where: str) -> None:
@@ -77,7 +109,12 @@ def _check_manifest(made: Manifest, where: str) -> None:
     template = gallery_records(made.store, made.dim, parts)
     images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)
     patches = dict.fromkeys(("patches", "patch_scales", "boxes"), made.patches)
-    check_arrays(made.arrays, template, {**images, **patches, "pq_centroids": parts}, where)
+    if made.id_type not in ID_TYPES:
+        raise damaged(where, "id_type", f"{made.id_type!r} is none of {', '.join(ID_TYPES)}")
+    rows = {**images, **patches, "pq_centroids": parts}
+    if ID_TABLE in made.arrays:
+        template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
+    check_arrays(made.arrays, template, rows, where)
 
 
 def check_sizes(where: str, dim: int, chunk: int, **counts: int) -> None:
@@ -139,6 +176,8 @@ def _check_array(
         raise damaged(where, f"{key}.shape", f"expected {expected}, got {list(record.shape)}")
     if not 0 <= record.crc32 < 1 << 32:
         raise damaged(where, f"{key}.crc32", f"{record.crc32} is no CRC-32")
+    if record.generation < 0:
+        raise damaged(where, f"{key}.generation", "must be at least 0")
 
 
 def check_encoder(record: Mapping[str, object], where: str) -> None:

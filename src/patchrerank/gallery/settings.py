@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import open_array
-from patchrerank.gallery.ends import decode_ids
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.identity import identity_of, index_options, is_module, loading_call
+from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import Manifest
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.regions import FixedBoxes
@@ -100,7 +100,9 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
 def ids_of(folder: Path, manifest: Manifest) -> list[str]:
     """Return the ids of a gallery's images, in row order."""
     blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
-    return decode_ids(folder, blob, ends)
+    ids = Ids(folder, blob, ends, manifest.id_type)
+    ids.check()
+    return list(ids)
 
 
 def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:

@@ -10,9 +10,10 @@ from tqdm import tqdm
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.checks import check_ends, check_files, found_by
-from patchrerank.gallery.ends import decode_ids
 from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import combined_identity
+from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.types import Rows
 
@@ -54,11 +55,16 @@ def _check_files(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
-    ids = decode_ids(gallery.folder, gallery.array("ids"), gallery.array("id_ends"))
-    first: dict[str, int] = {}
-    double = next((item for row, item in enumerate(ids) if first.setdefault(item, row) < row), None)
-    if double is not None:
-        yield f"ids: {double!r} stands twice"
+    kind, arrays = gallery.manifest.id_type, (gallery.array("ids"), gallery.array("id_ends"))
+    ids = Ids(gallery.folder, *arrays, kind)
+    ids.check()
+    double = ids.first_repeat()
+    if double >= 0:
+        yield f"ids: {ids[double]!r} stands twice"
+        return
+    held = gallery.array(ID_TABLE) if ID_TABLE in gallery.manifest.arrays else ids.table
+    if not np.array_equal(held, ids.table):
+        yield f"{ID_TABLE}: is not the table of these ids"
 
 
 def _check_ends(gallery: Gallery) -> Iterator[str]:

@@ -19,12 +19,8 @@ from patchrerank.gallery.arrays import (
     open_array,
 )
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
-from patchrerank.gallery.manifest import (
-    BUILDING,
-    MANIFEST,
-    SYNCED,
-    Manifest,
-)
+from patchrerank.gallery.id_table import ID_TABLE, drop_table, write_table
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, SYNCED, ArrayRecord, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root
 from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
@@ -97,7 +93,9 @@ class GalleryWriter:
         self, folder: Path, manifest: Manifest, whitening: Whitening | None, lock: IO[bytes]
     ) -> None:
         self.folder = folder
-        self.manifest = manifest
+        self._table = _table_of(folder)
+        arrays = {name: one for name, one in manifest.arrays.items() if name != ID_TABLE}
+        self.manifest = manifest = replace(manifest, arrays=arrays)
         self._whitening = whitening
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
@@ -174,8 +172,10 @@ class GalleryWriter:
         """Declare the gallery complete."""
         with writing(self.folder, self.manifest.images):
             self._files.flush(durable=True)
-            self.manifest = self.manifest.with_arrays(self._files.records)
+            whole = self.manifest.with_arrays(self._files.records)
+            self.manifest = write_table(self.folder, whole, self._table)
             self.manifest.write(self.folder / MANIFEST)
+            drop_table(self.folder, self._table, self.manifest.arrays.get(ID_TABLE))
             for name in (BUILDING, SYNCED):
                 (self.folder / name).unlink(missing_ok=True)
 
@@ -214,6 +214,12 @@ def _begun(folder: Path) -> Manifest:
 def roots_differ(manifest: Manifest, root: str | None) -> bool:
     """Return whether a gallery holds images of another folder."""
     return manifest.images > 0 and manifest.root != root
+
+
+def _table_of(folder: Path) -> ArrayRecord | None:
+    """Return the table of ids that the manifest of a complete gallery names."""
+    path = folder / MANIFEST
+    return read_manifest(path).arrays.get(ID_TABLE) if path.exists() else None
 
 
 def _centroids(folder: Path, manifest: Manifest) -> Floats | None:

@@ -133,6 +133,26 @@ def _fetch(context: Any, address: Any) -> Any:
     return types.void(address), build
 
 
+def _word_at(context: Any, address: Any) -> Any:
+    """Read eight bytes of any alignment."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], _INT64.as_pointer()), align=1)
+
+    return types.uint64(address), build
+
+
+def _byte_at(context: Any, address: Any) -> Any:
+    """Read one byte."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.inttoptr(args[0], _BYTE.as_pointer()))
+
+    return types.uint8(address), build
+
+
 prefetch: Any = intrinsic(_fetch)
+byte_at: Any = intrinsic(_byte_at)
+word_at: Any = intrinsic(_word_at)
 dot_tile: Any = intrinsic(_dot_tile)
 scale_at: Any = intrinsic(_scale_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -40,19 +40,27 @@ def check_queries(queries: npt.ArrayLike, dim: int) -> Floats:
 
 def check_rows(rows: npt.ArrayLike, images: int) -> Rows:
     """Return rows as C-contiguous int64 ``(Q, K)`` within ``-1 … images - 1``."""
+    table = _row_table(rows)
+    if table.size and not EMPTY <= int(table.min()) <= int(table.max()) < images:
+        _refuse_row(table, images)
+    return table
+
+
+def _row_table(rows: npt.ArrayLike) -> Rows:
     table = np.asarray(rows)
-    if table.ndim != 2 or (table.size and not np.issubdtype(table.dtype, np.integer)):
+    if table.ndim != 2 or (table.size and table.dtype.kind not in "iu"):
         raise ShortlistError(
             f"rows need integers of the shape (Q, K), got {table.dtype} {table.shape}"
         )
-    table = np.ascontiguousarray(table, dtype=np.int64)
-    if table.size and not EMPTY <= int(table.min()) <= int(table.max()) < images:
-        query, slot = np.argwhere((table < EMPTY) | (table >= images))[0]
-        raise ShortlistError(
-            f"query {query}, slot {slot}: row {table[query, slot]} is not in a store of {images} "
-            "images; use -1 for an empty slot"
-        )
-    return table
+    return np.ascontiguousarray(table, dtype=np.int64)
+
+
+def _refuse_row(table: Rows, images: int) -> NoReturn:
+    query, slot = np.argwhere((table < EMPTY) | (table >= images))[0]
+    raise ShortlistError(
+        f"query {query}, slot {slot}: row {table[query, slot]} is not in a store of {images} "
+        "images; use -1 for an empty slot"
+    )
 
 
 def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
@@ -65,17 +73,17 @@ def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
         ShortlistError: rows of the wrong shape or type, or outside the gallery.
         SettingError: ``ends`` is no cumulative count of ``total`` rows.
     """
+    from patchrerank.kernels.spans import fill_spans
+
     stops = _check_ends(ends, total)
-    table = check_rows(rows, len(stops))
-    held = table != EMPTY
-    begins = np.zeros(table.shape, dtype=np.int64)
-    counts = np.zeros(table.shape, dtype=np.int64)
-    inner = held & (table > 0)
-    begins[inner] = stops[table[inner] - 1]
-    counts[held] = stops[table[held]] - begins[held]
-    wrong = np.argwhere((counts < 0) | (begins < 0) | (begins + counts > total))
-    if wrong.size:
-        row = table[tuple(wrong[0])]
+    table = _row_table(rows)
+    begins = np.empty(table.shape, dtype=np.int64)
+    counts = np.empty(table.shape, dtype=np.int64)
+    wrong = fill_spans(table.reshape(-1), stops, total, begins.reshape(-1), counts.reshape(-1))
+    if wrong >= 0:
+        row = int(table.flat[wrong])
+        if not EMPTY <= row < len(stops):
+            _refuse_row(table, len(stops))
         raise SettingError(
             f"ends[{row}] = {stops[row]} is not between the end before it and {total}; ends must "
             "be the cumulative counts of the store's rows"

@@ -81,6 +81,10 @@ def _walked(
 
     data, tag, scales = layout(store)
     where = (tag, data.ctypes.data, data.strides[0], scales)
+    if threads == 1 and len(vectors) == 1:
+        slots = (spans.begins[0], spans.counts[0], scores[0], patches[0])
+        kernels.walk_slots(*where, vectors[0], *slots)
+        return
     groups, members, alone = _group(spans)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):

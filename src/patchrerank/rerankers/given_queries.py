@@ -28,6 +28,8 @@ def query_list(queries: Any) -> list[Query]:
     Raises:
         QueryError: it is one query, or nothing that has entries.
     """
+    if type(queries) is list:
+        return queries
     single = isinstance(queries, str | bytes | os.PathLike | Image.Image) or hasattr(
         queries, "read"
     )
@@ -67,21 +69,23 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 f"query {number} is an array of {size} numbers, expected a vector of {dim} "
                 "dimensions (pass pictures as paths, bytes or PIL images)"
             )
-        norm = float(np.linalg.norm(vector))
-        if norm == 0.0:
+        square = float(np.dot(vector, vector))
+        if square == 0.0:
             raise QueryError(
                 f"query {number} is a vector of zeros, which has no direction to compare; encode "
                 "it again"
             )
-        if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
+        if not 0.98 < square < 1.02 and np.isfinite(square):
             raise QueryError(
-                f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
+                f"query {number} is a vector of norm {square**0.5:.4g}; pass it L2-normalised "
                 "(vector / numpy.linalg.norm(vector)), since scores are cosines"
             )
     return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))
 
 
 def _is_picture(query: object) -> TypeGuard[ImageSource]:
+    if type(query) is np.ndarray:
+        return False
     kinds = (str, os.PathLike, bytes, bytearray, Image.Image)
     return isinstance(query, kinds) or hasattr(query, "read") or _is_file_in_memory(query)
 
@@ -92,6 +96,8 @@ def _is_file_in_memory(query: object) -> bool:
 
 def _vector(number: int, query: Any) -> Floats:
     """Return a vector of any kind as float32."""
+    if type(query) is np.ndarray and query.dtype == np.float32:
+        return query
     if hasattr(query, "detach"):  # a torch tensor, of any device and precision
         query = query.detach().cpu().float().numpy()
     elif hasattr(query, "to_pylist"):  # pyarrow

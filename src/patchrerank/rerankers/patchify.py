@@ -61,8 +61,9 @@ class Patchify(Reranker):
 
     def _boxes(self, rows: Rows, patches: Rows) -> Floats:
         """Return the box of each winning patch; NaN where there is none."""
-        boxes = np.full((*rows.shape, 4), np.nan, dtype=np.float32)
-        found = patches >= 0
-        starts = np.concatenate([[0], self.gallery.patch_ends])[rows[found]]
-        boxes[found] = self.gallery.boxes[starts + patches[found]]
-        return boxes
+        from patchrerank.kernels.spans import pick_boxes
+
+        boxes, found = np.asarray(self.gallery.boxes), np.empty((*rows.shape, 4), dtype=np.float32)
+        ends, flat = np.asarray(self.gallery.patch_ends), found.reshape(-1, 4)
+        pick_boxes(rows.reshape(-1), patches.reshape(-1), ends, boxes, flat)
+        return found

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError
+from patchrerank.errors import QueryError, SettingError
 from patchrerank.gallery import Gallery, encode_queries
 from patchrerank.gallery.identity import loading_call
 from patchrerank.rerankers.given_queries import (
@@ -22,7 +22,16 @@ from patchrerank.rerankers.given_queries import (
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import batch_of
-from patchrerank.types import EMPTY, Hit, Queries, QueryCrop, Ranking, ScoreLists, Shortlist
+from patchrerank.types import (
+    EMPTY,
+    Hit,
+    Queries,
+    QueryCrop,
+    Ranking,
+    ScoreLists,
+    Shortlist,
+    rank_scores,
+)
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -58,7 +67,7 @@ class Ranker(ABC):
     def rank(
         self,
         query: Query,
-        candidates: Sequence[str],
+        candidates: Sequence[Any],
         scores: Sequence[float] | npt.NDArray[np.floating] | None = None,
         top_k: int | None = None,
         *,
@@ -74,7 +83,8 @@ class Ranker(ABC):
             query: a path, file bytes, an open binary file (left where it stands), a picture, or a
                 ready global vector ``(d,)`` (numpy array, torch tensor, list of numbers, or
                 anything with ``to_numpy``).
-            candidates: gallery ids, best first, as the first stage returned them.
+            candidates: gallery ids, best first, as the first stage returned them: text, whole
+                numbers or UUIDs, whichever the gallery's are.
             scores: its scores, one an id, higher is better unless said otherwise. None means that
                 only the order is known: then the global score of rank r of K is
                 ``1 - (r - 1) / K``, and λ weighs the position instead of a similarity.
@@ -116,7 +126,7 @@ class Ranker(ABC):
     def rank_batch(
         self,
         queries: Sequence[Query],
-        candidates: Sequence[Sequence[str]],
+        candidates: Sequence[Sequence[Any]],
         scores: ScoreLists | None = None,
         top_k: int | None = None,
         *,
@@ -143,6 +153,44 @@ class Ranker(ABC):
             warn_of_scale(shortlist, self.first_lam)
         encoded = self.encode(queries, boxes)
         return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
+
+    def rank_arrays(
+        self,
+        vectors: npt.ArrayLike,
+        *,
+        rows: npt.ArrayLike | None = None,
+        ids: Sequence[Sequence[Any]] | None = None,
+        scores: npt.ArrayLike | None = None,
+    ) -> Ranking:
+        """Rerank ready vectors, numpy arrays in and out: no object is made for a candidate.
+
+        Args:
+            vectors: float32 ``(Q, d)``, unit norm.
+            rows: int64 ``(Q, K)``, the candidates' gallery rows, best first, ``-1`` in empty
+                slots at the end.
+            ids: the candidates' ids in place of rows, one sequence a query.
+            scores: float32 ``(Q, K)``, the first stage's, higher is better, non-increasing; None:
+                only the order is known, as in :meth:`rank`.
+
+        Returns:
+            The ranking: ``gallery.ids.at(ranking.rows[q])`` are the ids of query q, best first;
+            :meth:`Ranking.hit_scores` the scores that carry the order.
+
+        Raises:
+            QueryError: vectors of another shape, not finite, or not of unit norm.
+            ShortlistError: rows outside the gallery, unknown ids, or scores out of order.
+            SettingError: both rows and ids, or neither.
+        """
+        if (rows is None) is (ids is None):
+            raise SettingError("rank_arrays takes candidates as rows=… or ids=…, one of them")
+        queries = ready_queries(list(np.asarray(vectors, dtype=np.float32)), self.gallery.dim)
+        if ids is not None:
+            given = None if scores is None else list(np.asarray(scores))
+            return self.rerank(queries, Shortlist.from_ids(self.gallery, ids, given))
+        table = np.asarray(rows)
+        if scores is None:
+            scores = np.broadcast_to(rank_scores(table.shape[-1]), table.shape)
+        return self.rerank(queries, Shortlist(table, np.asarray(scores, dtype=np.float32)))
 
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None

@@ -22,6 +22,8 @@ def float_array(values: Any, what: str, error: type[PatchRerankError]) -> Floats
     Raises:
         PatchRerankError: of the kind given; they are no numbers, or rows of different lengths.
     """
+    if type(values) is np.ndarray and values.dtype == np.float32 and values.flags.c_contiguous:
+        return values
     try:
         found = np.asarray(values)
         if found.dtype.kind not in "biufO" or (found.dtype == object and None in found.flat):

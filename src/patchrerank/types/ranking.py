@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -72,13 +73,17 @@ class Ranking:
         """Return the first ``size`` candidates with their fused scores, as a stage takes them."""
         return Shortlist.trusted(self.rows[:, :size], self.scores[:, :size])
 
-    def hit_scores(self) -> Floats:
+    def hit_scores(self, first: int | None = None) -> Floats:
         """Return the scores that hits and runs carry; ``-inf`` in empty slots.
 
         float32 ``(Q, K)``, strictly falling: each is the fused score, lowered by as few steps of
         float32 as it takes to be below the one before. Sorted by them, hits keep their order.
+
+        Args:
+            first: only of so many first places, each the same as among all.
         """
-        return falling_scores(self.scores, self.rows != EMPTY)
+        scores, filled = self.scores[:, :first], self.rows[:, :first] != EMPTY
+        return falling_scores(scores, filled, self.rows.shape[1] - scores.shape[1])
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Hit:
     """One entry of a result list.
 
     Attributes:
-        id: the gallery id.
+        id: the gallery id: text, or a whole number or UUID where the gallery's are.
         score: the fused score, a float32 that falls strictly with the rank: where fused scores
             tie, or behind a cut lie above those before it, it is lowered by as few steps as that
             takes. Whoever sorts by it again, as trec_eval does, finds this order.
@@ -101,7 +106,7 @@ class Hit:
             that the last stage did not rescore.
     """
 
-    id: str
+    id: Any
     score: float
     rank: int
     global_score: float

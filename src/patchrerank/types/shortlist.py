@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.score_reading import Metric, ScoreReading
-from patchrerank.search_results import batch_of, ids_of, scores_of
+from patchrerank.search_results import batch_of, ids_of, refuse_twice, scores_of
 from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
 
 ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
@@ -20,8 +20,8 @@ ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[
 class IdIndex(Protocol):
     """Anything that maps ids to row numbers, a gallery for one."""
 
-    def rows_of(self, ids: Sequence[str]) -> Rows:
-        """Return the row of each id; raises for ids that it does not hold."""
+    def rows_of(self, ids: Sequence[Any]) -> Rows:
+        """Return the row of each id; raises ShortlistError for ids that it does not hold."""
         ...
 
 
@@ -64,7 +64,7 @@ class Shortlist:
     def from_ids(
         cls,
         index: IdIndex,
-        ids: Sequence[Sequence[str]],
+        ids: Sequence[Sequence[Any]],
         scores: ScoreLists | None = None,
         *,
         sort: bool = False,
@@ -108,7 +108,10 @@ class Shortlist:
         table = np.full((len(lists), width), -np.inf, dtype=np.float64)
         for number, query_ids in enumerate(lists):
             count = len(query_ids)
-            rows[number, :count] = index.rows_of(query_ids)
+            rows[number, :count] = _rows_of(index, number, query_ids)
+            ordered = np.sort(rows[number, :count])
+            if (ordered[1:] == ordered[:-1]).any():
+                refuse_twice(number, query_ids)
             table[number, :count] = rank_scores(count) if given is None else given[number]
         if given is not None:
             table = reading.similarities(table, rows != EMPTY)
@@ -116,7 +119,14 @@ class Shortlist:
             order = np.argsort(-table, axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)
             table = np.take_along_axis(table, order, axis=1)
-        return cls(rows, table.astype(np.float32))
+        return cls.trusted(rows, table.astype(np.float32))
+
+
+def _rows_of(index: IdIndex, query: int, ids: list[Any]) -> Rows:
+    try:
+        return index.rows_of(ids)
+    except ShortlistError as error:
+        raise ShortlistError(f"query {query}: {error}") from None
 
 
 def rank_scores(count: int) -> Floats:

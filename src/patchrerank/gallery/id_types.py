@@ -1,0 +1,110 @@
+"""What the ids of a gallery may be: text, whole numbers or UUIDs; they come back as they came.
+
+On disk, text is UTF-8, a whole number eight bytes (little-endian, signed), a UUID its sixteen
+bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import numpy as np
+
+from patchrerank.errors import ShortlistError, shown
+from patchrerank.types import Rows
+
+Packed: TypeAlias = tuple[bytes, Rows, int]
+"""Bytes of several ids, where each ends (int64), and the bytes between two."""
+
+
+@dataclass(frozen=True)
+class IdType:
+    """One kind of ids.
+
+    Attributes:
+        name: in a manifest.
+        kind: of Python objects.
+        words: what messages call them.
+        encoded: what messages call their bytes.
+        size: how many bytes each has; None: any number.
+        pack: makes bytes of ids; raises TypeError, OverflowError or ValueError for others.
+        unpack: makes an id of its bytes; raises ValueError for none.
+    """
+
+    name: str
+    kind: type
+    words: str
+    encoded: str
+    size: int | None
+    pack: Callable[[Sequence[Any]], Packed]
+    unpack: Callable[[Any], Any]
+
+    def packed(self, ids: Sequence[Any]) -> Packed:
+        """Return the bytes of ids.
+
+        Raises:
+            ShortlistError: one is of another kind.
+        """
+        try:
+            return self.pack(ids)
+        except (TypeError, OverflowError, ValueError, AttributeError):
+            for place, item in enumerate(ids):
+                if not self._fits(item):
+                    raise ShortlistError(
+                        f"id {shown(item)} is a {type(item).__name__} (position {place}); the "
+                        f"gallery's ids are {self.words}, as they were when it was built"
+                    ) from None
+            raise
+
+    def _fits(self, item: Any) -> bool:
+        try:
+            self.pack([item])
+        except (TypeError, OverflowError, ValueError, AttributeError):
+            return False
+        return True
+
+
+def _pack_text(ids: Sequence[str]) -> Packed:
+    text = "\0".join(ids)
+    if text.isascii() and text.count("\0") == len(ids) - 1:
+        raw = (text + "\0").encode("ascii")
+        return raw, np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == 0), 1
+    parts = [item.encode("utf-8", "surrogatepass") for item in ids]  # a half of a pair, too
+    return b"".join(parts), np.cumsum([len(part) for part in parts], dtype=np.int64), 0
+
+
+def _pack_numbers(ids: Sequence[int]) -> Packed:
+    numbers = np.asarray(ids)
+    if isinstance(ids, list | tuple) and not {bool, np.bool_}.isdisjoint(map(type, ids)):
+        raise TypeError("truth values")
+    if numbers.dtype.kind not in "iu" and len(ids):
+        raise TypeError("no whole numbers")
+    if numbers.dtype.kind == "u" and len(ids) and numbers.max() >= 1 << 63:
+        raise OverflowError("beyond 64 bits")
+    return numbers.astype("<i8").tobytes(), np.arange(1, len(ids) + 1) * 8, 0
+
+
+def _pack_uuids(ids: Sequence[UUID]) -> Packed:
+    return b"".join([item.bytes for item in ids]), np.arange(1, len(ids) + 1) * 16, 0
+
+
+def _text(raw: bytes) -> str:
+    return str(raw, "utf-8")
+
+
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, "little", signed=True)
+
+
+def _uuid(raw: bytes) -> UUID:
+    return UUID(bytes=bytes(raw))
+
+
+ID_TYPES = {
+    "text": IdType("text", str, "text", "UTF-8", None, _pack_text, _text),
+    "int": IdType("int", int, "whole numbers", "number of 64 bits", 8, _pack_numbers, _number),
+    "uuid": IdType("uuid", UUID, "UUIDs", "UUID", 16, _pack_uuids, _uuid),
+}

@@ -1,0 +1,182 @@
+"""The ids of a gallery: bytes on disk, decoded one by one, found through a table of hashes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import GalleryError, ShortlistError, near_matches, shown
+from patchrerank.gallery.arrays import RESTORE, Array, array_path
+from patchrerank.gallery.ends import checked_ends
+from patchrerank.gallery.id_table import table_size
+from patchrerank.gallery.id_types import ID_TYPES
+from patchrerank.types import Rows
+
+BLOCK = 1 << 14
+LOOK_LIKE = 3
+"""Ids that an error shows."""
+
+NEAR_AMONG = 1 << 20
+"""Ids among which near matches of an unknown one are looked for."""
+
+CONTINUED = 0xC0, 0x80
+"""Mask and value of a byte inside a UTF-8 character."""
+
+
+class Ids(Sequence[Any]):
+    """N ids in row order, read from where they lie; nothing of them is kept in memory.
+
+    Args:
+        folder: where the arrays lie, for messages.
+        blob: uint8, the bytes of all ids, one behind the other.
+        ends: int64 ``(N,)``, where each ends.
+        kind: what they are: a name in :data:`patchrerank.gallery.id_types.ID_TYPES`.
+        table: of their hashes, as written beside them; None: made when an id is looked up.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        blob: Array,
+        ends: Array,
+        kind: str = "text",
+        table: Array | None = None,
+    ) -> None:
+        self._folder, self.kind = folder, ID_TYPES[kind]
+        self._blob = np.asarray(blob, dtype=np.uint8)
+        self._ends = np.asarray(ends, dtype=np.int64)
+        self._given = None if table is None else np.asarray(table, dtype=np.uint32)
+
+    def check(self) -> None:
+        """Read all of them once.
+
+        Raises:
+            GalleryError: one is empty or no UTF-8, or the ends do not rise to the number of bytes.
+        """
+        stops = self._checked_ends()
+        if self.kind.size is not None:
+            wrong = np.diff(stops, prepend=0) != self.kind.size
+            if wrong.any():
+                raise self._no_id(int(np.argmax(wrong)))
+            return
+        mask, inside = CONTINUED
+        firsts = self._blob[stops[:-1]] & mask
+        try:
+            if (firsts == inside).any():
+                raise self._no_id(1 + int(np.argmax(firsts == inside)))
+            self._blob.tobytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            row = int(np.searchsorted(stops, error.start, side="right"))
+            raise self._no_id(row) from None
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, place: int) -> Any: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Any]: ...
+
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return self.at(np.arange(*place.indices(len(self))))
+        row = range(len(self))[place]
+        begin = int(self._ends[row - 1]) if row else 0
+        try:
+            return self.kind.unpack(self._blob[begin : int(self._ends[row])].tobytes())
+        except ValueError:
+            raise self._no_id(row) from None
+
+    def at(self, rows: Rows) -> list[Any]:
+        """Return the ids of rows int64 ``(n,)``, each of which there is."""
+        ends, unpack = self._ends, self.kind.unpack
+        begins = np.where(rows > 0, ends[rows - 1], 0).tolist()
+        blob = memoryview(self._blob)  # type: ignore[arg-type]
+        spans = zip(begins, ends[rows].tolist(), strict=True)
+        try:
+            return [unpack(blob[begin:end]) for begin, end in spans]
+        except ValueError:
+            return [self[row] for row in rows.tolist()]  # says which
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, len(self), BLOCK):
+            yield from self.at(np.arange(start, min(start + BLOCK, len(self))))
+
+    def __contains__(self, item: object) -> bool:
+        return type(item) is self.kind.kind and bool(self.rows_of([item])[0] >= 0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @cached_property
+    def table(self) -> npt.NDArray[np.uint32]:
+        """The hash table of all ids, as on disk, or made of them.
+
+        Raises:
+            GalleryError: an id stands twice.
+        """
+        if self._given is not None:
+            return self._given
+        table, twice = self._made()
+        if twice >= 0:
+            raise GalleryError(f"{self._folder}: the id {self[twice]!r} stands twice; {RESTORE}")
+        return table
+
+    def first_repeat(self) -> int:
+        """Return the first row whose id stands in a row before it, or -1."""
+        return self._made()[1]
+
+    def _made(self) -> tuple[npt.NDArray[np.uint32], int]:
+        from patchrerank.kernels.ids import table_of
+
+        self._checked_ends()
+        return table_of(self._blob, self._ends, table_size(len(self)))
+
+    def rows_of(self, ids: Sequence[Any]) -> Rows:
+        """Return the row of each id, int64, ``-1`` where it is none of them.
+
+        Raises:
+            ShortlistError: an id of another kind.
+        """
+        from patchrerank.kernels.ids import find_rows
+
+        raw, stops, gap = self.kind.packed(ids)
+        return find_rows(raw, stops, self.table, self._blob, self._ends, gap=gap)
+
+    def unknown(self, ids: Sequence[Any], rows: Rows) -> ShortlistError:
+        """Return the error of ids that are not among these, with what they may have meant.
+
+        Args:
+            ids: K, as asked for.
+            rows: int64 ``(K,)``, as found; ``-1`` for the unknown ones.
+        """
+        missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
+        near = near_matches(str(missing[0]), map(str, islice(self, NEAR_AMONG)))
+        like = ", ".join(shown(item) for item in self[:LOOK_LIKE])
+        return ShortlistError(
+            f"{len(missing)} of {len(rows)} ids are not in the gallery {self._folder}, for "
+            f"example {shown(missing[0])}{near}; its ids look like {like}"
+        )
+
+    def crc_of(self, rows: int) -> int:
+        """Return the CRC-32 of the bytes of the first ``rows`` ids, one behind the other."""
+        return zlib.crc32(self._blob[: self._ends[rows - 1] if rows else 0].tobytes())
+
+    def _checked_ends(self) -> Rows:
+        return checked_ends(self._folder, "id_ends", self._ends, len(self._blob), empty=False)
+
+    def _no_id(self, row: int) -> GalleryError:
+        return GalleryError(
+            f"{array_path(self._folder, 'ids')}: the id of row {row} is not valid "
+            f"{self.kind.encoded}; {RESTORE}"
+        )
