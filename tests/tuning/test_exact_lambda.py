@@ -165,7 +165,7 @@ def test_a_needle_is_found_and_the_plateau_avoids_it():
     wide = search(lists, 1.0, 2, epsilon=0.3)
     assert (wide.plateau.low, wide.plateau.high) == (0.0, 1.0)
     assert wide.plateau.value == 0.75
-    assert wide.recommended == Fusion(0.5, 1.0, 2) and wide.best == Fusion(best.lam, 1.0, 2)
+    assert wide.plateau.lam == 0.5 and wide.best == Fusion(best.lam, 1.0, 2)
 
 
 def test_zero_is_a_point_of_its_own():

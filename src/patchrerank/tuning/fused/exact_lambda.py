@@ -70,11 +70,6 @@ class ExactLambda:
         """The fusion with the best value."""
         return Fusion(self.lam, self.gamma, self.shortlist_size)
 
-    @property
-    def recommended(self) -> Fusion:
-        """The fusion in the middle of the plateau."""
-        return Fusion(self.plateau.lam, self.gamma, self.shortlist_size)
-
 
 def exact_lambda(
     global_scores: npt.ArrayLike,
