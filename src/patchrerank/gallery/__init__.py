@@ -1,10 +1,11 @@
-"""The database side on disk: build, append, resume, open, verify."""
+"""The database side on disk: build, import, append, resume, open, verify."""
 
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
 from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.importing import import_gallery
 from patchrerank.gallery.local_builder import LocalOptions, build_local
 from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
 from patchrerank.gallery.local_queries import encode_local_queries
@@ -29,6 +30,7 @@ __all__ = [
     "derive_gallery",
     "encode_local_queries",
     "encode_queries",
+    "import_gallery",
     "import_hdf5",
     "load_own_encoder",
     "read_hdf5",

@@ -1,11 +1,11 @@
-"""Working ahead: the next chunk is prepared while this one is in the network."""
+"""Working ahead: the next chunk is prepared while this one is in the network, or written."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,3 +23,13 @@ def chunks_ahead(
     while waiting:
         ready, waiting = waiting, take()
         yield ready
+
+
+def one_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield items; the next one is made in a thread meanwhile."""
+    nothing = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming: Future[Item | object] = pool.submit(next, items, nothing)
+        while (item := coming.result()) is not nothing:
+            coming = pool.submit(next, items, nothing)
+            yield cast("Item", item)

@@ -167,7 +167,7 @@ class ArrayWriter:
         record = self.record
         if rows.shape[1:] != record.shape[1:]:
             raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
-        data = np.ascontiguousarray(rows, dtype=record.dtype).tobytes()
+        data = np.ascontiguousarray(rows, dtype=record.dtype).reshape(-1).view(np.uint8).data
         with self._named():
             self._file.write(data)
         shape = (record.shape[0] + len(rows), *record.shape[1:])

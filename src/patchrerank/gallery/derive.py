@@ -85,6 +85,8 @@ def misfit(source: Gallery, encoder: Encoder, regions: Regions) -> str | None:
     plain = made.regions.partition(" ")[0]
     if encoder.recorded_regions(plain) != made.regions:
         return f"its regions ({made.regions}) were encoded another way"
+    if not np.asarray(source.sizes).all():
+        return "was imported, and the sizes of its pictures are not known"
     finest = _finest_of(plain)
     if finest is None:
         return f"its regions ({made.regions}) do not follow from the images' sizes"

@@ -10,24 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from patchrerank.boxes import Floats
-from patchrerank.errors import (
-    GalleryError,
-    QueryError,
-    described,
-)
-from patchrerank.gallery.arrays import (
-    Array,
-    MappedFolder,
-    array_path,
-    record_bytes,
-)
+from patchrerank.boxes import NO_BOX, Floats
+from patchrerank.errors import GalleryError, QueryError, described
+from patchrerank.gallery.arrays import Array, MappedFolder, array_path, record_bytes
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import loading_call, other_queries
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_store import LocalStore, open_local
-from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, Manifest
 from patchrerank.gallery.manifest_reading import settled_manifest
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
 from patchrerank.gallery.stores import open_store
@@ -137,12 +128,19 @@ class Gallery(MappedFolder):
 
     @property
     def boxes(self) -> Floats:
-        """float32 ``(T, 4)``: the region of each patch, in [0, 1]."""
+        """float32 ``(T, 4)``: the region of each patch, in [0, 1]; NaN if imported without."""
+        if not self.has_boxes:
+            return np.broadcast_to(NO_BOX, (self.manifest.patches, 4))
         return self.floats("boxes")
 
     @property
+    def has_boxes(self) -> bool:
+        """Whether patches have boxes; those of an import may have none."""
+        return self.manifest.regions != NO_REGIONS
+
+    @property
     def sizes(self) -> Array:
-        """int32 ``(N, 2)``: width and height in pixels after EXIF rotation."""
+        """int32 ``(N, 2)``: width and height in pixels after EXIF rotation; 0 if imported."""
         return self.array("sizes")
 
     @cached_property

@@ -6,6 +6,7 @@ bytes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,6 +19,9 @@ from patchrerank.types import Rows
 
 Packed: TypeAlias = tuple[bytes, Rows, int]
 """Bytes of several ids, where each ends (int64), and the bytes between two."""
+
+NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+"""A whole number as text; beyond 64 bits it is refused where it is packed."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class IdType:
         size: how many bytes each has; None: any number.
         pack: makes bytes of ids; raises TypeError, OverflowError or ValueError for others.
         unpack: makes an id of its bytes; raises ValueError for none.
+        parse: makes an id of text, as files and command lines have it; raises ValueError.
     """
 
     name: str
@@ -41,6 +46,7 @@ class IdType:
     size: int | None
     pack: Callable[[Sequence[Any]], Packed]
     unpack: Callable[[Any], Any]
+    parse: Callable[[str], Any]
 
     def packed(self, ids: Sequence[Any]) -> Packed:
         """Return the bytes of ids.
@@ -58,6 +64,23 @@ class IdType:
                         f"gallery's ids are {self.words}, as they were when it was built"
                     ) from None
             raise
+
+    def read(self, texts: Sequence[str]) -> list[Any]:
+        """Return the ids that texts stand for, as files and command lines have them.
+
+        Raises:
+            ShortlistError: a text is no such id.
+        """
+        found = []
+        for place, text in enumerate(texts):
+            try:
+                found.append(self.parse(text))
+            except ValueError:
+                raise ShortlistError(
+                    f"id {shown(text)} (position {place}) cannot be one of the gallery's, which "
+                    f"are {self.words}"
+                ) from None
+        return found
 
     def _fits(self, item: Any) -> bool:
         try:
@@ -103,8 +126,16 @@ def _uuid(raw: bytes) -> UUID:
     return UUID(bytes=bytes(raw))
 
 
+def _read_number(text: str) -> int:
+    if not NUMBER.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
 ID_TYPES = {
-    "text": IdType("text", str, "text", "UTF-8", None, _pack_text, _text),
-    "int": IdType("int", int, "whole numbers", "number of 64 bits", 8, _pack_numbers, _number),
-    "uuid": IdType("uuid", UUID, "UUIDs", "UUID", 16, _pack_uuids, _uuid),
+    "text": IdType("text", str, "text", "UTF-8", None, _pack_text, _text, str),
+    "int": IdType(
+        "int", int, "whole numbers", "number of 64 bits", 8, _pack_numbers, _number, _read_number
+    ),
+    "uuid": IdType("uuid", UUID, "UUIDs", "UUID", 16, _pack_uuids, _uuid, UUID),
 }

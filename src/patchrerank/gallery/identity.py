@@ -23,6 +23,9 @@ UNKNOWN = "other weights, image size, precision or whitening"
 MODULE = "module:"
 """Before the architecture of an encoder that was made from a torch module."""
 
+IMPORTED = "imported"
+"""Architecture of the record of vectors that were imported: only their maker's name is known."""
+
 MOST_TOLD = 4
 DIGEST = 64
 SHOWN = 12
@@ -72,6 +75,13 @@ def other_queries(folder: Path, made: Manifest, made_by: Mapping[str, Any] | Non
         made: its manifest.
         made_by: what their encoder says of itself; None if nobody knows.
     """
+    if is_imported(made.encoder):
+        name = made.encoder.get("spec")
+        return (
+            f"the queries were encoded by another encoder than the gallery {folder}, which was "
+            f"imported with vectors of {name!r}; pass vectors of that, alone or as "
+            f"Queries(vectors, encoder={name!r})"
+        )
     other = UNKNOWN if made_by is None else differences(made.encoder, made_by)
     whitened = ", and pass whitening=gallery.whitening" if made.whitened else ""
     return (
@@ -85,6 +95,8 @@ def loading_call(record: Mapping[str, Any]) -> str:
 
     A dense encoder's record gives the call that loads it for queries, whose size is free.
     """
+    if is_imported(record):
+        return f"what made its imported vectors, {record.get('spec')!r}"
     options = [repr(record.get("spec"))]
     size = _size(record)
     if is_module(record):
@@ -104,12 +116,19 @@ def settings_of(made: Manifest) -> str:
     """Return in words what a gallery was encoded with, beside the encoder's spec."""
     record = made.encoder
     whitened = "whitened" if made.whitened else "not whitened"
+    if is_imported(record):
+        return f"imported, {whitened}"
     return f"image size {_sides(_size(record))}, {record.get('precision', 'fp32')}, {whitened}"
 
 
 def is_module(record: Mapping[str, Any]) -> bool:
     """Return whether an encoder was made from a torch module, which no name can load again."""
     return str(record.get("architecture", "")).startswith(MODULE)
+
+
+def is_imported(record: Mapping[str, Any]) -> bool:
+    """Return whether vectors were imported and only the name of what made them is known."""
+    return record.get("architecture") == IMPORTED
 
 
 def _sides(size: tuple[int, int] | None) -> str:

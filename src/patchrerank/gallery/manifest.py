@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
+NO_REGIONS, GIVEN_REGIONS = "none", "given"
+"""Regions of imported patches: without boxes (and no array of them), or with boxes of their own."""
 SYNCED = "building.synced.json"
 """Like ``building.json``, as of the last time that everything was known to be on the disk."""
 
@@ -46,7 +48,8 @@ class Manifest:
         patches: number of patch vectors of all images.
         dim: dimensions of a vector as stored (after whitening).
         store: how patch vectors are stored: ``float32``, ``float16``, ``int8`` or ``pq``.
-        regions: spec of the region strategy, and how regions were encoded unless crop by crop.
+        regions: spec of the region strategy, and how regions were encoded unless crop by crop;
+            of imported patches also ``none`` (they have no boxes) or ``given``.
         encoder: the encoder's own record (spec, preprocessing, weights' digest, fingerprint).
         identity: what a query's encoder must match: encoder fingerprint and whitening.
         chunk: images encoded and committed together.

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
 from patchrerank.gallery.id_types import ID_TYPES
-from patchrerank.gallery.manifest import FORMAT, MANIFEST, ArrayRecord, Manifest
+from patchrerank.gallery.identity import is_imported
+from patchrerank.gallery.manifest import FORMAT, MANIFEST, NO_REGIONS, ArrayRecord, Manifest
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
@@ -112,6 +113,8 @@ def _check_manifest(made: Manifest, where: str) -> None:
     if made.id_type not in ID_TYPES:
         raise damaged(where, "id_type", f"{made.id_type!r} is none of {', '.join(ID_TYPES)}")
     rows = {**images, **patches, "pq_centroids": parts}
+    if made.regions == NO_REGIONS:
+        template = {name: one for name, one in template.items() if name != "boxes"}
     if ID_TABLE in made.arrays:
         template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
     check_arrays(made.arrays, template, rows, where)
@@ -191,6 +194,8 @@ def check_encoder(record: Mapping[str, object], where: str) -> None:
             raise damaged(where, f"encoder.{key}", f"expected text, got {record.get(key)!r}")
     if not isinstance(record.get("pretrained", True), bool):
         raise damaged(where, "encoder.pretrained", "expected true or false")
+    if is_imported(record):  # nothing is loaded by its name
+        return
     preprocessing = record.get("preprocessing")
     size = preprocessing.get("image_size") if isinstance(preprocessing, Mapping) else None
     if not (isinstance(size, list | tuple) and len(size) == 2 and all(map(_is_side, size))):

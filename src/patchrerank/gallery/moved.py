@@ -43,7 +43,7 @@ def check_root(
     Args:
         gallery: its folder, for messages.
         ids: of its N images.
-        sizes: int ``(N, 2)``, width and height of each upright picture.
+        sizes: int ``(N, 2)``, width and height of each upright picture; 0 where unknown.
         root: where the pictures should be.
 
     Raises:
@@ -59,7 +59,7 @@ def check_root(
             raise GalleryError(
                 f"{root}: is not where the pictures of {gallery} are: {error}"
             ) from error
-        if size != tuple(int(side) for side in sizes[row]):
+        if sizes[row].any() and size != tuple(int(side) for side in sizes[row]):
             raise GalleryError(
                 f"{root}: is not where the pictures of {gallery} are: {path} has "
                 f"{size[0]} × {size[1]} pixels, the gallery's picture had "

@@ -10,6 +10,7 @@ from patchrerank.gallery.identity import (
     UNKNOWN,
     differences,
     identity_of,
+    is_imported,
     is_module,
     loading_call,
 )
@@ -28,11 +29,17 @@ def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
 
     Raises:
         EncoderError: it cannot be loaded, or not by its record (it was a torch module).
-        QueryError: what is loaded by that name today has other weights than the gallery's.
+        QueryError: what is loaded by that name today has other weights than the gallery's, or
+            the gallery was imported.
     """
     from patchrerank.encoders import load_encoder
 
     record: Mapping[str, Any] = gallery.manifest.encoder
+    if is_imported(record):
+        raise QueryError(
+            f"{gallery.folder}: was imported, with vectors of {record['spec']!r}, which only you "
+            "can run: encode the query with it and pass the vector in place of the picture"
+        )
     if is_module(record):
         raise EncoderError(
             f"{gallery.folder}: was encoded by a torch module ({record['spec']}), which no record "

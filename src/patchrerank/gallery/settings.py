@@ -10,7 +10,14 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import open_array
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
-from patchrerank.gallery.identity import identity_of, index_options, is_module, loading_call
+from patchrerank.gallery.id_types import ID_TYPES
+from patchrerank.gallery.identity import (
+    identity_of,
+    index_options,
+    is_imported,
+    is_module,
+    loading_call,
+)
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import Manifest
 from patchrerank.gallery.stores import gallery_records
@@ -35,6 +42,11 @@ def check_settings(
     Raises:
         GalleryError: other settings, or other boxes of an image that is there.
     """
+    if manifest.id_type != "text":
+        raise GalleryError(
+            f"{folder}: its ids are {ID_TYPES[manifest.id_type].words}, pictures are indexed under "
+            "text; use another folder"
+        )
     wanted = replace(options, store=options.store or manifest.store)
     whitening = whitening_of(folder, manifest)
     asked = new_manifest(encoder, regions, wanted, manifest.chunk, whitening)
@@ -91,7 +103,7 @@ def new_manifest(
 
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
     how = loading_call(old.encoder)
-    if not is_module(old.encoder):
+    if not is_module(old.encoder) and not is_imported(old.encoder):
         how += f"; on the command line {index_options(old.encoder)}"
     remedy = f"use the same settings ({how}), or another folder"
     check_plan(folder, old, new, remedy)

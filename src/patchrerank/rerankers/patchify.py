@@ -63,6 +63,8 @@ class Patchify(Reranker):
         """Return the box of each winning patch; NaN where there is none."""
         from patchrerank.kernels.spans import pick_boxes
 
+        if not self.gallery.has_boxes:
+            return np.full((*rows.shape, 4), np.nan, dtype=np.float32)
         boxes, found = np.asarray(self.gallery.boxes), np.empty((*rows.shape, 4), dtype=np.float32)
         ends, flat = np.asarray(self.gallery.patch_ends), found.reshape(-1, 4)
         pick_boxes(rows.reshape(-1), patches.reshape(-1), ends, boxes, flat)

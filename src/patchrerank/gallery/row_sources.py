@@ -1,0 +1,108 @@
+"""Arrays of any size, read block by block: numpy, ``.npy`` files, and whatever can be sliced."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.errors import GalleryError, PatchRerankError, described, short_reason
+from patchrerank.numpy_files import map_npy
+from patchrerank.types import Rows
+
+Array = npt.NDArray[Any]
+BLOCK_BYTES = 1 << 22
+"""Bytes that are read, checked and written at once: what a processor's cache holds."""
+
+
+class RowSource:
+    """An array whose rows are read when they are asked for.
+
+    Attributes:
+        name: what messages call it: the argument, and the file if it is one.
+        shape: of the array.
+        dtype: of the array.
+    """
+
+    def __init__(self, values: Any, name: str) -> None:
+        self.name, self._values, self._file = name, values, None
+        self.shape: tuple[int, ...] = tuple(values.shape)
+        self.dtype = np.dtype(values.dtype)
+        plain = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)
+        if plain and values.filename is not None and values.flags.c_contiguous:
+            self._file = Path(values.filename)
+            self._offset = int(values.offset)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Return rows ``[start, stop)``; of a mapped file they are read, so that none stay.
+
+        Raises:
+            GalleryError: they cannot be read.
+        """
+        try:
+            if self._file is None:
+                return np.asarray(self._values[start:stop])
+            row = int(np.prod(self.shape[1:], dtype=np.int64))
+            begin = self._offset + start * row * self.dtype.itemsize
+            found = np.fromfile(self._file, self.dtype, (stop - start) * row, offset=begin)
+            return found.reshape(stop - start, *self.shape[1:])
+        except PatchRerankError:
+            raise
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise GalleryError(
+                f"{self.name}: rows {start} to {stop} cannot be read ({short_reason(error)})"
+            ) from error
+
+
+def open_rows(values: Any, name: str) -> RowSource:
+    """Return an array as a source of rows.
+
+    Args:
+        values: a numpy array, a ``.npy`` file's path, anything with ``shape``, ``dtype`` and
+            slices (a data set of h5py), or what numpy makes an array of.
+        name: of the argument.
+
+    Raises:
+        GalleryError: no array, or a file that cannot be read.
+    """
+    if isinstance(values, RowSource):
+        return values
+    if isinstance(values, str | os.PathLike):
+        return RowSource(map_npy(values, GalleryError), f"{name} ({os.fspath(values)})")
+    if hasattr(values, "shape") and hasattr(values, "dtype") and hasattr(values, "__getitem__"):
+        try:
+            return RowSource(values, name)
+        except TypeError:  # a tensor's dtype is no numpy dtype
+            pass
+    try:
+        return RowSource(np.asarray(values), name)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GalleryError(
+            f"{name}: {described(values)} is no array; images with different numbers of patches "
+            "are given one behind the other, (T, d), with counts"
+        ) from error
+
+
+def row_blocks(source: RowSource, counts: Rows | None = None) -> Iterator[Array]:
+    """Yield all rows ``(n, width)``, block by block.
+
+    Args:
+        source: ``(T, width)``, or ``(N, P, width)``, whose images follow each other.
+        counts: int64 ``(N,)``, how many rows of each of N images count; None: all.
+    """
+    bytes_a_step = source.dtype.itemsize * int(np.prod(source.shape[1:], dtype=np.int64))
+    step = max(1, BLOCK_BYTES // max(1, bytes_a_step))
+    for start in range(0, len(source), step):
+        stop = min(start + step, len(source))
+        block = source.read(start, stop)
+        if block.ndim == 3 and counts is not None and counts[start:stop].min() < block.shape[1]:
+            block = block[np.arange(block.shape[1]) < counts[start:stop, None]]
+        yield block.reshape(-1, source.shape[-1])
