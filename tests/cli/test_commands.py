@@ -431,7 +431,7 @@ def test_help_is_quick_and_lists_every_command():
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
 def test_every_command_explains_itself(module):
-    name = module.__name__.rpartition(".")[2]
+    name = module.__name__.rpartition(".")[2].rstrip("_")
     assert f"patchrerank {name} " in run(name, "--help").stdout
 
 

@@ -15,7 +15,7 @@ from patchrerank.cli.main import GROUPS
 from patchrerank.regions import MOST_REGIONS
 from patchrerank.version import __version__
 
-MODULES = {m.__name__.rpartition(".")[2]: m for group in GROUPS.values() for m in group}
+MODULES = {m.__name__.rpartition(".")[2].rstrip("_"): m for group in GROUPS.values() for m in group}
 LINE = re.compile(r"^  (--[a-z0-9-]+)", re.MULTILINE)
 
 
@@ -32,9 +32,8 @@ def test_commands_stand_in_groups():
     for number, (title, group) in enumerate(GROUPS.items()):
         part = text[places[number] : [*places[1:], None][number]]
         for module in group:
-            assert re.search(rf"^  {module.__name__.rpartition('.')[2]} ", part, re.MULTILINE), (
-                title
-            )
+            name = module.__name__.rpartition(".")[2].rstrip("_")
+            assert re.search(rf"^  {name} ", part, re.MULTILINE), title
 
 
 def test_the_version_is_told_without_loading_anything_heavy():

@@ -41,6 +41,10 @@ def odd_calls(gallery, picture, shortlist, dataset, out) -> Iterator[list[str]]:
     for option in ("--store", "--train-on", "--boxes"):
         for value in (*TEXTS, "L" + "9" * 30, "L" + "9" * 5000, "L٣", "L-1"):
             yield [*compress, "--store", "pq", "--m", "4", "--nbits", "2", option, value]
+    yield from _imports(out)
+    for value in TEXTS:
+        yield ["export", value, out]
+        yield ["export", gallery, out, "--format", value]
     storage = ["storage", "--images", "5", "--dim", "8"]
     for option in ("--images", "--dim", "--level", "--m", "--nbits", "--nlist"):
         yield from ([*storage, option, value] for value in NUMBERS)
@@ -63,3 +67,10 @@ def odd_calls(gallery, picture, shortlist, dataset, out) -> Iterator[list[str]]:
         yield [*exhaustive, "--image-size", value]
     for option in ("--train-on", "--encoder", "--device", "--regions"):
         yield from ([*exhaustive, option, value] for value in TEXTS)
+
+
+def _imports(out) -> Iterator[list[str]]:
+    whole = ["import", out, "--ids", "x", "--globals", "x", "--patches", "x", "--encoder", "x"]
+    options = ("--ids", "--globals", "--patches", "--counts", "--boxes", "--from", "--encoder")
+    for option in (*options, "--regions", "--id-type", "--store", "--root"):
+        yield from ([*whole, option, value] for value in (*TEXTS, *NUMBERS))

@@ -46,7 +46,7 @@ def show_hits(
 def _row(hit: Hit) -> tuple[str, ...]:
     return (
         str(hit.rank),
-        hit.id,
+        str(hit.id),
         printing.number(hit.score, 4),
         printing.number(hit.global_score, 4),
         printing.number(hit.local_score, 4),

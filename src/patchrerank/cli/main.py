@@ -24,6 +24,8 @@ from patchrerank.cli import (
     encoders,
     evaluate,
     exhaustive,
+    export,
+    import_,
     index,
     info,
     report,
@@ -51,13 +53,13 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
     "Measure and tune": (composite, tune, evaluate, compare, report),
-    "Galleries": (info, compress, storage, encoders),
+    "Galleries": (info, import_, export, compress, storage, encoders),
     "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():
     for module in modules:
         app.command(
-            name=module.__name__.rpartition(".")[2],
+            name=module.__name__.rpartition(".")[2].rstrip("_"),  # import is no name in Python
             cls=SectionedCommand,
             short_help=(module.command.__doc__ or "").partition("\n\n")[0],
             epilog=module.EXAMPLE,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from patchrerank.cli.help_pages import LAST
-from patchrerank.errors import SettingError
+from patchrerank.errors import QueryError, SettingError
 
 ENCODER = "Encoder"
 LOCAL = "Local descriptors"
@@ -205,6 +205,22 @@ def run_query(run: Path | None, query_id: str | None, query: Path) -> str:
         if run.suffix != ".json":
             check_ids([name], "query")
     return name
+
+
+def query_of(path: Path) -> Any:
+    """Return a query picture's path, or the ready vector of a ``.npy`` file.
+
+    Raises:
+        QueryError: the file cannot be read, or holds no vector.
+    """
+    if path.suffix.lower() != ".npy":
+        return path
+    from patchrerank.numpy_files import read_npy
+
+    vector = read_npy(path, QueryError)
+    if vector.ndim != 1 or vector.dtype.kind != "f":
+        raise QueryError(f"{path}: holds {vector.dtype} {vector.shape}; a query is floats (d,)")
+    return vector
 
 
 def parse_box(text: str | None) -> list[float] | None:

@@ -35,7 +35,7 @@ EXAMPLE = "patchrerank rerank gallery/ query.jpg shortlist.json --metric cosine-
 def command(
     context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
-    query: Annotated[Path, typer.Argument(help="Query picture.")],
+    query: Annotated[Path, typer.Argument(help="Query picture, or its vector as .npy (d,).")],
     candidates: Annotated[
         Path,
         typer.Argument(
@@ -89,8 +89,8 @@ def command(
     default = f"patchify:{shortlist_size}:{lam}:{gamma}"
     reranker = open_reranker(context, gallery, default, best, device)
     hits = reranker.rank(
-        query,
-        given.ids,
+        opt.query_of(query),
+        reranker.gallery.ids.kind.read(given.ids),
         given.scores,
         top_k,
         box=opt.parse_box(box),

@@ -22,7 +22,7 @@ EXAMPLE = "patchrerank search gallery/ query.jpg --box 0.2,0.1,0.6,0.9 --query-c
 def command(
     context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
-    query: Annotated[Path, typer.Argument(help="Query picture.")],
+    query: Annotated[Path, typer.Argument(help="Query picture, or its vector as .npy (d,).")],
     box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
     first_stage: opt.FirstStage = "Flat",
@@ -50,7 +50,7 @@ def command(
     check_beside_stages(context, "lam", "gamma")
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
-    queries = reranker.encode([query], [opt.parse_box(box)])
+    queries = reranker.encode([opt.query_of(query)], [opt.parse_box(box)])
     shortlist = GlobalSearch(reranker.gallery, first_stage).search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
     if run is not None:

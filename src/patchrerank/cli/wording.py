@@ -14,6 +14,8 @@ OPTIONS = {
     "higher_is_better=False": "--lower-is-better",
     "metric=": "--metric ",
     "n_query_vectors=": "--query-vectors ",
+    "normalise=True": "--normalise",
+    "id_type is": "--id-type is",
     "query_id=": "--query-id ",
 }
 NAMED = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, OPTIONS))})")

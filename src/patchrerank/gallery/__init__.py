@@ -4,6 +4,7 @@ from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
 from patchrerank.gallery.derive import derive_gallery
+from patchrerank.gallery.exporting import export_gallery
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.importing import import_gallery
 from patchrerank.gallery.local_builder import LocalOptions, build_local
@@ -30,6 +31,7 @@ __all__ = [
     "derive_gallery",
     "encode_local_queries",
     "encode_queries",
+    "export_gallery",
     "import_gallery",
     "import_hdf5",
     "load_own_encoder",

@@ -13,7 +13,7 @@ from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.import_ids import PackedIds
 from patchrerank.gallery.manifest import GIVEN_REGIONS, NO_REGIONS
 from patchrerank.gallery.row_sources import RowSource, open_rows, row_blocks
-from patchrerank.regions import parse_regions
+from patchrerank.regions import FixedBoxes, parse_regions
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ class ImportBoxes:
             return cls(NO_REGIONS, counts)
         strategy = parse_regions(regions) if isinstance(regions, str) else regions
         spec = _spec_of(strategy)
-        if strategy.finest is None:
+        if strategy.finest is None or isinstance(strategy, FixedBoxes):
             raise GalleryError(
-                f"regions {spec}: they follow from the pictures, which an import does not see; "
+                f"regions {spec}: differ from picture to picture, which an import does not see; "
                 "pass boxes"
             )
         each = strategy.boxes("", SIDE, SIDE)

@@ -22,7 +22,7 @@ TAG = "patchrerank"
 
 
 def run_of_hits(query_ids: Sequence[str], lists: Sequence[Sequence[Hit]]) -> Run:
-    """Return ``{query id: {document id: score}}`` of lists of hits, best first.
+    """Return ``{query id: {document id: score}}`` of lists of hits, best first; ids as text.
 
     Raises:
         ShortlistError: another number of ids than of lists, or one that stands twice.
@@ -33,7 +33,7 @@ def run_of_hits(query_ids: Sequence[str], lists: Sequence[Sequence[Hit]]) -> Run
             "of hits; pass one of its own for each"
         )
     return {
-        query: {hit.id: hit.score for hit in hits}
+        query: {str(hit.id): hit.score for hit in hits}
         for query, hits in zip(query_ids, lists, strict=True)
     }
 

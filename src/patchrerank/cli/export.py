@@ -1,0 +1,36 @@
+"""``patchrerank export``: a gallery's vectors for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from patchrerank.cli import options as opt
+from patchrerank.cli import printing
+
+EXAMPLE = "patchrerank export gallery/ vectors/ --format npy"
+
+
+def command(
+    gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
+    out: Annotated[Path, typer.Argument(help="What to write; must not be there.")],
+    format: Annotated[
+        Literal["npy"],
+        typer.Option(help="npy: a folder of ids, globals, patches, counts and boxes."),
+    ] = "npy",
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+) -> None:
+    """Write a gallery's ids, vectors, counts and boxes; import takes them back."""
+    from patchrerank.gallery import Gallery, export_gallery
+
+    opened = Gallery(gallery)
+    export_gallery(opened, out, format, progress=not quiet)
+    if json:
+        made = opened.manifest
+        record = {"images": made.images, "patches": made.patches, "dim": made.dim}
+        printing.print_json({"gallery": gallery, "out": out, "format": format, **record})
+    else:
+        printing.print_line(f"{out}: {len(opened)} images of {opened!r}")

@@ -1,0 +1,115 @@
+"""A gallery's ids, vectors, counts and boxes as files that any program reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank.errors import SettingError
+from patchrerank.files import writing
+from patchrerank.gallery.export_columns import Column, check_whole, columns_of, record_of
+from patchrerank.gallery.gallery import Gallery
+
+RECORD_FILE = "patchrerank.json"
+"""Beside exported ``.npy`` files: what made them."""
+
+Told = Callable[[int], object]
+
+
+def export_gallery(
+    gallery: Gallery | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    format: str = "npy",
+    *,
+    progress: bool = True,
+) -> Path:
+    """Write a gallery's vectors for other programs, and for :func:`import_gallery`.
+
+    Args:
+        gallery: open, or its folder.
+        out: what is written; must not be there. It appears whole or not at all.
+        format: ``npy``: a folder with ``globals.npy`` float32 ``(N, d)``, ``patches.npy``
+            ``(T, d)``, ``counts.npy`` int64 ``(N,)``, ``boxes.npy`` float32 ``(T, 4)`` where there
+            are boxes, and ids: ``ids.json`` for text, ``ids.npy`` for whole numbers (int64) and
+            UUIDs (uint8 ``(N, 16)``).
+        progress: show a progress bar.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        GalleryError: no gallery, or a damaged one.
+        SettingError: an unknown format; something is there; it cannot be written.
+    """
+    opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
+    if format not in WRITERS:
+        raise SettingError(f"format is {format!r}; use {' or '.join(WRITERS)}")
+    check_whole(opened)
+    target = Path(out)
+    if target.exists():
+        raise SettingError(f"{target}: is there already; choose another name for the export")
+    if not target.absolute().parent.is_dir():
+        raise SettingError(f"{target}: there is no folder {target.parent}; make it first")
+    columns = columns_of(opened)
+    total = sum(column.nbytes for column in columns.values())
+    with tqdm(total=total, unit="B", unit_scale=True, desc="export", disable=not progress) as bar:
+        WRITERS[format](opened, target, columns, bar.update)
+    return target
+
+
+def _write_npy(gallery: Gallery, target: Path, columns: dict[str, Column], told: Told) -> None:
+    scratch = target.absolute().parent / f".{secrets.token_hex(8)}.part"
+    try:
+        with writing(target):
+            scratch.mkdir()
+            for name, column in columns.items():
+                _write_array(scratch / f"{name}.npy", column, told)
+            _write_ids(gallery, scratch)
+            (scratch / RECORD_FILE).write_text(record_of(gallery), encoding="utf-8")
+            scratch.rename(target)
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(scratch)
+
+
+def _write_array(path: Path, column: Column, told: Told) -> None:
+    dtype = np.dtype(column.dtype)
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": column.shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for block in column.blocks():
+            file.write(np.ascontiguousarray(block, dtype=dtype).reshape(-1).view(np.uint8).data)
+            told(block.nbytes)
+
+
+def _write_ids(gallery: Gallery, folder: Path) -> None:
+    packed = packed_ids(gallery)
+    if packed is None:
+        text = json.dumps(list(gallery.ids), ensure_ascii=False)
+        (folder / "ids.json").write_text(text, encoding="utf-8")
+    else:
+        np.save(folder / "ids.npy", packed)
+
+
+def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+    """Return whole numbers as int64 ``(N,)``, UUIDs as uint8 ``(N, 16)``; None for text."""
+    raw = np.asarray(gallery.array("ids")).view(np.uint8)
+    kind = gallery.manifest.id_type
+    if kind == "text":
+        return None
+    return raw.view("<i8") if kind == "int" else raw.reshape(-1, 16)
+
+
+WRITERS: dict[str, Callable[[Gallery, Path, dict[str, Column], Told], None]] = {
+    "npy": _write_npy,
+}
+"""Format → what writes it."""
