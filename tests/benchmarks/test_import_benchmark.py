@@ -22,13 +22,15 @@ LEAST_SHARE = 0.5
 BLOCK = 10_000
 
 IMPORT = """
-import resource, sys, time
+import sys, time
 from patchrerank.gallery import import_gallery
 folder, source = sys.argv[1:]
 files = [f"{source}/{name}.npy" for name in ("ids", "globals", "patches")]
 begun = time.perf_counter()
 import_gallery(folder, *files, encoder="drawn", progress=False)
-print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+spent = time.perf_counter() - begun
+(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print(spent, int(peak.split()[1]) * 1024)
 """
 
 

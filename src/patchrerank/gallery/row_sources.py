@@ -31,6 +31,7 @@ class RowSource:
 
     def __init__(self, values: Any, name: str) -> None:
         self.name, self._values, self._file = name, values, None
+        self._buffers = [np.empty(0, dtype=np.uint8) for _ in range(2)]
         self.shape: tuple[int, ...] = tuple(values.shape)
         self.dtype = np.dtype(values.dtype)
         plain = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)
@@ -44,22 +45,38 @@ class RowSource:
     def read(self, start: int, stop: int) -> Array:
         """Return rows ``[start, stop)``; of a mapped file they are read, so that none stay.
 
+        What is returned holds until the next but one is read: memory is used again.
+
         Raises:
             GalleryError: they cannot be read.
         """
         try:
             if self._file is None:
                 return np.asarray(self._values[start:stop])
-            row = int(np.prod(self.shape[1:], dtype=np.int64))
-            begin = self._offset + start * row * self.dtype.itemsize
-            found = np.fromfile(self._file, self.dtype, (stop - start) * row, offset=begin)
-            return found.reshape(stop - start, *self.shape[1:])
+            return self._from_file(self._file, start, stop)
         except PatchRerankError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise GalleryError(
                 f"{self.name}: rows {start} to {stop} cannot be read ({short_reason(error)})"
             ) from error
+
+    def _from_file(self, path: Path, start: int, stop: int) -> Array:
+        row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        self._buffers.reverse()
+        size = (stop - start) * row
+        if len(self._buffers[0]) < size:
+            self._buffers[0] = np.empty(size, dtype=np.uint8)
+        held = self._buffers[0][:size]
+        with path.open("rb", buffering=0) as file:
+            file.seek(self._offset + start * row)
+            done = 0
+            while done < size:
+                count = file.readinto(held[done:].data)
+                if not count:
+                    raise OSError("the file ends too early")
+                done += count
+        return held.view(self.dtype).reshape(stop - start, *self.shape[1:])
 
 
 def open_rows(values: Any, name: str) -> RowSource:
