@@ -48,10 +48,14 @@ def galleries(files, tmp_path_factory):
     return root
 
 
+FORMATS = {"npy": "out", "hdf5": "out.h5"}
+
+
 @pytest.mark.parametrize("kind", IDS)
-def test_export_and_import_keep_every_bit(galleries, tmp_path, kind):
-    made, out, again = galleries / kind, tmp_path / "out", tmp_path / "again"
-    run("export", made, out, "--quiet")
+@pytest.mark.parametrize("form", FORMATS)
+def test_export_and_import_keep_every_bit(galleries, tmp_path, form, kind):
+    made, out, again = galleries / kind, tmp_path / FORMATS[form], tmp_path / "again"
+    run("export", made, out, "--format", form, "--quiet")
     run("import", again, "--from", out, "--store", "float32", "--quiet")
     first, second = Gallery(made), Gallery(again)
     assert list(second.ids) == list(first.ids) == IDS[kind] and verify(second) == []

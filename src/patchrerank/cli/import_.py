@@ -12,7 +12,7 @@ from patchrerank.cli import printing
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
-    from patchrerank.gallery.vector_files import VectorFiles
+    from patchrerank.gallery.vectors import Vectors
 
 EXAMPLE = (
     "patchrerank import gallery/ --ids ids.txt --globals globals.npy --patches patches.npy "
@@ -24,7 +24,10 @@ def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="What export wrote: a folder with all of these files."),
+        typer.Option(
+            "--from",
+            help="All of it in one place, as export writes it: a folder of .npy files, or .h5.",
+        ),
     ] = None,
     ids: Annotated[
         Path | None,
@@ -114,11 +117,12 @@ def command(
 
 def _found(
     source: Path | None, ids: Path | None, whole: Path | None, patches: Path | None
-) -> VectorFiles:
+) -> Vectors:
     """Return the arrays that the options name; single ones replace those of ``--from``."""
     from dataclasses import replace
 
-    from patchrerank.gallery.vector_files import VectorFiles, read_vectors
+    from patchrerank.gallery.vector_files import read_vectors
+    from patchrerank.gallery.vectors import Vectors
 
     given = {"ids": ids, "global_vectors": whole, "patches": patches}
     named: dict[str, Any] = {name: file for name, file in given.items() if file is not None}
@@ -128,7 +132,7 @@ def _found(
         raise SettingError(
             "an import needs --ids, --globals and --patches, or --from with all of them"
         )
-    return VectorFiles(ids, whole, patches)
+    return Vectors(ids, whole, patches)
 
 
 def _number(counts: str) -> int | str:

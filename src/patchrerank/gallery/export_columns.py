@@ -75,6 +75,15 @@ def _patches(gallery: Gallery) -> Column:
     )
 
 
+def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
+    """Return whole numbers as int64 ``(N,)``, UUIDs as uint8 ``(N, 16)``; None for text."""
+    raw = np.asarray(gallery.array("ids")).view(np.uint8)
+    kind = gallery.manifest.id_type
+    if kind == "text":
+        return None
+    return raw.view("<i8") if kind == "int" else raw.reshape(-1, 16)
+
+
 def record_of(gallery: Gallery) -> str:
     """Return, as JSON, what made the vectors and the regions of a gallery."""
     made = gallery.manifest

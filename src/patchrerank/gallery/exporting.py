@@ -15,8 +15,15 @@ from tqdm import tqdm
 
 from patchrerank.errors import SettingError
 from patchrerank.files import writing
-from patchrerank.gallery.export_columns import Column, check_whole, columns_of, record_of
+from patchrerank.gallery.export_columns import (
+    Column,
+    check_whole,
+    columns_of,
+    packed_ids,
+    record_of,
+)
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.hdf5_vectors import write_hdf5_vectors
 
 RECORD_FILE = "patchrerank.json"
 """Beside exported ``.npy`` files: what made them."""
@@ -39,7 +46,8 @@ def export_gallery(
         format: ``npy``: a folder with ``globals.npy`` float32 ``(N, d)``, ``patches.npy``
             ``(T, d)``, ``counts.npy`` int64 ``(N,)``, ``boxes.npy`` float32 ``(T, 4)`` where there
             are boxes, and ids: ``ids.json`` for text, ``ids.npy`` for whole numbers (int64) and
-            UUIDs (uint8 ``(N, 16)``).
+            UUIDs (uint8 ``(N, 16)``). ``hdf5``: one file with the same as data sets, text as
+            text.
         progress: show a progress bar.
 
     Returns:
@@ -100,16 +108,8 @@ def _write_ids(gallery: Gallery, folder: Path) -> None:
         np.save(folder / "ids.npy", packed)
 
 
-def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
-    """Return whole numbers as int64 ``(N,)``, UUIDs as uint8 ``(N, 16)``; None for text."""
-    raw = np.asarray(gallery.array("ids")).view(np.uint8)
-    kind = gallery.manifest.id_type
-    if kind == "text":
-        return None
-    return raw.view("<i8") if kind == "int" else raw.reshape(-1, 16)
-
-
 WRITERS: dict[str, Callable[[Gallery, Path, dict[str, Column], Told], None]] = {
     "npy": _write_npy,
+    "hdf5": write_hdf5_vectors,
 }
 """Format → what writes it."""

@@ -76,7 +76,7 @@ class RowSource:
                 if not count:
                     raise OSError("the file ends too early")
                 done += count
-        return held.view(self.dtype).reshape(stop - start, *self.shape[1:])
+        return np.asarray(held.view(self.dtype)).reshape(stop - start, *self.shape[1:])
 
 
 def open_rows(values: Any, name: str) -> RowSource:

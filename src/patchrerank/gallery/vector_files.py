@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.export_columns import read_record
 from patchrerank.gallery.exporting import RECORD_FILE
+from patchrerank.gallery.hdf5_vectors import read_hdf5_vectors
 from patchrerank.gallery.import_origin import Origin
+from patchrerank.gallery.vectors import Vectors
+
+READERS: dict[str, Callable[[Path], Vectors]] = {
+    ".h5": read_hdf5_vectors,
+    ".hdf5": read_hdf5_vectors,
+}
+"""Suffix of a file → what reads it."""
 
 
-@dataclass(frozen=True)
-class VectorFiles:
-    """Arguments of :func:`patchrerank.gallery.import_gallery`, as they were found.
+def read_vectors(path: str | Path) -> Vectors:
+    """Find the arrays of a folder of ``.npy`` files, or of one file.
 
-    Attributes:
-        ids: of the N images.
-        global_vectors: ``(N, d)``.
-        patches: ``(N, P, d)`` or ``(T, d)``.
-        counts: of patches; None: P each.
-        boxes: None: there are none.
-        regions: None: not known.
-        encoder: what made them; None: not known.
-    """
-
-    ids: Any
-    global_vectors: Any
-    patches: Any
-    counts: Any = None
-    boxes: Any = None
-    regions: str | None = None
-    encoder: Origin | None = None
-
-
-def read_vectors(path: str | Path) -> VectorFiles:
-    """Find the arrays of a folder of ``.npy`` files.
+    Args:
+        path: a folder, or a file with one of the suffixes in ``READERS``.
 
     Raises:
         GalleryError: something is missing; names it.
     """
     where = Path(path)
+    if where.suffix.lower() in READERS and not where.is_dir():
+        return READERS[where.suffix.lower()](where)
     if not where.is_dir():
-        raise GalleryError(f"{where}: is no folder; name one with globals.npy, patches.npy and ids")
+        raise GalleryError(
+            f"{where}: is no folder with globals.npy, patches.npy and ids, and its name does not "
+            f"end in {', '.join(READERS)}"
+        )
+    return _read_folder(where)
+
+
+def _read_folder(where: Path) -> Vectors:
     names = [where / f"ids.{suffix}" for suffix in ("npy", "json", "txt")]
     found = [name for name in names if name.is_file()]
     if len(found) != 1:
@@ -55,7 +52,7 @@ def read_vectors(path: str | Path) -> VectorFiles:
         if name not in there:
             raise GalleryError(f"{where}: holds no {name}.npy")
     origin, regions = _record(where / RECORD_FILE)
-    return VectorFiles(
+    return Vectors(
         found[0],
         there["globals"],
         there["patches"],
