@@ -48,12 +48,14 @@ def galleries(files, tmp_path_factory):
     return root
 
 
-FORMATS = {"npy": "out", "hdf5": "out.h5"}
+FORMATS = {"npy": "out", "hdf5": "out.h5", "parquet": "out.parquet"}
 
 
 @pytest.mark.parametrize("kind", IDS)
 @pytest.mark.parametrize("form", FORMATS)
 def test_export_and_import_keep_every_bit(galleries, tmp_path, form, kind):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
     made, out, again = galleries / kind, tmp_path / FORMATS[form], tmp_path / "again"
     run("export", made, out, "--format", form, "--quiet")
     run("import", again, "--from", out, "--store", "float32", "--quiet")

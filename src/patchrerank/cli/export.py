@@ -17,9 +17,10 @@ def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
     out: Annotated[Path, typer.Argument(help="What to write; must not be there.")],
     format: Annotated[
-        Literal["npy", "hdf5"],
+        Literal["npy", "hdf5", "parquet"],
         typer.Option(
-            help="npy: a folder of ids, globals, patches, counts and boxes; hdf5: one file of them."
+            help="npy: a folder of ids, globals, patches, counts and boxes; hdf5, parquet: one "
+            "file of them."
         ),
     ] = "npy",
     json: opt.Json = False,

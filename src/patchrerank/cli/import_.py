@@ -26,7 +26,8 @@ def command(
         Path | None,
         typer.Option(
             "--from",
-            help="All of it in one place, as export writes it: a folder of .npy files, or .h5.",
+            help="All of it in one place, as export writes it: a folder of .npy files, .h5, "
+            ".parquet or .arrow.",
         ),
     ] = None,
     ids: Annotated[

@@ -15,7 +15,7 @@ from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import IMPORTED
 from patchrerank.gallery.import_origin import Origin
 from patchrerank.gallery.manifest_reading import check_encoder
-from patchrerank.gallery.row_sources import Array, RowSource, row_blocks
+from patchrerank.gallery.row_sources import Array, RowSource
 from patchrerank.gallery.stores import FLOATS
 
 BLOCK_ROWS = 1 << 14
@@ -57,7 +57,7 @@ def columns_of(gallery: Gallery) -> dict[str, Column]:
 
 
 def _stored(array: Array) -> Column:
-    return Column(array.dtype, array.shape, lambda: row_blocks(RowSource(array, "")))
+    return Column(array.dtype, array.shape, lambda: RowSource(array, "").blocks())
 
 
 def _patches(gallery: Gallery) -> Column:

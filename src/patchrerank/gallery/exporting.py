@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from patchrerank.errors import SettingError
 from patchrerank.files import writing
+from patchrerank.gallery.arrow_writing import write_parquet
 from patchrerank.gallery.export_columns import (
     Column,
     check_whole,
@@ -47,7 +48,7 @@ def export_gallery(
             ``(T, d)``, ``counts.npy`` int64 ``(N,)``, ``boxes.npy`` float32 ``(T, 4)`` where there
             are boxes, and ids: ``ids.json`` for text, ``ids.npy`` for whole numbers (int64) and
             UUIDs (uint8 ``(N, 16)``). ``hdf5``: one file with the same as data sets, text as
-            text.
+            text. ``parquet``: one file with a row an image (extra ``arrow``).
         progress: show a progress bar.
 
     Returns:
@@ -111,5 +112,6 @@ def _write_ids(gallery: Gallery, folder: Path) -> None:
 WRITERS: dict[str, Callable[[Gallery, Path, dict[str, Column], Told], None]] = {
     "npy": _write_npy,
     "hdf5": write_hdf5_vectors,
+    "parquet": write_parquet,
 }
 """Format → what writes it."""

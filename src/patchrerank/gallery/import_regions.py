@@ -12,7 +12,7 @@ from patchrerank.boxes import Floats, check_boxes
 from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.import_ids import PackedIds
 from patchrerank.gallery.manifest import GIVEN_REGIONS, NO_REGIONS
-from patchrerank.gallery.row_sources import RowSource, open_rows, row_blocks
+from patchrerank.gallery.row_sources import RowSource, open_rows
 from patchrerank.regions import FixedBoxes, parse_regions
 from patchrerank.types import Rows
 
@@ -94,7 +94,7 @@ class ImportBoxes:
                 yield np.tile(self.each, (min(step, len(self.counts) - start), 1))
         if self.given is not None:
             first = 0
-            for block in row_blocks(self.given, self.counts):
+            for block in self.given.blocks(self.counts):
                 yield check_boxes(block, f"{self.given.name}, counted from row {first}")
                 first += len(block)
 

@@ -22,7 +22,7 @@ from patchrerank.gallery.import_ids import PackedIds, pack_ids
 from patchrerank.gallery.import_origin import Origin, origin_of
 from patchrerank.gallery.import_regions import ImportBoxes
 from patchrerank.gallery.manifest import MANIFEST, Manifest
-from patchrerank.gallery.row_sources import RowSource, open_rows, row_blocks
+from patchrerank.gallery.row_sources import RowSource, open_rows
 from patchrerank.gallery.stores import (
     FLOATS,
     UNTRAINED,
@@ -145,11 +145,11 @@ def _columns(
     total = len(whole) + int(ends[-1])
     with tqdm(total=total, unit="vector", desc="import", disable=not progress) as bar:
         check = VectorChecks(whole.name, packed, np.arange(1, len(packed) + 1), normalise)
-        for block, first in _numbered(row_blocks(whole)):
+        for block, first in _numbered(whole.blocks()):
             yield {"globals": check.checked(block, first)}
             bar.update(len(block))
         check = VectorChecks(local.name, packed, ends, normalise)
-        for block, first in _numbered(row_blocks(local, np.diff(ends, prepend=0))):
+        for block, first in _numbered(local.blocks(np.diff(ends, prepend=0))):
             vectors = check.checked(block, first)
             plain = vectors if store in FLOATS else np.asarray(vectors, dtype=np.float32)
             yield store_columns(store, plain, None)

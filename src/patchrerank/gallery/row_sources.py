@@ -61,6 +61,21 @@ class RowSource:
                 f"{self.name}: rows {start} to {stop} cannot be read ({short_reason(error)})"
             ) from error
 
+    def blocks(self, counts: Rows | None = None) -> Iterator[Array]:
+        """Yield all rows ``(n, width)``, block by block; of ``(N, P, width)`` images follow.
+
+        Args:
+            counts: int64 ``(N,)``, how many rows of each of N images count; None: all.
+        """
+        bytes_a_step = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+        step = max(1, BLOCK_BYTES // max(1, bytes_a_step))
+        for start in range(0, len(self), step):
+            stop = min(start + step, len(self))
+            block = self.read(start, stop)
+            if block.ndim == 3 and counts is not None and counts[start:stop].min() < self.shape[1]:
+                block = block[np.arange(block.shape[1]) < counts[start:stop, None]]
+            yield block.reshape(-1, self.shape[-1])
+
     def _from_file(self, path: Path, start: int, stop: int) -> Array:
         row = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
         self._buffers.reverse()
@@ -106,20 +121,3 @@ def open_rows(values: Any, name: str) -> RowSource:
             f"{name}: {described(values)} is no array; images with different numbers of patches "
             "are given one behind the other, (T, d), with counts"
         ) from error
-
-
-def row_blocks(source: RowSource, counts: Rows | None = None) -> Iterator[Array]:
-    """Yield all rows ``(n, width)``, block by block.
-
-    Args:
-        source: ``(T, width)``, or ``(N, P, width)``, whose images follow each other.
-        counts: int64 ``(N,)``, how many rows of each of N images count; None: all.
-    """
-    bytes_a_step = source.dtype.itemsize * int(np.prod(source.shape[1:], dtype=np.int64))
-    step = max(1, BLOCK_BYTES // max(1, bytes_a_step))
-    for start in range(0, len(source), step):
-        stop = min(start + step, len(source))
-        block = source.read(start, stop)
-        if block.ndim == 3 and counts is not None and counts[start:stop].min() < block.shape[1]:
-            block = block[np.arange(block.shape[1]) < counts[start:stop, None]]
-        yield block.reshape(-1, source.shape[-1])

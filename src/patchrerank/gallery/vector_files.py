@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from patchrerank.errors import GalleryError
+from patchrerank.gallery.arrow_vectors import read_arrow_vectors
 from patchrerank.gallery.export_columns import read_record
 from patchrerank.gallery.exporting import RECORD_FILE
 from patchrerank.gallery.hdf5_vectors import read_hdf5_vectors
@@ -16,6 +17,9 @@ from patchrerank.gallery.vectors import Vectors
 READERS: dict[str, Callable[[Path], Vectors]] = {
     ".h5": read_hdf5_vectors,
     ".hdf5": read_hdf5_vectors,
+    ".parquet": read_arrow_vectors,
+    ".arrow": read_arrow_vectors,
+    ".feather": read_arrow_vectors,
 }
 """Suffix of a file → what reads it."""
 
