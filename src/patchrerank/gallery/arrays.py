@@ -20,6 +20,8 @@ from patchrerank.gallery.manifest import ArrayRecord
 
 Array = npt.NDArray[np.generic]
 BLOCK = 1 << 24
+PIECE = 1 << 18
+"""Bytes written at once: of more, Linux looks for large pages to hold them, up to 7 × as long."""
 SYNC_SECONDS = 5.0
 RESTORE = "restore the file or index again"
 
@@ -169,7 +171,8 @@ class ArrayWriter:
             raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
         data = np.ascontiguousarray(rows, dtype=record.dtype).reshape(-1).view(np.uint8).data
         with self._named():
-            self._file.write(data)
+            for start in range(0, len(data), PIECE):
+                self._file.write(data[start : start + PIECE])
         shape = (record.shape[0] + len(rows), *record.shape[1:])
         self.record = replace(record, shape=shape, crc32=zlib.crc32(data, record.crc32))
 
