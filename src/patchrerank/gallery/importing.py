@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,8 +178,7 @@ def _write(
         del records["boxes"]
     files = ArrayFiles(folder, records)
     try:
-        for arrays in one_ahead(columns):
-            files.append(arrays)
+        _append(files, columns)
         for block in places.blocks():
             files.append({"boxes": block})
         files.append({"ids": packed.blob, "id_ends": packed.ends, "patch_ends": ends})
@@ -188,6 +188,18 @@ def _write(
         files.close()
     whole = write_table(folder, made.with_arrays(files.records), None)
     whole.write(folder / MANIFEST)
+
+
+def _append(files: ArrayFiles, columns: Iterator[dict[str, Array]]) -> None:
+    """Append all; the disk takes what is written while more is read, checked and written."""
+    with ThreadPoolExecutor(1) as pool:
+        syncing = pool.submit(files.flush, durable=True)
+        for arrays in one_ahead(columns):
+            files.append(arrays)
+            if syncing.done():
+                syncing.result()
+                syncing = pool.submit(files.flush, durable=True)
+        syncing.result()
 
 
 def _dim_of(whole: RowSource, local: RowSource, images: int) -> int:
