@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+from pathlib import Path
 from uuid import UUID
 
 import faiss
@@ -183,6 +185,12 @@ def test_fewer_vectors_than_images_and_none(named, queries, tmp_path):
     assert FaissFile(named, path, ids=[]).search(queries, 0).rows.shape == (3, 0)
 
 
+def test_a_gallery_of_nothing(named, queries, tmp_path):
+    path = save(tmp_path / "i.faiss", np.asarray(named.global_vectors))
+    empty = draw_gallery(tmp_path / "g", [], 1, DIM, id_type="int")
+    assert FaissFile(empty, path, missing="drop").search(queries, 5).rows.shape == (3, 0)
+
+
 def test_an_approximate_index_leaves_slots_empty(named, queries, tmp_path):
     path = save(tmp_path / "i.faiss", np.asarray(named.global_vectors), "IVF16,Flat")
     found = FaissFile(named, path, nprobe=1).search(queries, COUNT)
@@ -243,3 +251,31 @@ def test_what_does_not_fit(named, numbered, tmp_path):
         FaissFile(named, path, ids=tmp_path / "no.txt")
     with pytest.raises(ShortlistError, match="labels that it found are no images"):
         FaissFile(numbered, path).search(near(numbered), 20)
+
+
+def test_what_faiss_cannot_search_is_said(named, queries, tmp_path, monkeypatch):
+    found = FaissFile(named, save(tmp_path / "i.faiss", np.asarray(named.global_vectors)))
+
+    def refuse(vectors, count):
+        raise RuntimeError("no list 7")
+
+    monkeypatch.setattr(found.index, "search", refuse)
+    with pytest.raises(GalleryError, match=r"cannot search this IndexFlatIP \(.*no list 7"):
+        found.search(queries, 3)
+
+
+def test_the_lines_of_the_page_work(tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs/data.md"
+    section = page.read_text(encoding="utf-8").partition("## You have a FAISS index")[2]
+    section = section.partition("\n## ")[0]
+    search, vectors = re.findall(r"```python\n(.*?)```", section, flags=re.S)
+    gallery = draw_gallery(tmp_path / "gallery", NAMES, 2, DIM)
+    save(tmp_path / "catalogue.faiss", np.asarray(gallery.global_vectors), "IVF16,Flat")
+    (tmp_path / "ids.txt").write_text("\n".join(NAMES))
+    monkeypatch.chdir(tmp_path)
+    names = {"query": gallery.global_vectors[42]}
+    exec(search.replace('"query.jpg"', "query"), names)
+    assert gallery.ids[int(names["search"].search(names["queries"], 1).rows[0, 0])] == NAMES[42]
+    assert names["ranking"].rows.shape == (1, 100)
+    exec(vectors, names)
+    assert np.array_equal(names["vectors"], gallery.global_vectors)

@@ -10,7 +10,14 @@ from typing import Any, get_args
 import numpy as np
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError, ShortlistError, near_matches, shown
+from patchrerank.errors import (
+    GalleryError,
+    SettingError,
+    ShortlistError,
+    near_matches,
+    short_reason,
+    shown,
+)
 from patchrerank.faiss_files import open_index
 from patchrerank.faiss_vectors import vectors_of
 from patchrerank.first_stage.index_labels import LabelIds, MissingLabels, rows_by_label
@@ -95,7 +102,7 @@ class FaissFile:
             SettingError: ``size`` is negative.
             ShortlistError: the index names a label that the gallery does not hold, and
                 ``missing`` is ``error``.
-            GalleryError: scores that no vectors of unit length have.
+            GalleryError: scores that no vectors of unit length have, or faiss cannot search it.
         """
         self.gallery.check_queries(queries)
         depth = len(self.gallery) if size is None else min(size, len(self.gallery))
@@ -112,7 +119,7 @@ class FaissFile:
 
     def _fill(self, vectors: Floats, asked: int, rows: Rows, scores: Floats) -> None:
         """Write the best into ``rows`` and ``scores``, asking for more until they are full."""
-        found, labels = self.index.search(vectors, asked)
+        found, labels = self._asked(vectors, asked)
         known = self._known(labels)
         best, cosines = _first_of_each(known, self._cosines(vectors, found, known != EMPTY))
         width = min(rows.shape[1], asked)
@@ -123,6 +130,16 @@ class FaissFile:
             self._fill(vectors[short], min(2 * asked, self.index.ntotal), more, deeper)
             rows[short], scores[short] = more, deeper
 
+    def _asked(self, vectors: Floats, asked: int) -> tuple[Floats, Rows]:
+        try:
+            found, labels = self.index.search(vectors, asked)
+        except (RuntimeError, MemoryError) as error:
+            raise GalleryError(
+                f"{self.path}: faiss cannot search this {type(self.index).__name__} "
+                f"({short_reason(error)}); damaged? Write it again with faiss.write_index"
+            ) from error
+        return found, labels
+
     def _check_sample(self) -> None:
         """Look at some vectors, where they can be had as they were."""
         try:
@@ -131,14 +148,14 @@ class FaissFile:
             return
         if not held.exact or not len(held):
             return
-        labels, vectors = next(iter(held))
+        labels, vectors = next(iter(held), (np.empty(0, np.int64), np.empty((0, held.dim))))
         lengths = np.linalg.norm(vectors, axis=1)
         wrong = ~(np.abs(lengths - 1) <= UNIT)
         if wrong.any():
             raise GalleryError(_not_unit(self.path, f"one has the length {lengths[wrong][0]:.4g}"))
         rows = self._rows_of(labels)
-        ours = self.gallery.global_vectors[rows.clip(0)]
-        alike = (ours * vectors).sum(axis=1)[rows != EMPTY]
+        ours = self.gallery.global_vectors[rows[rows != EMPTY]]
+        alike = (ours * vectors[rows != EMPTY]).sum(axis=1)
         if len(alike) and np.median(alike) < ALIKE:
             logger.warning(
                 "%s: its vectors are not those of the gallery's images (median cosine %.2f); are "
