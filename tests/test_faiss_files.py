@@ -76,6 +76,9 @@ def test_no_file_and_no_training(tmp_path):
         open_index(tmp_path / "no.faiss")
     with pytest.raises(GalleryError, match="cannot be read"):
         open_index(tmp_path)
+    for name in ("a\0b", "\udcff"):
+        with pytest.raises(GalleryError, match=r"cannot be read \("):
+            open_index(name)
     faiss.write_index(faiss.index_factory(16, "IVF8,Flat"), str(tmp_path / "i.faiss"))
     with pytest.raises(GalleryError, match="not trained"):
         open_index(tmp_path / "i.faiss")

@@ -60,10 +60,11 @@ def open_index(path: str | os.PathLike[str]) -> Any:
 
 def _check_begin(where: str) -> None:
     try:
-        with Path(where).open("rb") as file:
+        with Path(where.encode("utf-8").decode()).open("rb") as file:
             begin = file.read(4)
-    except OSError as error:
-        raise GalleryError(f"{where}: cannot be read ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:  # ValueError: names that faiss does not take
+        reason = getattr(error, "strerror", None) or str(error)
+        raise GalleryError(f"{where}: cannot be read ({reason})") from error
     if begin.startswith(BINARY):
         raise GalleryError(
             f"{where}: a binary faiss index, of bits; vectors of numbers are needed here: build "

@@ -139,8 +139,9 @@ def read_label_ids(path: str | os.PathLike[str], kind: type) -> Sequence[Any] | 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     try:
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8"
+    except (OSError, ValueError) as error:
+        utf8 = "no UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        reason = getattr(error, "strerror", None) or utf8
         raise SettingError(f"{path}: cannot be read ({reason})") from error
 
 
