@@ -89,6 +89,35 @@ def test_search_finds_the_picture_itself(gallery, photos):
     assert "07.jpg" in table
 
 
+def test_search_takes_an_index_of_the_owner(gallery, photos, tmp_path):
+    import faiss
+
+    held = Gallery(gallery)
+    order = np.arange(len(held))[::-1]
+    index = faiss.index_factory(held.dim, "IVF2,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(np.asarray(held.global_vectors))
+    index.add(np.asarray(held.global_vectors)[order])
+    faiss.write_index(index, str(tmp_path / "i.faiss"))
+    (tmp_path / "ids.txt").write_text("\n".join(held.ids[row] for row in order))
+    query = [gallery, photos / "07.jpg"]
+    own = [*query, "--index", tmp_path / "i.faiss"]
+    given = ["--index-ids", tmp_path / "ids.txt", "--nprobe", 2, "--missing", "error"]
+    found = json.loads(run("search", *own, *given, "--json").stdout)["hits"]
+    expected = json.loads(run("search", *query, "--json").stdout)["hits"]
+    assert [hit["id"] for hit in found] == [hit["id"] for hit in expected]
+    np.testing.assert_allclose(
+        [hit["score"] for hit in found], [hit["score"] for hit in expected], atol=1e-5
+    )
+    refused = {
+        ("--index", photos / "07.jpg"): "no faiss index",
+        ("--index", tmp_path / "i.faiss", "--first-stage", "Flat"): "leave --first-stage out",
+        ("--nprobe", 3): "--nprobe says something of an index",
+        ("--index-ids", tmp_path / "ids.txt"): "name it with --index FILE",
+    }
+    for words, message in refused.items():
+        assert message in run("search", *query, *words, code=2).stderr
+
+
 @pytest.mark.parametrize(
     "shortlist",
     [

@@ -29,6 +29,8 @@ def odd_calls(gallery, picture, shortlist, dataset, out) -> Iterator[list[str]]:
             yield from ([*words, option, value] for value in TEXTS)
         yield from ([*words, "--query-image-size", value] for value in NUMBERS)
     yield from ([*search, "--first-stage", value] for value in (*FACTORIES, *TEXTS))
+    for option in ("--index", "--index-ids", "--missing"):
+        yield from ([*search, option, value] for value in TEXTS)
     for value in TEXTS:
         yield ["info", value, "--verify"]
         yield ["search", value, picture]

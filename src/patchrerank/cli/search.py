@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import own_index as own
 from patchrerank.cli.hits import show_hits
 from patchrerank.cli.tuned_option import (
     TunedFile,
@@ -26,6 +27,10 @@ def command(
     box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
     first_stage: opt.FirstStage = "Flat",
+    index: own.Index = None,
+    index_ids: own.IndexIds = None,
+    missing: own.Missing = "error",
+    nprobe: own.Nprobe = None,
     shortlist_size: opt.ShortlistSize = "100",
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
@@ -41,17 +46,18 @@ def command(
     json: opt.Json = False,
 ) -> None:
     """Search a gallery with a picture: global first stage, then the best patch of each hit."""
-    from patchrerank.first_stage import GlobalSearch
     from patchrerank.rerankers.hits import hits_of
     from patchrerank.runs import run_of_hits, write_run
 
     name = opt.run_query(run, query_id, query)
     best = read_tuned(context, tuned)
     check_beside_stages(context, "lam", "gamma")
+    own.check_index(context)
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
+    searched = own.first_stage_of(context, reranker.gallery)
     queries = reranker.encode([opt.query_of(query)], [opt.parse_box(box)])
-    shortlist = GlobalSearch(reranker.gallery, first_stage).search(queries, size)
+    shortlist = searched.search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))
