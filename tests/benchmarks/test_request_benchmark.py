@@ -20,9 +20,9 @@ from patchrerank.rerankers import Patchify
 
 IMAGES, PATCHES, DIM, ROUNDS = 50_000, 30, 256, 101
 LIMITS = {  # K: warm, cold
-    100: (5.0, 3.0),
-    400: (3.5, 2.2),
-    1000: (2.6, 2.0),
+    100: (6.0, 3.5),
+    400: (4.5, 3.0),
+    1000: (3.5, 2.5),
 }
 
 
