@@ -196,6 +196,8 @@ def test_a_size_curve_marks_the_published_sizes_from_its_least_to_its_limit(
     )
     chart = size_curve(view, Fusion(0.3, 0.5, 250))
     assert chart["published"] == published
+    for tuned in published:  # at such a size it is still marked once
+        assert size_curve(view, Fusion(0.3, 0.5, tuned))["published"] == published
     assert chart["sizes"] == sorted(set(chart["sizes"])), "each once, in order"
     assert (chart["sizes"][0], chart["sizes"][-1]) == (least, limit)
     assert {*published} <= {*chart["sizes"]}

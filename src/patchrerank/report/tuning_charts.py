@@ -68,7 +68,7 @@ def size_curve(view: StageView, fusion: Fusion) -> Chart:
     spread = np.geomspace(view.least, view.limit, CURVE_POINTS[view.fine])
     sizes = sorted({*np.rint(spread).astype(int).tolist(), *marks})
     values = view.means([fusion.lam], [fusion.gamma], sizes)[:, 0, 0]
-    published = [mark for mark in marks if mark in SIZES]
+    published = [mark for mark in SIZES if view.least <= mark <= view.limit]
     return {
         "sizes": sizes,
         "values": rounded(values),
