@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from drawn_galleries import draw_gallery
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery import export_gallery, import_gallery
 from patchrerank.gallery.vector_files import read_vectors
 
@@ -71,3 +71,15 @@ def test_ids_with_null_characters(tmp_path):
     with pytest.raises(GalleryError, match="null character, which HDF5 cannot keep"):
         export_gallery(made, tmp_path / "v.h5", "hdf5", progress=False)
     assert not (tmp_path / "v.h5").exists()
+
+
+def test_an_export_is_called_what_an_import_knows(tmp_path):
+    made = draw_gallery(tmp_path / "g", ["a", "b"], 1, 4)
+    for name, form, message in (
+        ("v", "hdf5", r"ends in \.h5 or \.hdf5; call it .*v\.h5"),
+        ("v.h5", "parquet", r"ends in \.parquet"),
+        ("v.h5", "npy", "makes a folder"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            export_gallery(made, tmp_path / name, form, progress=False)
+        assert not (tmp_path / name).exists()

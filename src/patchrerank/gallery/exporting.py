@@ -29,6 +29,13 @@ from patchrerank.gallery.hdf5_vectors import write_hdf5_vectors
 RECORD_FILE = "patchrerank.json"
 """Beside exported ``.npy`` files: what made them."""
 
+ENDINGS: dict[str, tuple[str, ...]] = {
+    "npy": (),
+    "hdf5": (".h5", ".hdf5"),
+    "parquet": (".parquet",),
+}
+"""What names of files end in; of folders in nothing."""
+
 Told = Callable[[int], object]
 
 
@@ -43,7 +50,8 @@ def export_gallery(
 
     Args:
         gallery: open, or its folder.
-        out: what is written; must not be there. It appears whole or not at all.
+        out: what is written; must not be there. It appears whole or not at all. A file's name
+            ends in ``.h5``, ``.hdf5`` or ``.parquet``, by which an import knows it.
         format: ``npy``: a folder with ``globals.npy`` float32 ``(N, d)``, ``patches.npy``
             ``(T, d)``, ``counts.npy`` int64 ``(N,)``, ``boxes.npy`` float32 ``(T, 4)`` where there
             are boxes, and ids: ``ids.json`` for text, ``ids.npy`` for whole numbers (int64) and
@@ -56,7 +64,8 @@ def export_gallery(
 
     Raises:
         GalleryError: no gallery, or a damaged one.
-        SettingError: an unknown format; something is there; it cannot be written.
+        SettingError: an unknown format, or another name; something is there; it cannot be
+            written.
     """
     opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
     if format not in WRITERS:
@@ -67,11 +76,31 @@ def export_gallery(
         raise SettingError(f"{target}: is there already; choose another name for the export")
     if not target.absolute().parent.is_dir():
         raise SettingError(f"{target}: there is no folder {target.parent}; make it first")
+    check_name(target, format)
     columns = columns_of(opened)
     total = sum(column.nbytes for column in columns.values())
     with tqdm(total=total, unit="B", unit_scale=True, desc="export", disable=not progress) as bar:
         WRITERS[format](opened, target, columns, bar.update)
     return target
+
+
+def check_name(target: Path, format: str) -> None:
+    """Refuse a name by which what is written would not be known again.
+
+    Raises:
+        SettingError: says which endings there are.
+    """
+    endings = ENDINGS[format]
+    if endings and target.suffix.lower() not in endings:
+        raise SettingError(
+            f"{target}: a file of the format {format} ends in {' or '.join(endings)}; call it "
+            f"{target}{endings[0]}"
+        )
+    if not endings and target.suffix.lower() in (*ENDINGS["hdf5"], *ENDINGS["parquet"]):
+        raise SettingError(
+            f"{target}: the format npy makes a folder, which should not be called like a file; "
+            "name another folder, or say the format"
+        )
 
 
 def _write_npy(gallery: Gallery, target: Path, columns: dict[str, Column], told: Told) -> None:
