@@ -158,3 +158,11 @@ def test_indexes_of_earlier_versions_have_no_checksum(tiny_gallery, tmp_path):
     del content["index_bytes"], content["index_crc32"]
     record.write_text(json.dumps(content))
     assert PatchSearch(tiny_gallery, tmp_path).record.index_crc32 is None
+
+
+def test_limits_of_the_number_of_training_vectors_are_inclusive():
+    assert check_factory("NSG32", 16, 1000) == "NSG32"
+    assert check_factory("IVF50,Flat", 16, 50) == "IVF50,Flat"
+    for factory, one_less in (("NSG32", 999), ("IVF50,Flat", 49)):
+        with pytest.raises(SettingError, match=f"there are {one_less}"):
+            check_factory(factory, 16, one_less)
