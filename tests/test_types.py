@@ -176,3 +176,12 @@ def test_rows_that_are_whole_floats_are_read():
 def test_queries_of_wrong_types(vectors):
     with pytest.raises(QueryError, match="query vectors: expected an array of numbers"):
         Queries(vectors)
+
+
+def test_an_index_that_gives_no_row_is_told():
+    class Forgetful:
+        def rows_of(self, ids):
+            return np.full(len(ids), -1)
+
+    with pytest.raises(ShortlistError, match="query 0: its index gave the row -1"):
+        Shortlist.from_ids(Forgetful(), [["a"]], [[0.5]])

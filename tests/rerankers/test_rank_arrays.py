@@ -54,8 +54,10 @@ def test_arrays_that_cannot_be_are_refused(tmp_path):
         reranker.rank_arrays(query, rows=[[1, 30]], scores=[[0.5, 0.4]])
     with pytest.raises(ShortlistError, match="higher than"):
         reranker.rank_arrays(query, rows=[[1, 2]], scores=[[0.4, 0.5]])
-    with pytest.raises(QueryError, match="norm 2"):
-        reranker.rank_arrays(2 * query, rows=[[1]])
+    for norm in (0.98992, 1.0101, 2):
+        with pytest.raises(QueryError, match=f"norm {norm:.4g}"):
+            reranker.rank_arrays(np.float32(norm) * query, rows=[[1]])
+    assert len(reranker.rank_arrays(np.float32(1.0099) * query, rows=[[1]])) == 1
     with pytest.raises(ShortlistError, match=r"'4' is a str.*whole numbers"):
         reranker.rank(query[0], [-3, "4"])
     with pytest.raises(ShortlistError, match=r"1 of 2 ids are not in .* 999.*look like -3, 4, 11"):

@@ -69,15 +69,15 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 f"query {number} is an array of {size} numbers, expected a vector of {dim} "
                 "dimensions (pass pictures as paths, bytes or PIL images)"
             )
-        square = float(np.dot(vector, vector))
-        if square == 0.0:
+        norm = float(np.dot(vector, vector)) ** 0.5
+        if norm == 0.0:
             raise QueryError(
                 f"query {number} is a vector of zeros, which has no direction to compare; encode "
                 "it again"
             )
-        if not 0.98 < square < 1.02 and np.isfinite(square):
+        if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
             raise QueryError(
-                f"query {number} is a vector of norm {square**0.5:.4g}; pass it L2-normalised "
+                f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
                 "(vector / numpy.linalg.norm(vector)), since scores are cosines"
             )
     return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))

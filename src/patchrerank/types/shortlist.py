@@ -110,6 +110,8 @@ class Shortlist:
             count = len(query_ids)
             rows[number, :count] = _rows_of(index, number, query_ids)
             ordered = np.sort(rows[number, :count])
+            if count and ordered[0] < 0:
+                raise ShortlistError(f"query {number}: its index gave the row {ordered[0]}")
             if (ordered[1:] == ordered[:-1]).any():
                 refuse_twice(number, query_ids)
             table[number, :count] = rank_scores(count) if given is None else given[number]
