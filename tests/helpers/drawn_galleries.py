@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +33,8 @@ def draw_gallery(folder, ids, patches, dim, store="float16", id_type="text", see
         part, held = ids[start : start + BLOCK], counts[start : start + BLOCK]
         files.append(_columns(part, held, dim, store, id_type, rng, files))
     files.flush(durable=False)
-    made = Manifest(dim, store, "grid:3", json.loads(json.dumps(ENCODER)), "drawn", 16)
-    made = Manifest(**{**vars(made), "id_type": id_type}).with_arrays(files.records)
-    write_table(folder, made, None).write(folder / MANIFEST)
+    made = Manifest(dim, store, "grid:3", dict(ENCODER), "drawn", 16, id_type=id_type)
+    write_table(folder, made.with_arrays(files.records), None).write(folder / MANIFEST)
     files.close()
     return Gallery(folder)
 

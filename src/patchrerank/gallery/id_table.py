@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from patchrerank.gallery.arrays import array_path, open_array
+from patchrerank.gallery.arrays import ArrayWriter, array_path, open_array
 from patchrerank.gallery.manifest import ArrayRecord, Manifest
 
 ID_TABLE = "id_table"
@@ -38,12 +37,11 @@ def write_table(folder: Path, manifest: Manifest, before: ArrayRecord | None) ->
     size = table_size(manifest.images)
     table, _ = table_of(blob.view(np.uint8), ends.view(np.int64), size)
     generation = 0 if before is None else before.generation + 1
-    with array_path(folder, ID_TABLE, generation).open("wb") as file:
-        file.write(table.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    record = ArrayRecord("<u4", (size,), zlib.crc32(table.tobytes()), generation)
-    return manifest.with_arrays({**manifest.arrays, ID_TABLE: record})
+    writer = ArrayWriter(folder, ID_TABLE, replace(TABLE_RECORD, generation=generation))
+    writer.append(table)
+    writer.flush(durable=True)
+    writer.close()
+    return manifest.with_arrays({**manifest.arrays, ID_TABLE: writer.record})
 
 
 def drop_table(folder: Path, record: ArrayRecord | None, kept: ArrayRecord | None) -> None:

@@ -20,6 +20,9 @@ from patchrerank.types import Rows
 Packed: TypeAlias = tuple[bytes, Rows, int]
 """Bytes of several ids, where each ends (int64), and the bytes between two."""
 
+OTHERS = (TypeError, OverflowError, ValueError, AttributeError)
+"""What packing raises for something that is no such id."""
+
 NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 """A whole number as text; beyond 64 bits it is refused where it is packed."""
 
@@ -34,7 +37,7 @@ class IdType:
         words: what messages call them.
         encoded: what messages call their bytes.
         size: how many bytes each has; None: any number.
-        pack: makes bytes of ids; raises TypeError, OverflowError or ValueError for others.
+        pack: makes bytes of ids; raises one of ``OTHERS`` for ids of another kind.
         unpack: makes an id of its bytes; raises ValueError for none.
         parse: makes an id of text, as files and command lines have it; raises ValueError.
     """
@@ -56,7 +59,7 @@ class IdType:
         """
         try:
             return self.pack(ids)
-        except (TypeError, OverflowError, ValueError, AttributeError):
+        except OTHERS:
             for place, item in enumerate(ids):
                 if not self._fits(item):
                     raise ShortlistError(
@@ -85,7 +88,7 @@ class IdType:
     def _fits(self, item: Any) -> bool:
         try:
             self.pack([item])
-        except (TypeError, OverflowError, ValueError, AttributeError):
+        except OTHERS:
             return False
         return True
 

@@ -127,16 +127,13 @@ class Ids(Sequence[Any]):
         """
         if self._given is not None:
             return self._given
-        table, twice = self._made()
+        table, twice = self.new_table()
         if twice >= 0:
             raise GalleryError(f"{self._folder}: the id {self[twice]!r} stands twice; {RESTORE}")
         return table
 
-    def first_repeat(self) -> int:
-        """Return the first row whose id stands in a row before it, or -1."""
-        return self._made()[1]
-
-    def _made(self) -> tuple[npt.NDArray[np.uint32], int]:
+    def new_table(self) -> tuple[npt.NDArray[np.uint32], int]:
+        """Return the table made of all ids, and the first row whose id stands before it, or -1."""
         from patchrerank.kernels.ids import table_of
 
         self._checked_ends()

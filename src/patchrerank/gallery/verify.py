@@ -58,12 +58,10 @@ def _check_ids(gallery: Gallery) -> Iterator[str]:
     kind, arrays = gallery.manifest.id_type, (gallery.array("ids"), gallery.array("id_ends"))
     ids = Ids(gallery.folder, *arrays, kind)
     ids.check()
-    double = ids.first_repeat()
-    if double >= 0:
-        yield f"ids: {ids[double]!r} stands twice"
-        return
-    held = gallery.array(ID_TABLE) if ID_TABLE in gallery.manifest.arrays else ids.table
-    if not np.array_equal(held, ids.table):
+    table, twice = ids.new_table()
+    if twice >= 0:
+        yield f"ids: {ids[twice]!r} stands twice"
+    elif ID_TABLE in gallery.manifest.arrays and not np.array_equal(gallery.array(ID_TABLE), table):
         yield f"{ID_TABLE}: is not the table of these ids"
 
 

@@ -38,15 +38,8 @@ def check_queries(queries: npt.ArrayLike, dim: int) -> Floats:
     return vectors
 
 
-def check_rows(rows: npt.ArrayLike, images: int) -> Rows:
-    """Return rows as C-contiguous int64 ``(Q, K)`` within ``-1 … images - 1``."""
-    table = _row_table(rows)
-    if table.size and not EMPTY <= int(table.min()) <= int(table.max()) < images:
-        _refuse_row(table, images)
-    return table
-
-
 def _row_table(rows: npt.ArrayLike) -> Rows:
+    """Return rows as C-contiguous int64 ``(Q, K)``."""
     table = np.asarray(rows)
     if table.ndim != 2 or (table.size and table.dtype.kind not in "iu"):
         raise ShortlistError(

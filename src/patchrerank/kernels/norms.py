@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ def squared_norms(rows: npt.NDArray[Any]) -> Floats:
         return np.asarray(np.einsum("ij,ij->i", rows, rows), dtype=np.float32)
 
 
+@cache
 def _squares() -> Floats:
     """Return the square of each of the 65,536 half floats, by its bits."""
     every = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16).view(np.float16)
