@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from patchrerank.fusion import Fusion
     from patchrerank.gallery import Gallery, build_gallery
     from patchrerank.pipeline import Cascade, Stage, load_reranker
-    from patchrerank.types import Hit
+    from patchrerank.types import Hit, Text
     from patchrerank.version import __version__
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Hit",
     "PatchRerankError",
     "Stage",
+    "Text",
     "__version__",
     "build_gallery",
     "load_encoder",
@@ -45,6 +46,7 @@ _ROOMS = {
     "Hit": "types",
     "PatchRerankError": "errors",
     "Stage": "pipeline",
+    "Text": "types",
     "__version__": "version",
     "build_gallery": "gallery",
     "load_encoder": "encoders",

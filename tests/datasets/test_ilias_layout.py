@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from patchrerank.datasets import load_dataset, read_ilias_ids
+from patchrerank.datasets.ilias_features import unescape_id
 from patchrerank.datasets.ilias_similarities import read_similarities
 from patchrerank.errors import DatasetError, ImageError, SettingError
 from patchrerank.metrics import evaluate_ilias
@@ -165,3 +166,29 @@ def test_two_pictures_of_one_distractor_are_refused_by_name(broken):
         load_dataset(broken)
     twice.unlink()
     assert len(load_dataset(broken).images) == 10
+
+
+def test_objects_are_asked_for_in_words(broken):
+    core = broken / "ilias_core"
+    for number, name in enumerate(read_ilias_ids(broken).text_queries):
+        (core / unescape_id(name)).write_text(f"object number {number}\n", encoding="utf-8")
+    data = load_dataset(f"{broken}:queries=text")
+    assert [query.text for query in data.queries] == [f"object number {n}" for n in range(3)]
+    assert data.query_crop == "none"
+    assert data.asks_in_words
+    with pytest.raises(DatasetError, match="the queries are words, and training needs"):
+        data.check_pictured("training")
+    pictured = load_dataset(broken)
+    assert not pictured.asks_in_words
+    assert set(data.objects) == set(pictured.objects)
+    assert data.fingerprint != pictured.fingerprint
+
+
+def test_a_description_that_is_missing_is_named(broken):
+    with pytest.raises(DatasetError, match=r"T001.txt: is missing, empty or no UTF-8"):
+        load_dataset(f"{broken}:queries=text")
+    (broken / "image_ids/text_query_ids.txt").unlink()
+    with pytest.raises(DatasetError, match=r"text_query_ids.txt: is missing or empty"):
+        load_dataset(f"{broken}:queries=text")
+    with pytest.raises(SettingError, match="use image or text"):
+        load_dataset(f"{broken}:queries=sound")

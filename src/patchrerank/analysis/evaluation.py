@@ -169,6 +169,8 @@ def _record(bench: Workbench, method: Method) -> dict[str, str]:
         **crop_record(data, bench.query_crop(method)),
         **method.record(data.fingerprint),
     }
+    if data.asks_in_words:
+        record["query templates"] = ", ".join(bench.settings.templates)
     if bench.dense is not None:
         record["local descriptors"] = f"of pictures at {_pixels(bench.dense.image_size)}"
         asked = bench.query_dense(method)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from patchrerank.metrics import APConvention
 from patchrerank.pipeline.query_encoders import QUERY_SIZE
 from patchrerank.regions import GridPyramid, Regions
 from patchrerank.types import QueryCrop
+from patchrerank.types.text import AS_GIVEN, checked_templates
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder
@@ -66,6 +67,7 @@ class EvaluationSettings:
         convention: how average precision is computed; None takes the data set's own.
         local: how local descriptors are made.
         build: how the gallery is built.
+        templates: what the words of queries in words are put into (:class:`patchrerank.Text`).
     """
 
     regions: Regions = field(default_factory=lambda: GridPyramid(3))
@@ -74,6 +76,10 @@ class EvaluationSettings:
     convention: APConvention | None = None
     local: LocalSettings = field(default_factory=LocalSettings)
     build: BuildOptions = field(default_factory=BuildOptions)
+    templates: Sequence[str] = AS_GIVEN
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "templates", checked_templates(self.templates))
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from patchrerank.analysis.measurable import check_crop, check_measurable, querie
 from patchrerank.analysis.methods import FIRST_STAGE, Method
 from patchrerank.analysis.settings import LOCAL_SIZE, EvaluationSettings
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import Gallery, encode_queries
+from patchrerank.gallery import Gallery, encode_queries, encode_text_queries
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.rerankers.base import with_local
-from patchrerank.types import Queries, QueryCrop, Shortlist
+from patchrerank.types import Queries, QueryCrop, Shortlist, Text
+from patchrerank.types.text import AS_GIVEN
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
@@ -158,6 +159,8 @@ class Workbench:
 
     def _load_dense(self, methods: Sequence[Method]) -> DenseEncoder | None:
         wanting = [method for method in methods if method.needs_local]
+        if wanting:
+            self.dataset.check_pictured(str(wanting[0]))
         local = self.settings.local
         if not wanting or local.encoder is not None:
             return local.encoder if wanting else None
@@ -181,10 +184,11 @@ class Workbench:
         return self._galleries[key]
 
     def _encoded(self, method: Method, crop: QueryCrop) -> tuple[Queries, float]:
-        gallery = self.gallery(method)
-        encode_queries(self.encoder, [self.dataset.queries[0].file])  # warms the network
+        gallery, templates = self.gallery(method), self.settings.templates
+        one = replace(self.dataset, queries=self.dataset.queries[:1])
+        encode_dataset_queries(one, self.encoder, gallery, "none", templates)  # warms the network
         clock = Clock()
-        queries = encode_dataset_queries(self.dataset, self.encoder, gallery, crop)
+        queries = encode_dataset_queries(self.dataset, self.encoder, gallery, crop, templates)
         return queries, clock.lap(len(queries))
 
     def _with_local(self, plain: Method, method: Method) -> tuple[Queries, float]:
@@ -195,13 +199,20 @@ class Workbench:
 
 
 def encode_dataset_queries(
-    dataset: Dataset, encoder: Encoder, gallery: Gallery, crop: QueryCrop
+    dataset: Dataset,
+    encoder: Encoder,
+    gallery: Gallery,
+    crop: QueryCrop,
+    templates: Sequence[str] = AS_GIVEN,
 ) -> Queries:
-    """Encode a data set's queries, in its order.
+    """Encode a data set's queries, in its order; those in words in the templates.
 
     Raises:
         DatasetError: they are to be cut to their boxes, and none has one.
     """
+    if dataset.asks_in_words:
+        texts = [Text(query.text or "", templates) for query in dataset.queries]
+        return encode_text_queries(encoder, texts, gallery.whitening)
     if crop == "box" and dataset.queries and queries_without_box(dataset) == len(dataset.queries):
         check_crop(dataset, crop)
     return encode_queries(

@@ -9,6 +9,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
+from patchrerank.cli.query_option import Templates
 from patchrerank.cli.tuned_option import encoder_and_regions
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
+    template: Templates = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
     cache: opt.Cache = None,
@@ -67,6 +69,7 @@ def command(
         first_stage=first_stage,
         local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),
+        templates=template or ("{}",),
     )
     data = load_dataset(dataset)
     model = load_encoder(spec, image_size=image_size, device=device, pretrained=not random_weights)

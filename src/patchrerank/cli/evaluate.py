@@ -9,6 +9,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
+from patchrerank.cli.query_option import Templates
 from patchrerank.cli.tuned_option import (
     TunedFile,
     check_beside_stages,
@@ -62,6 +63,7 @@ def command(
     local_image_size: opt.LocalImageSize = None,
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
+    template: Templates = None,
     device: opt.Device = "auto",
     precision: opt.PrecisionOption = "fp32",
     backend: opt.BackendOption = "auto",
@@ -113,6 +115,7 @@ def command(
             chosen,
             LocalSettings(local_image_size, query_image_size, query_part),
             BuildOptions(progress=not quiet),
+            template or ("{}",),
         )
         found = evaluate(data, model, settings, cache, method)
         results.append(found.measured)

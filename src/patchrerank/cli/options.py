@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from patchrerank.cli.help_pages import LAST
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import SettingError
 
 ENCODER = "Encoder"
 LOCAL = "Local descriptors"
@@ -188,39 +188,6 @@ def shortlist_size(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
         raise SettingError(f"--shortlist-size is {text!r}; use a number or 'all'")
     return int(text)
-
-
-def run_query(run: Path | None, query_id: str | None, query: Path) -> str:
-    """Return the query's id in a run, after checking, before any work, that it can be written.
-
-    Raises:
-        SettingError: no run can be written there.
-        ShortlistError: the id does not fit into a TREC line.
-    """
-    from patchrerank.runs.writing import check_ids, check_run_path
-
-    name = query.name if query_id is None else query_id
-    if run is not None:
-        check_run_path(run)
-        if run.suffix != ".json":
-            check_ids([name], "query")
-    return name
-
-
-def query_of(path: Path) -> Any:
-    """Return a query picture's path, or the ready vector of a ``.npy`` file.
-
-    Raises:
-        QueryError: the file cannot be read, or holds no vector.
-    """
-    if path.suffix.lower() != ".npy":
-        return path
-    from patchrerank.numpy_files import read_npy
-
-    vector = read_npy(path, QueryError)
-    if vector.ndim != 1 or vector.dtype.kind != "f":
-        raise QueryError(f"{path}: holds {vector.dtype} {vector.shape}; a query is floats (d,)")
-    return vector
 
 
 def parse_box(text: str | None) -> list[float] | None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import options as opt
+from patchrerank.cli import query_option as ask
 from patchrerank.cli.hits import show_hits
 from patchrerank.cli.tuned_option import (
     TunedFile,
@@ -17,7 +18,7 @@ from patchrerank.cli.tuned_option import (
     open_reranker,
     read_tuned,
 )
-from patchrerank.errors import ShortlistError
+from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.runs import (
     ShortlistFile,
     parse_shortlist,
@@ -35,15 +36,18 @@ EXAMPLE = "patchrerank rerank gallery/ query.jpg shortlist.json --metric cosine-
 def command(
     context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
-    query: Annotated[Path, typer.Argument(help="Query picture, or its vector as .npy (d,).")],
+    query: ask.QueryFile = None,
     candidates: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
+            show_default=False,
             help="Shortlist, best first: JSON [[id, score], …], [{'id', 'score'}, …], [id, …] or "
             "{id: score}, JSON lines, text with 'id<TAB>score', 'id,score' or 'id' lines, or a "
-            "TREC run; - reads standard input."
+            "TREC run; - reads standard input.",
         ),
-    ],
+    ] = None,
+    text: ask.Words = None,
+    template: ask.Templates = None,
     box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
@@ -79,17 +83,22 @@ def command(
     """Rerank candidates that your own search returned."""
     best = read_tuned(context, tuned)
     check_beside_stages(context, "shortlist_size", "lam", "gamma")
+    if text is not None and candidates is None:
+        query, candidates = None, query  # GALLERY CANDIDATES --text WORDS
+    if candidates is None:
+        raise SettingError("there is no shortlist; name its file behind the query, or -")
+    asked = ask.asked(query, text, template)
     given = read_candidates(
         candidates, query_id, said=metric is not None or higher_is_better is not None
     )
-    name = opt.run_query(run, given.query_id, query)
+    name = ask.run_query(run, given.query_id, asked.name)
     opt.shortlist_size(shortlist_size)
     if best is not None and given.scores is None and best.stages[0].lam > 0:
         logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
     default = f"patchify:{shortlist_size}:{lam}:{gamma}"
     reranker = open_reranker(context, gallery, default, best, device)
     hits = reranker.rank(
-        opt.query_of(query),
+        asked.query,
         reranker.gallery.ids.kind.read(given.ids),
         given.scores,
         top_k,
@@ -101,7 +110,7 @@ def command(
     )
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))
-    settings = {"query": str(query), "query_crop": reranker.query_crop}
+    settings = {**asked.record, "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)
 
 

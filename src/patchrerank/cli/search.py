@@ -9,6 +9,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import own_index as own
+from patchrerank.cli import query_option as ask
 from patchrerank.cli.hits import show_hits
 from patchrerank.cli.tuned_option import (
     TunedFile,
@@ -23,7 +24,9 @@ EXAMPLE = "patchrerank search gallery/ query.jpg --box 0.2,0.1,0.6,0.9 --query-c
 def command(
     context: typer.Context,
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
-    query: Annotated[Path, typer.Argument(help="Query picture, or its vector as .npy (d,).")],
+    query: ask.QueryFile = None,
+    text: ask.Words = None,
+    template: ask.Templates = None,
     box: opt.Box = None,
     query_crop: opt.QueryCropOption = "none",
     first_stage: opt.FirstStage = "Flat",
@@ -45,21 +48,22 @@ def command(
     device: opt.Device = "auto",
     json: opt.Json = False,
 ) -> None:
-    """Search a gallery with a picture: global first stage, then the best patch of each hit."""
+    """Search a gallery with a picture or words: global first stage, then each hit's best patch."""
     from patchrerank.rerankers.hits import hits_of
     from patchrerank.runs import run_of_hits, write_run
 
-    name = opt.run_query(run, query_id, query)
+    given = ask.asked(query, text, template)
+    name = ask.run_query(run, query_id, given.name)
     best = read_tuned(context, tuned)
     check_beside_stages(context, "lam", "gamma")
     own.check_index(context)
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
     searched = own.first_stage_of(context, reranker.gallery)
-    queries = reranker.encode([opt.query_of(query)], [opt.parse_box(box)])
+    queries = reranker.encode([given.query], [opt.parse_box(box)])
     shortlist = searched.search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))
-    settings = {"query": str(query), "query_crop": reranker.query_crop}
+    settings = {**given.record, "query_crop": reranker.query_crop}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)

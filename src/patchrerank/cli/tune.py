@@ -128,7 +128,9 @@ def command(
     check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
-        base, data, made = _scores(plan, table, place, device, random_weights, quiet)
+        base, data, made = _scores(
+            plan, table, place, device, random_weights, quiet, report is not None
+        )
         if build_only:
             names = ", ".join(base.local_scores)
             printing.print_line(f"{len(base)} queries, {base.size} candidates, scores of {names}")
@@ -150,7 +152,13 @@ def _placed(plan: StudyFile, dataset: Path | None, behind: str | None) -> StudyF
 
 
 def _scores(
-    plan: StudyFile, table: Path | None, cache: Path, device: str, random_weights: bool, quiet: bool
+    plan: StudyFile,
+    table: Path | None,
+    cache: Path,
+    device: str,
+    random_weights: bool,
+    quiet: bool,
+    pictured: bool,
 ) -> tuple[ScoreTable, Dataset | None, dict[str, str]]:
     """Return the table, opened or built, the data set if one was named, and what it is made of."""
     from patchrerank.datasets import load_dataset
@@ -159,6 +167,8 @@ def _scores(
     from patchrerank.tuning.study_table import check_kept, made_of, study_table
 
     data = load_dataset(plan.scores.dataset) if plan.scores.dataset else None
+    if data is not None and pictured:
+        data.check_pictured("--report")
     if table is not None:
         return load_table(table), data, {}
     if data is None:

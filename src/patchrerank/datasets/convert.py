@@ -66,6 +66,7 @@ def convert_dataset(
             f"layout {layout!r} cannot be written{near_matches(layout, WRITERS)}; use one of "
             f"{', '.join(WRITERS)}"
         )
+    dataset.check_pictured("converting it")
     writer(dataset, Path(target), options or ConvertOptions())
     return load_dataset(target, layout)
 

@@ -19,17 +19,18 @@ Instance = str | int
 
 @dataclass(frozen=True, eq=False)
 class DatasetQuery:
-    """One query picture.
+    """One query: a picture, or words.
 
     Attributes:
         id: unique among the queries.
-        file: the picture.
+        file: the picture; of a query in words the file that they were read from.
         instance: which object it asks for.
         box: float32 ``(4,)``, where the object is, in [0, 1] of the picture; None if unknown.
         source: what the object was made of, for the record.
         positives: ids of the relevant pictures, where the benchmark lists them for each query;
             None: the pictures of the same instance.
         junk: ids of pictures that are removed from this query's ranking before ranks are counted.
+        text: the words, if it is asked in words.
     """
 
     id: str
@@ -39,6 +40,7 @@ class DatasetQuery:
     source: str | None = None
     positives: tuple[str, ...] | None = None
     junk: tuple[str, ...] = ()
+    text: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +105,23 @@ class Dataset:
     def __post_init__(self) -> None:
         if not self.name:
             object.__setattr__(self, "name", self.root.name)
+
+    @property
+    def asks_in_words(self) -> bool:
+        """Whether its queries are words."""
+        return any(query.text is not None for query in self.queries)
+
+    def check_pictured(self, what: str) -> None:
+        """Refuse queries in words where pictures of them are needed.
+
+        Raises:
+            DatasetError: says what needs them.
+        """
+        if self.asks_in_words:
+            raise DatasetError(
+                f"{self.root}: the queries are words, and {what} needs query pictures; read the "
+                "data set with queries=image"
+            )
 
     @cached_property
     def objects(self) -> tuple[Instance, ...]:

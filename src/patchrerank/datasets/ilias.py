@@ -9,7 +9,8 @@ Source: Kordopatis-Zilos et al., "ILIAS: Instance-Level Image retrieval At Scale
 
 A query with several boxes gets the smallest box that holds them all, as in ILIAS' own cropping.
 Ids are kept as the lists hold them; a picture whose name was not escaped is found as well.
-Queries are cropped to their box and positives never are; mAP is ``ilias@1000``.
+Queries are cropped to their box and positives never are; mAP is ``ilias@1000``. Instances have
+descriptions, too (``query/T000.txt``), for text-to-image retrieval.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ from patchrerank.datasets._sources import (
 )
 from patchrerank.datasets.dataset import Dataset, DatasetImage, DatasetQuery
 from patchrerank.datasets.ilias_features import unescape_id
-from patchrerank.datasets.ilias_ids import POSITIVES, QUERIES, IliasIds, read_ilias_ids
-from patchrerank.errors import DatasetError, near_matches
+from patchrerank.datasets.ilias_ids import (
+    POSITIVES,
+    QUERIES,
+    TEXT_QUERIES,
+    IliasIds,
+    read_ilias_ids,
+)
+from patchrerank.errors import DatasetError, SettingError, near_matches
 from patchrerank.images import IMAGE_SUFFIXES, list_images
 from patchrerank.metrics.submissions import instance_of
 from patchrerank.types import Floats
@@ -39,7 +46,7 @@ CORE = "ilias_core"
 SHARDS = "yfcc100m"
 
 
-def load_ilias(root: Path, distractors: str = "all") -> Dataset:
+def load_ilias(root: Path, distractors: str = "all", queries: str = "image") -> Dataset:
     """Read ILIAS, or as much of its distractors as is there.
 
     Args:
@@ -48,20 +55,30 @@ def load_ilias(root: Path, distractors: str = "all") -> Dataset:
             or a list of ids, such as mini-ILIAS', that must all be there: a text file (``.gz``
             allowed), relative to ``root`` or to the working folder, with ``SHARD/KEY`` or ``KEY``
             on each line.
+        queries: ``image``, or ``text`` for ILIAS' descriptions of the objects, which ask an
+            encoder with a text tower.
 
     Raises:
+        SettingError: other queries.
         DatasetError: a file is missing or damaged; the message says which and what it should hold.
         ImageError: a picture of queries or positives cannot be opened.
     """
+    if queries not in ("image", "text"):
+        raise SettingError(f"queries of ILIAS are {queries!r}; use image or text")
     ids = read_ilias_ids(root)
     core = root / CORE if (root / CORE).is_dir() else root
-    files = {name: _core_file(core, name) for name in (*ids.queries, *ids.positives)}
-    check_pictures(root / QUERIES, [files[name] for name in ids.queries])
+    pictures = ids.queries if queries == "image" else ()
+    files = {name: _core_file(core, name) for name in (*pictures, *ids.positives)}
+    check_pictures(root / QUERIES, [files[name] for name in pictures])
     check_pictures(root / POSITIVES, [files[name] for name in ids.positives])
     boxes = dict(zip(files, _boxes(files), strict=True))
-    queries = tuple(
-        DatasetQuery(name, files[name], instance_of(name), _hull(boxes[name]))
-        for name in ids.queries
+    asked = (
+        _described(ids, root, core)
+        if queries == "text"
+        else tuple(
+            DatasetQuery(name, files[name], instance_of(name), _hull(boxes[name]))
+            for name in ids.queries
+        )
     )
     positives = (_positive(name, files[name], boxes[name], ids) for name in ids.positives)
     others = tuple(
@@ -72,17 +89,38 @@ def load_ilias(root: Path, distractors: str = "all") -> Dataset:
     check_unique([image.id for image in images], f"{root}: positives and distractors")
     return Dataset(
         root,
-        queries,
+        asked,
         images,
         "ilias@1000",
         _args(ids, core, distractors, len(others)),
-        contents_fingerprint(queries, images),
-        "box",
+        contents_fingerprint(asked, images),
+        "box" if queries == "image" else "none",
     )
 
 
+def _described(ids: IliasIds, root: Path, core: Path) -> tuple[DatasetQuery, ...]:
+    """Return the queries in words.
+
+    Raises:
+        DatasetError: there is no list of them, or a file is missing or empty.
+    """
+    if not ids.text_queries:
+        raise DatasetError(f"{root / TEXT_QUERIES}: is missing or empty; it lists queries in words")
+    asked = []
+    for name in ids.text_queries:
+        file = _core_file(core, name)
+        words = _text(file)
+        if not words:
+            raise DatasetError(
+                f"{file}: is missing, empty or no UTF-8; the list {root / TEXT_QUERIES} "
+                "names it as a query in words"
+            )
+        asked.append(DatasetQuery(name, file, instance_of(name), text=words))
+    return tuple(asked)
+
+
 def _args(ids: IliasIds, core: Path, distractors: str, count: int) -> dict[str, Any]:
-    texts = {name: _text(core / name) for name in ids.text_queries}
+    texts = {name: _text(_core_file(core, name)) for name in ids.text_queries}
     return {
         "layout": "ilias",
         "boxes": "xywh, pixels",

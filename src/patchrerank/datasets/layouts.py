@@ -38,7 +38,8 @@ def load_dataset(path: str | Path, layout: str = "auto", **options: str) -> Data
     layout        recognised by                         options
     ============  ====================================  ======================================
     folder        ``index.json``                        none
-    ilias         ``image_ids/``                        ``distractors``: all, none or a list
+    ilias         ``image_ids/``                        ``distractors``: all, none or a list;
+                                                        ``queries``: image or text
     instre        ``gnd_instre.mat``                    ``query_boxes``, ``image_boxes``: auto,
                                                         xyxy or xywh
     revisited     ``gnd_*.pkl``                         ``setup``: easy, medium (the default),

@@ -14,6 +14,7 @@ from patchrerank.encoders.one_pass_loading import load_one_pass
 from patchrerank.encoders.picking import restrict, salient_part
 from patchrerank.encoders.preprocessing import Preprocessing
 from patchrerank.encoders.presets import PRESETS, Preset
+from patchrerank.encoders.text_encoder import TextEncoder, encode_texts
 from patchrerank.encoders.views import OnePass, View
 from patchrerank.encoders.whitening import Whitening, learn_whitening
 
@@ -28,8 +29,10 @@ __all__ = [
     "Preset",
     "QueryPart",
     "Selection",
+    "TextEncoder",
     "View",
     "Whitening",
+    "encode_texts",
     "foreground_mask",
     "learn_whitening",
     "load_dense_encoder",

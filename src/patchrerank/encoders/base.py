@@ -48,8 +48,9 @@ class Encoder(Unchanging):
             fp32, and pooling unless it is the architecture's own. Encoders with equal
             fingerprints make comparable vectors; a gallery records it.
         batch_size: the most crops in one batch.
-        backend: what runs the network (``backend.name`` says which one). Not part of the
-            fingerprint: in fp32 all agree with torch to a cosine of 0.9999, or are refused.
+        backend: what runs the network (``backend.name``). Not part of the fingerprint: in fp32
+            all agree with torch to a cosine of 0.9999, or are refused.
+        text: the text tower of the same space (see :func:`encode_texts`), or None.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Encoder(Unchanging):
         self.fingerprint = network.fingerprint(backend.precision)
         self.batch_size = backend.batch_size
         self.backend = backend
+        self.text = network.text
         self.dim = self._try_out()
 
     def __repr__(self) -> str:
@@ -147,11 +149,9 @@ class Encoder(Unchanging):
         regions = self._regions(len(images), boxes)
         parts = [np.empty((0, self.dim), dtype=np.float32)]
         for start in range(0, len(images), self.batch_size):
+            pairs = zip(images[start : start + self.batch_size], regions[start:], strict=False)
             crops = [
-                self.preprocessing.prepare(read_image(image), box[None])
-                for image, box in zip(
-                    images[start : start + self.batch_size], regions[start:], strict=False
-                )
+                self.preprocessing.prepare(read_image(image), box[None]) for image, box in pairs
             ]
             with whose_vectors(named, first=start):
                 parts.append(self.encode(np.concatenate(crops)))

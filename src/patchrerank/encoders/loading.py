@@ -16,6 +16,7 @@ from patchrerank.encoders.openclip_encoder import load_open_clip
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.presets import PRESETS, resolve
 from patchrerank.encoders.spec_names import shown
+from patchrerank.encoders.text_encoder import TextEncoder, TextTower
 from patchrerank.encoders.timm_models import load_timm
 from patchrerank.errors import EncoderError, near_matches
 
@@ -41,6 +42,7 @@ def load_encoder(
     pretrained: bool = True,
     name: str | None = None,
     backend: str = "auto",
+    text: TextTower | None = None,
 ) -> Encoder:
     """Load an encoder.
 
@@ -78,6 +80,8 @@ def load_encoder(
               and can run the network, else ``eager``; always ``eager`` for a module.
 
             All but ``eager`` are compared with it when loaded, on fixed crops.
+        text: for a module, what makes vectors of words in the same space: a list of n prompts in,
+            ``(n, d)`` out. Models of open_clip have their own.
 
     Raises:
         EncoderError: the spec, file, device or a setting does not work, or the back end's
@@ -89,10 +93,15 @@ def load_encoder(
         size = size or preprocessing.image_size
         preprocessing = replace(preprocessing, image_size=size)
     if isinstance(spec, str):
+        if text is not None:
+            raise EncoderError(
+                f"text= belongs to a torch module; {shown(spec)} has its own, or none"
+            )
         label = resolve(spec.strip())
         network = network_from_spec(label, Request("", preprocessing, size, pretrained))
     else:
         network = network_from_module(spec, preprocessing, name)
+        network = replace(network, text=None if text is None else TextEncoder.of(text))
         label = network.architecture
     runs = open_backend(
         network,

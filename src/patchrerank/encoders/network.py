@@ -14,6 +14,8 @@ from patchrerank.encoders.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import torch
 
+    from patchrerank.encoders.text_encoder import TextEncoder
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -31,6 +33,7 @@ class Network:
         pooling: how the last map or tokens become one vector (``token``, ``avg``, ``map`` …);
             None where nobody says.
         own_pooling: what the library's own pooling of that architecture is.
+        text: the text tower that shares its space; None where there is none.
     """
 
     architecture: str
@@ -41,6 +44,7 @@ class Network:
     pretrained: bool = True
     pooling: str | None = None
     own_pooling: str | None = None
+    text: TextEncoder | None = None
 
     def fingerprint(self, precision: str) -> str:
         """Return the identity of the vectors: architecture, weights, preprocessing, precision.

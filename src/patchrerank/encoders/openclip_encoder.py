@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from patchrerank.encoders.complete_weights import complete_weights
 from patchrerank.encoders.local_folders import check_folder
 from patchrerank.encoders.network import Network, Request, fixed_seed, hash_weights
+from patchrerank.encoders.openclip_text import load_open_clip_text
 from patchrerank.encoders.preprocessing import Preprocessing, check_image_size
 from patchrerank.encoders.quick_gelu import native_open_clip
 from patchrerank.encoders.spec_names import LOCAL, from_hub, known_interpolation, shown, split_file
+from patchrerank.encoders.text_encoder import TextEncoder
 from patchrerank.errors import EncoderError, near_matches
 from patchrerank.hub_access import FETCH, bounded_hub
 
@@ -39,13 +42,18 @@ def load_open_clip(request: Request) -> Network:
         check_folder(name)
     model = _create(name, weights, request)
     pooling = _pooling(model.visual)
+    digest = hash_weights(model.visual.state_dict())
+    create = partial(_create, name, weights, request)
     return Network(
         architecture="open_clip:hub" if from_hub(name) else f"open_clip:{name}",
         module=_image_tower(model),
         preprocessing=request.preprocessing or _preprocessing(model),
-        weights=hash_weights(model.visual.state_dict()),
+        weights=digest,
         pooling=pooling,
         own_pooling=pooling,
+        text=TextEncoder(
+            partial(load_open_clip_text, name, create, digest, online=request.pretrained)
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from patchrerank.gallery.local_queries import encode_local_queries
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
-from patchrerank.gallery.queries import encode_queries
+from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.verify import verify
 from patchrerank.types import LocalQueries
 
@@ -31,6 +31,7 @@ __all__ = [
     "derive_gallery",
     "encode_local_queries",
     "encode_queries",
+    "encode_text_queries",
     "export_gallery",
     "import_gallery",
     "import_hdf5",

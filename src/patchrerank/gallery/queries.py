@@ -20,7 +20,7 @@ from patchrerank.images import (
     held_source,
     read_image,
 )
-from patchrerank.types import Queries, QueryCrop
+from patchrerank.types import Queries, QueryCrop, Text
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -72,6 +72,31 @@ def encode_queries(
         encoder=identity_of(encoder, whitening),
         images=sources,
         made_by=encoder.describe(),
+    )
+
+
+def encode_text_queries(
+    encoder: Encoder, texts: Sequence[Text], whitening: Whitening | None = None
+) -> Queries:
+    """Encode queries in words into one global descriptor each; they have no picture and no box.
+
+    Args:
+        encoder: the gallery's encoder, with a text tower.
+        texts: the queries.
+        whitening: the gallery's whitening, if it has one.
+
+    Raises:
+        EncoderError: the encoder has no text tower, or it cannot be loaded.
+        VectorError: a vector is all zeros, NaN or infinite.
+    """
+    from patchrerank.encoders import encode_texts
+
+    vectors = encode_texts(encoder, texts)
+    return Queries(
+        vectors=vectors if whitening is None else whitening.apply(vectors),
+        encoder=identity_of(encoder, whitening),
+        made_by=encoder.describe(),
+        texts=texts,
     )
 
 

@@ -117,6 +117,7 @@ def find(
         PatchRerankError: whatever is wrong with pictures, data set or settings.
     """
     check_labels(methods)
+    dataset.check_pictured("a page")
     runs = evaluate_methods(dataset, encoder, methods, settings, cache)
     labels = (method.label for method in methods)
     return Findings(dataset, dict(zip(labels, runs, strict=True)))

@@ -105,6 +105,11 @@ def local_of(
     """
     if len(queries) != len(shortlist):
         raise QueryError(f"{len(queries)} queries but {len(shortlist)} shortlists")
+    if queries.texts is not None:
+        raise QueryError(
+            f"{name} compares pictures, and the query is words; ask with a picture, or "
+            "leave the stage out (patchify takes words)"
+        )
     if queries.local is None:
         raise QueryError(
             f"{name}: the queries have no local descriptors; make the reranker with dense_encoder="

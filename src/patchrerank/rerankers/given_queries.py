@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import array
+import logging
 import os
-from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from patchrerank.errors import QueryError, shown
+from patchrerank.gallery import Gallery, encode_queries, encode_text_queries
+from patchrerank.gallery.identity import loading_call
 from patchrerank.images import ImageSource
 from patchrerank.search_results import plain_list
 from patchrerank.streams import EXPECTED
-from patchrerank.types import Floats, Queries
+from patchrerank.types import Floats, Queries, QueryCrop, Text
 
-Query: TypeAlias = ImageSource | npt.NDArray[np.floating] | Sequence[float]
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
 
-VECTORS = "a ready vector (numpy array, torch tensor, list of numbers)"
+logger = logging.getLogger(__name__)
+
+Query: TypeAlias = ImageSource | npt.NDArray[np.floating] | Sequence[float] | Text
+
+VECTORS = "a ready vector (numpy array, torch tensor, list of numbers), or Text(words)"
 
 
 def query_list(queries: Any) -> list[Query]:
@@ -30,12 +38,78 @@ def query_list(queries: Any) -> list[Query]:
     """
     if type(queries) is list:
         return queries
-    single = isinstance(queries, str | bytes | os.PathLike | Image.Image) or hasattr(
+    single = isinstance(queries, str | bytes | os.PathLike | Image.Image | Text) or hasattr(
         queries, "read"
     )
     if single or not hasattr(queries, "__iter__"):
         raise QueryError(f"queries: expected a sequence of queries, got {shown(queries)}")
     return list(queries)
+
+
+def encode_given(
+    queries: Sequence[Query],
+    boxes: Sequence[npt.ArrayLike | None] | None,
+    gallery: Gallery,
+    crop: QueryCrop,
+    encoder: Callable[[], Encoder | None],
+) -> Queries:
+    """Encode pictures or words as a gallery was encoded; pass ready vectors through.
+
+    Args:
+        queries: all of one kind.
+        boxes: where the object is in each picture, in [0, 1], or None.
+        gallery: whose vectors they are compared with.
+        crop: what is done with the box.
+        encoder: loads what encodes them; called if that is needed.
+
+    Raises:
+        QueryError: pictures or words without an encoder; kinds mixed; words with a box.
+        EncoderError: words for an encoder without a text tower.
+    """
+    if texts := _texts(queries):
+        if boxes is not None and any(box is not None for box in boxes):
+            raise QueryError("a query in words has no picture, and so no box; leave the box out")
+        found = _needed(encoder(), gallery, "words")
+        return encode_text_queries(found, texts, gallery.whitening)
+    pictures, vectors = pictures_and_vectors(queries)
+    if not pictures:
+        return ready_queries(vectors, gallery.dim)
+    if crop == "box" and (boxes is None or all(box is None for box in boxes)):
+        logger.warning(
+            "query_crop='box' cuts queries to their boxes, but none of %d has one: encoded whole",
+            len(pictures),
+        )
+    found = _needed(encoder(), gallery, "a picture")
+    return encode_queries(found, pictures, boxes=boxes, crop=crop, whitening=gallery.whitening)
+
+
+def _needed(encoder: Encoder | None, gallery: Gallery, what: str) -> Encoder:
+    """Refuse to do without an encoder.
+
+    Raises:
+        QueryError: says how to give one.
+    """
+    if encoder is None:
+        raise QueryError(
+            f"the query is {what} but this reranker has no encoder; make it with "
+            f"load_reranker({str(gallery.folder)!r}), which opens the gallery's own, or "
+            f"with encoder={loading_call(gallery.manifest.encoder)}, or pass the query's vector"
+        )
+    return encoder
+
+
+def _texts(queries: Sequence[Query]) -> list[Text]:
+    """Return queries in words; none where there are only pictures and vectors.
+
+    Raises:
+        QueryError: a batch holds words and others.
+    """
+    texts = [query for query in queries if isinstance(query, Text)]
+    if texts and len(texts) < len(queries):
+        raise QueryError(
+            "a batch holds queries in words, and pictures or ready vectors; pass them separately"
+        )
+    return texts
 
 
 def pictures_and_vectors(queries: Sequence[Query]) -> tuple[list[ImageSource], list[Floats]]:

@@ -11,14 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError
-from patchrerank.gallery import Gallery, encode_queries
-from patchrerank.gallery.identity import loading_call
-from patchrerank.rerankers.given_queries import (
-    Query,
-    pictures_and_vectors,
-    query_list,
-    ready_queries,
-)
+from patchrerank.gallery import Gallery
+from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import batch_of
@@ -80,9 +74,10 @@ class Ranker(ABC):
         """Rerank one query's candidates.
 
         Args:
-            query: a path, file bytes, an open binary file (left where it stands), a picture, or a
+            query: a path, file bytes, an open binary file (left where it stands), a picture, a
                 ready global vector ``(d,)`` (numpy array, torch tensor, list of numbers, or
-                anything with ``to_numpy``).
+                anything with ``to_numpy``), or words (:class:`patchrerank.Text`), where the
+                encoder has a text tower.
             candidates: gallery ids, best first, as the first stage returned them: text, whole
                 numbers or UUIDs, whichever the gallery's are.
             scores: its scores, one an id, higher is better unless said otherwise. None means that
@@ -195,35 +190,14 @@ class Ranker(ABC):
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
     ) -> Queries:
-        """Encode pictures with the gallery's encoder; pass ready vectors through.
+        """Encode pictures or words with the gallery's encoder; pass ready vectors through.
 
         Raises:
-            QueryError: pictures without an encoder; pictures and vectors in one batch.
+            QueryError: pictures or words without an encoder; pictures, words and vectors in one
+                batch; words with a box.
+            EncoderError: words for an encoder without a text tower.
         """
-        pictures, vectors = pictures_and_vectors(queries)
-        if not pictures:
-            return ready_queries(vectors, self.gallery.dim)
-        if self.query_crop == "box" and (boxes is None or all(box is None for box in boxes)):
-            logger.warning(
-                "query_crop='box' cuts queries to their boxes, but none of %d has one: encoded "
-                "whole",
-                len(pictures),
-            )
-        encoder = self.query_encoder()
-        if encoder is None:
-            raise QueryError(
-                "the query is a picture but this reranker has no encoder; make it with "
-                f"load_reranker({str(self.gallery.folder)!r}), which opens the gallery's own, or "
-                f"with encoder={loading_call(self.gallery.manifest.encoder)}, or pass the query's "
-                "vector"
-            )
-        return encode_queries(
-            encoder,
-            pictures,
-            boxes=boxes,
-            crop=self.query_crop,
-            whitening=self.gallery.whitening,
-        )
+        return encode_given(queries, boxes, self.gallery, self.query_crop, self.query_encoder)
 
     def query_encoder(self) -> Encoder | None:
         """Return what encodes query pictures; called when there is one."""

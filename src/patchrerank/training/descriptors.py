@@ -86,6 +86,7 @@ def encode_dataset(
         ImageError: a picture cannot be read.
         GalleryError: a folder of the cache is damaged, or another process is at work.
     """
+    dataset.check_pictured("training")
     images = [image.file for image in dataset.images]
     asked = [query.file for query in dataset.queries]
     boxes = [query.box for query in dataset.queries]

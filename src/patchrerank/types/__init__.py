@@ -8,6 +8,7 @@ from patchrerank.types.arrays import EMPTY, Floats, Rows
 from patchrerank.types.queries import LocalDescriptors, LocalQueries, Queries, QueryCrop
 from patchrerank.types.ranking import Hit, LocalScores, Ranking
 from patchrerank.types.shortlist import IdIndex, ScoreLists, Shortlist, rank_scores
+from patchrerank.types.text import Text
 
 __all__ = [
     "EMPTY",
@@ -23,5 +24,6 @@ __all__ = [
     "Rows",
     "ScoreLists",
     "Shortlist",
+    "Text",
     "rank_scores",
 ]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import QueryError
 from patchrerank.types.arrays import Floats, float_array
+from patchrerank.types.text import Text
 
 QueryCrop = Literal["none", "box"]
 
@@ -96,6 +97,7 @@ class Queries:
         local_encoder: identity of the dense encoder that made them, beside ``encoder``; None for
             descriptors whose origin only the caller knows (then only their dimension can be
             checked). ``encode_local_queries`` says it, and what it returns needs no such word.
+        texts: the words, where queries are asked in words and not with pictures.
     """
 
     vectors: Floats
@@ -106,6 +108,7 @@ class Queries:
     local: Sequence[LocalDescriptors] | None = None
     made_by: Mapping[str, Any] | None = None
     local_encoder: str | None = None
+    texts: Sequence[Text] | None = None
 
     def __post_init__(self) -> None:
         vectors = float_array(self.vectors, "query vectors", QueryError)
@@ -115,7 +118,7 @@ class Queries:
         if bad.size:
             raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
         object.__setattr__(self, "vectors", vectors)
-        for name in ("boxes", "images", "local"):
+        for name in ("boxes", "images", "local", "texts"):
             value = getattr(self, name)
             if value is not None and len(value) != len(vectors):
                 raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")
@@ -136,12 +139,21 @@ class Queries:
     def take(self, numbers: Sequence[int]) -> Queries:
         """Return the queries with these numbers, in this order."""
         kept = list(numbers)
-        images = None if self.images is None else [self.images[number] for number in kept]
         local = None
         if isinstance(self.local, LocalQueries):
             local = replace(self.local, items=[self.local[number] for number in kept])
-        boxes = None if self.boxes is None else self.boxes[kept]
-        return replace(self, vectors=self.vectors[kept], boxes=boxes, images=images, local=local)
+        return replace(
+            self,
+            vectors=self.vectors[kept],
+            boxes=None if self.boxes is None else self.boxes[kept],
+            images=_taken(self.images, kept),
+            local=local,
+            texts=_taken(self.texts, kept),
+        )
+
+
+def _taken(values: Sequence[Any] | None, kept: Sequence[int]) -> list[Any] | None:
+    return None if values is None else [values[number] for number in kept]
 
 
 def _with_maker(
