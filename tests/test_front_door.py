@@ -19,7 +19,7 @@ from patchrerank.errors import EncoderError, GalleryError, QueryError, SettingEr
 from patchrerank.pipeline import Recipe
 
 NAMES = (
-    *("Cascade", "Fusion", "Gallery", "Hit", "PatchRerankError", "Stage"),
+    *("Cascade", "Fusion", "Gallery", "Hit", "PatchRerankError", "Stage", "Text"),
     *("__version__", "build_gallery", "load_encoder", "load_reranker"),
 )
 ENCODER = "timm:test_resnet.r160_in1k"
