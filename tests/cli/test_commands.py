@@ -108,6 +108,15 @@ def test_search_takes_an_index_of_the_owner(gallery, photos, tmp_path):
     np.testing.assert_allclose(
         [hit["score"] for hit in found], [hit["score"] for hit in expected], atol=1e-5
     )
+    names = [*(held.ids[row] for row in order[:-1]), "new.jpg"]  # 00.jpg is called otherwise
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    some = ["--index-ids", tmp_path / "names.txt", "--nprobe", 2, "--top-k", 12, "--lam", 1]
+    assert "missing" in run("search", *own, *some, code=2).stderr
+    kept = json.loads(run("search", *own, *some, "--missing", "keep", "--json").stdout)["hits"]
+    whole = [*query, "--top-k", 12, "--lam", 1, "--json"]
+    expected = [hit["id"] for hit in json.loads(run("search", *whole).stdout)["hits"]]
+    assert [hit["id"].replace("new", "00") for hit in kept] == expected
+    assert [hit["id"] for hit in kept if hit["status"] == "kept"] == ["new.jpg"]
     refused = {
         ("--index", photos / "07.jpg"): "no faiss index",
         ("--index", tmp_path / "i.faiss", "--first-stage", "Flat"): "leave --first-stage out",

@@ -9,7 +9,7 @@ import pytest
 import pytrec_eval
 from PIL import Image
 
-from command_line import run
+from command_line import run, run_process
 from patchrerank.cli.wording import as_options
 from patchrerank.datasets import load_dataset
 from patchrerank.tuning.tables.run_files import read_run
@@ -136,6 +136,31 @@ def test_runs_of_one_query(gallery, photos, tmp_path):
         "search", gallery, photos / "07.png", "--run", tmp_path / "r", "--query-id", "q 1", code=2
     )
     assert "TREC line" in said.stderr
+
+
+def test_candidates_that_the_gallery_does_not_hold(gallery, photos, tmp_path):
+    listed = [["03.png", 0.9], ["new.png", 0.8], ["07.png", 0.7], ["late.png", 0.1]]
+    words = ["rerank", gallery, photos / "07.png", "-", "--lam", 0]
+    given = {"stdin": json.dumps(listed)}
+    assert "2 of 4 ids are not in the gallery" in run_process(*words, code=2, **given).stderr
+    places = ["--missing", "keep", "--run", tmp_path / "run.trec"]
+    done = run_process(*words, *places, "--json", **given)
+    found = json.loads(done.stdout)["hits"]
+    ids = ["07.png", "new.png", "03.png", "late.png"]
+    assert [hit["id"] for hit in found] == ids
+    assert [hit["status"] for hit in found] == ["rescored", "kept"] * 2
+    assert [hit["global_score"] for hit in found] == pytest.approx([0.7, 0.8, 0.9, 0.1])
+    lines = [line.split() for line in (tmp_path / "run.trec").read_text().splitlines()]
+    assert [(line[2], float(line[4])) for line in lines] == [(h["id"], h["score"]) for h in found]
+    table = run(*words, *places[:2], **given).stdout
+    assert [line.split()[-2] for line in table.splitlines() if ".png" in line] == [
+        hit["status"] for hit in found
+    ]
+    dropped = run_process(*words, "--missing", "drop", "--json", **given)
+    assert [hit["id"] for hit in json.loads(dropped.stdout)["hits"]] == ids[::2]
+    assert "2 of 4 candidates are not in the gallery and were dropped" in dropped.stderr
+    held = run(*words, stdin=json.dumps(listed[::2])).stdout
+    assert "status" not in held and run(*words, "--missing", "drop", **given).stdout == held
 
 
 def test_a_run_of_a_data_set(photos, tmp_path):

@@ -16,7 +16,8 @@ from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError, QueryError, SettingError, ShortlistError
 from patchrerank.first_stage import FaissFile, GlobalSearch
 from patchrerank.rerankers import Patchify
-from patchrerank.types import Queries
+from patchrerank.rerankers.hits import hits_of
+from patchrerank.types import Queries, Ranking
 
 COUNT, DIM = 300, 16
 IP, L2 = faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2
@@ -167,6 +168,50 @@ def test_ids_that_the_gallery_does_not_hold(named, queries, tmp_path):
         FaissFile(named, path, ids=[f"x{n}" for n in range(COUNT)], missing="drop")
 
 
+def test_kept_labels_stand_where_the_index_found_them(numbered, tmp_path):
+    """As many are returned as were asked for, and kept ones say the label they were found by."""
+    vectors, (queries, exact) = np.asarray(numbered.global_vectors), exhaustive(numbered)
+    away = np.arange(COUNT) % 3 == 0
+    labels = np.where(away, LABELS[::-1] + 50_000, LABELS[::-1])
+    path = save(tmp_path / "i.faiss", vectors, "IDMap,Flat", labels=labels)
+    search = FaissFile(numbered, path, missing="keep")
+    for size in (1, 20, None):
+        found = search.search(queries, size)
+        hits = hits_of(Ranking.of(found), numbered)
+        for number, listed in enumerate(hits):
+            order = np.argsort(-exact[number], kind="stable")[:size]
+            assert [hit.id for hit in listed] == labels[order].tolist()
+            assert [hit.status == "kept" for hit in listed] == away[order].tolist()
+            scores = [hit.global_score for hit in listed]
+            assert np.allclose(scores, exact[number, order], atol=1e-5)
+    reranked = Patchify(numbered).rerank(queries, search.search(queries, 20))
+    for listed, before in zip(hits_of(reranked, numbered), hits, strict=True):
+        kept = {hit.rank: hit.id for hit in listed if hit.status == "kept"}
+        assert kept == {hit.rank: hit.id for hit in before[:20] if hit.status == "kept"}
+
+
+def exhaustive(gallery):
+    queries = near(gallery)
+    return queries, queries.vectors @ np.asarray(gallery.global_vectors).T
+
+
+@pytest.mark.parametrize("form", [list, lambda ids: dict(enumerate(ids))])
+def test_kept_ids_stand_once_however_many_labels_they_have(named, tmp_path, form):
+    queries, exact = exhaustive(named)
+    path = save(tmp_path / "i.faiss", np.repeat(np.asarray(named.global_vectors), 2, axis=0))
+    names = [f"new/{n}.jpg" if n % 4 == 1 else NAMES[n] for n in range(COUNT)]
+    search = FaissFile(named, path, ids=form(np.repeat(names, 2).tolist()), missing="keep")
+    for number, listed in enumerate(hits_of(Ranking.of(search.search(queries, 40)), named)):
+        order = np.argsort(-exact[number], kind="stable")[:40]
+        assert [hit.id for hit in listed] == [names[row] for row in order]
+    if form is list:
+        return
+    some = form(np.repeat(names, 2).tolist())
+    del some[10]
+    with pytest.raises(ShortlistError, match=r"no id for the label 10, .*missing='drop'"):
+        FaissFile(named, path, ids=some, missing="keep").search(queries)
+
+
 def test_an_image_with_several_vectors_stands_once(named, queries, tmp_path):
     vectors = np.repeat(np.asarray(named.global_vectors), 3, axis=0)
     path = save(tmp_path / "i.faiss", vectors)
@@ -206,8 +251,8 @@ def test_settings_are_checked(named, tmp_path):
     for value in (0, -1, 1 << 40, True, "4"):
         with pytest.raises(SettingError, match="nprobe must be at least 1"):
             FaissFile(named, path, nprobe=value)
-    with pytest.raises(SettingError, match="missing is 'keep'"):
-        FaissFile(named, path, missing="keep")
+    with pytest.raises(SettingError, match="missing is 'skip'; use 'error', 'keep' or 'drop'"):
+        FaissFile(named, path, missing="skip")
 
 
 def test_queries_are_checked(named, tmp_path):

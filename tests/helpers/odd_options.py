@@ -31,6 +31,7 @@ def odd_calls(gallery, picture, shortlist, dataset, out) -> Iterator[list[str]]:
     yield from ([*search, "--first-stage", value] for value in (*FACTORIES, *TEXTS))
     for option in ("--index", "--index-ids", "--missing"):
         yield from ([*search, option, value] for value in TEXTS)
+    yield from ([*rerank, "--missing", value] for value in TEXTS)
     for value in TEXTS:
         yield ["info", value, "--verify"]
         yield ["search", value, picture]

@@ -12,7 +12,7 @@ from patchrerank.types import Hit
 if TYPE_CHECKING:
     from patchrerank.calibration import Calibration
 
-COLUMNS = ("rank", "id", "score", "global", "local", "box")
+COLUMNS = ("rank", "id", "score", "global", "local", "box", "probability", "status")
 
 
 def show_hits(
@@ -24,35 +24,39 @@ def show_hits(
 ) -> None:
     """Print hits as a table, or as JSON with the settings they were found with.
 
-    With a calibration they have probabilities, and it is said if nothing was found.
+    With a calibration they have probabilities, and it is said if nothing was found. Where the
+    gallery does not hold one of them, a column says how each came by its place.
     """
     nothing = None if calibration is None else _nothing_found(hits, calibration)
     if as_json:
         said = {} if nothing is None else {"nothing_found": nothing}
         printing.print_json({**settings, **said, "hits": [asdict(hit) for hit in hits]})
         return
-    rows = [_row(hit) for hit in hits]
+    wanted = list(COLUMNS)
     if calibration is None:
-        printing.print_table("", COLUMNS, [row[:-1] for row in rows])
-        return
-    printing.print_table("", (*COLUMNS, "probability"), rows)
-    if nothing:
+        wanted.remove("probability")
+    if not any(hit.status == "kept" for hit in hits):
+        wanted.remove("status")
+    rows = [[row[name] for name in wanted] for row in map(_row, hits)]
+    printing.print_table("", wanted, rows)
+    if nothing and calibration is not None:
         printing.print_line(
             "probably nothing was found: no hit has a probability of at least "
             f"{calibration.nothing_below:.3f}"
         )
 
 
-def _row(hit: Hit) -> tuple[str, ...]:
-    return (
-        str(hit.rank),
-        str(hit.id),
-        printing.number(hit.score, 4),
-        printing.number(hit.global_score, 4),
-        printing.number(hit.local_score, 4),
-        "–" if hit.box is None else " ".join(f"{side:.3f}" for side in hit.box),
-        printing.number(hit.probability, 3),
-    )
+def _row(hit: Hit) -> dict[str, str]:
+    return {
+        "rank": str(hit.rank),
+        "id": str(hit.id),
+        "score": printing.number(hit.score, 4),
+        "global": printing.number(hit.global_score, 4),
+        "local": printing.number(hit.local_score, 4),
+        "box": "–" if hit.box is None else " ".join(f"{side:.3f}" for side in hit.box),
+        "probability": printing.number(hit.probability, 3),
+        "status": hit.status,
+    }
 
 
 def _nothing_found(hits: Sequence[Hit], calibration: Calibration) -> bool:

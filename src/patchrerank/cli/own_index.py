@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli.tuned_option import was_given
 from patchrerank.errors import SettingError
+from patchrerank.types import Missing
 
 if TYPE_CHECKING:
     from patchrerank.first_stage import FaissFile, GlobalSearch
@@ -32,10 +33,11 @@ IndexIds = Annotated[
         rich_help_panel=SECTION,
     ),
 ]
-Missing = Annotated[
-    Literal["error", "drop"],
+MissingLabels = Annotated[
+    Missing,
     typer.Option(
-        help="What a label or id that the gallery does not hold is: an error, or passed over.",
+        help="What a label or id that the gallery does not hold is: an error; or keep: its id "
+        "keeps its place and score among the hits; or drop: passed over.",
         rich_help_panel=SECTION,
     ),
 ]

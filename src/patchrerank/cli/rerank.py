@@ -27,6 +27,7 @@ from patchrerank.runs import (
     write_run,
 )
 from patchrerank.score_reading import Metric
+from patchrerank.types import Missing
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,13 @@ def command(
             "--higher-is-better/--lower-is-better", help="Which way is better, if no metric says."
         ),
     ] = None,
+    missing: Annotated[
+        Missing,
+        typer.Option(
+            help="What a candidate is that the gallery does not hold: an error; or keep: it keeps "
+            "its place and score among the hits; or drop: left out."
+        ),
+    ] = "error",
     query_id: opt.QueryId = None,
     run: opt.RunFile = None,
     shortlist_size: opt.ShortlistSize = "all",
@@ -107,6 +115,7 @@ def command(
         higher_is_better=higher_is_better,
         metric=metric,
         n_query_vectors=query_vectors,
+        missing=missing,
     )
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))

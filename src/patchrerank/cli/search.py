@@ -32,7 +32,7 @@ def command(
     first_stage: opt.FirstStage = "Flat",
     index: own.Index = None,
     index_ids: own.IndexIds = None,
-    missing: own.Missing = "error",
+    missing: own.MissingLabels = "error",
     nprobe: own.Nprobe = None,
     shortlist_size: opt.ShortlistSize = "100",
     lam: opt.Lam = 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,10 @@ from patchrerank.errors import (
 )
 from patchrerank.faiss_files import open_index
 from patchrerank.faiss_vectors import vectors_of
-from patchrerank.first_stage.index_labels import LabelIds, MissingLabels, rows_by_label
+from patchrerank.first_stage.index_labels import LabelIds, rows_by_label
 from patchrerank.gallery import Gallery
-from patchrerank.types import EMPTY, Queries, Rows, Shortlist
+from patchrerank.types import EMPTY, Missing, Queries, Rows, Shortlist
+from patchrerank.types.missing import UNHELD, check_missing, told_apart
 
 SETTINGS = ("nprobe", "efSearch", "quantizer_efSearch", "k_factor_rf", "max_codes")
 """What may be set of an index; which of them it has, faiss knows."""
@@ -55,7 +56,8 @@ class FaissFile:
             file of either (``.npy``, ``.json``, or one id a line). None: labels are the ids of a
             gallery whose ids are whole numbers; of another one the rows, where the index has no
             labels of its own and as many vectors as the gallery images.
-        missing: a label that the gallery does not hold is an ``error``, or ``drop``: passed over.
+        missing: a label that the gallery does not hold is an ``error``; or ``keep``: its id
+            keeps its place and score among the hits; or ``drop``: passed over.
         settings: of the index, where it has them: ``nprobe``, ``efSearch``,
             ``quantizer_efSearch``, ``k_factor_rf``, ``max_codes``.
 
@@ -72,11 +74,10 @@ class FaissFile:
         path: str | os.PathLike[str],
         *,
         ids: LabelIds | None = None,
-        missing: MissingLabels = "error",
+        missing: Missing = "error",
         **settings: float,
     ) -> None:
-        if missing not in get_args(MissingLabels):
-            raise SettingError(f"missing is {shown(missing)}; use 'error' or 'drop'")
+        check_missing(missing)
         self.gallery, self.path, self.missing = gallery, Path(path), missing
         self.index = open_index(path)
         self._l2 = _metric_is_l2(self.index, self.path)
@@ -87,7 +88,7 @@ class FaissFile:
             )
         for name, value in settings.items():
             _set(self.index, name, value)
-        self._rows_of = rows_by_label(gallery, self.index, ids, missing)
+        self._rows_of, self._id_of = rows_by_label(gallery, self.index, ids, missing)
         self._check_sample()
 
     def search(self, queries: Queries, size: int | None = None) -> Shortlist:
@@ -95,7 +96,7 @@ class FaissFile:
 
         Scores are cosines, whatever the metric. An image that the index holds several times
         stands where its best vector does. An approximate index may find fewer; the slots behind
-        are empty.
+        are empty. Kept labels count among the ``size``, and are found in ``missing``.
 
         Raises:
             QueryError: the queries do not live in the gallery's space.
@@ -105,29 +106,32 @@ class FaissFile:
             GalleryError: scores that no vectors of unit length have, or faiss cannot search it.
         """
         self.gallery.check_queries(queries)
-        depth = len(self.gallery) if size is None else min(size, len(self.gallery))
+        most = self.index.ntotal if self.missing == "keep" else len(self.gallery)
+        depth = most if size is None else min(size, most)
         if depth < 0:
             raise SettingError(f"the shortlist size must be at least 0, got {size}")
         rows = np.full((len(queries), depth), EMPTY, dtype=np.int64)
         scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
         asked = min(depth, self.index.ntotal)
-        block = max(1, MOST_RESULTS // max(1, asked))
+        block, away = max(1, MOST_RESULTS // max(1, asked)), dict[Any, int]()
         for start in range(0, len(queries) if asked else 0, block):
             part = slice(start, start + block)
-            self._fill(queries.vectors[part], asked, rows[part], scores[part])
-        return Shortlist(rows, scores)
+            self._fill(queries.vectors[part], asked, rows[part], scores[part], away)
+        return Shortlist(*told_apart(rows, scores, [list(away)] * len(rows), kept=True))
 
-    def _fill(self, vectors: Floats, asked: int, rows: Rows, scores: Floats) -> None:
+    def _fill(
+        self, vectors: Floats, asked: int, rows: Rows, scores: Floats, away: dict[Any, int]
+    ) -> None:
         """Write the best into ``rows`` and ``scores``, asking for more until they are full."""
         found, labels = self._asked(vectors, asked)
-        known = self._known(labels)
+        known = self._known(labels, away)
         best, cosines = _first_of_each(known, self._cosines(vectors, found, known != EMPTY))
         width = min(rows.shape[1], asked)
         rows[:, :width], scores[:, :width] = best[:, :width], cosines[:, :width]
         short = (rows == EMPTY).any(axis=1) & (labels != EMPTY).all(axis=1)
         if asked < self.index.ntotal and short.any():
             more, deeper = rows[short], scores[short]
-            self._fill(vectors[short], min(2 * asked, self.index.ntotal), more, deeper)
+            self._fill(vectors[short], min(2 * asked, self.index.ntotal), more, deeper, away)
             rows[short], scores[short] = more, deeper
 
     def _asked(self, vectors: Floats, asked: int) -> tuple[Floats, Rows]:
@@ -163,12 +167,16 @@ class FaissFile:
                 self.path, np.median(alike),
             )  # fmt: skip
 
-    def _known(self, labels: Rows) -> Rows:
-        """Return the row of each label, ``-1`` for none."""
+    def _known(self, labels: Rows, away: dict[Any, int]) -> Rows:
+        """Return the row of each label, ``-1`` for none, or of kept ones the number in ``away``."""
         rows = np.full(labels.shape, EMPTY, dtype=np.int64)
         given = labels != EMPTY
         rows[given] = self._rows_of(labels[given])
         strange = given & (rows == EMPTY)
+        if self.missing == "keep":
+            names, where = np.unique(labels[strange], return_inverse=True)
+            numbers = [away.setdefault(self._id_of(label), len(away)) for label in names.tolist()]
+            rows[strange] = UNHELD - np.asarray(numbers, dtype=np.int64)[where]
         if self.missing == "error" and strange.any():
             raise ShortlistError(
                 f"{self.path}: {len(np.unique(labels[strange]))} labels that it found are no "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import numpy as np
 
@@ -15,19 +15,21 @@ from patchrerank.gallery import Gallery
 from patchrerank.json_files import read_json
 from patchrerank.numpy_files import read_npy
 from patchrerank.search_results import listed_ids
-from patchrerank.types import EMPTY, Rows
+from patchrerank.types import EMPTY, Missing, Rows
 
 LabelIds: TypeAlias = Sequence[Any] | Mapping[int, Any] | str | os.PathLike[str]
 """The id behind each label: a list (``ids[label]``), a mapping, or a file of either."""
 
-MissingLabels: TypeAlias = Literal["error", "drop"]
 RowsOfLabels: TypeAlias = Callable[[Rows], Rows]
+IdOfLabel: TypeAlias = Callable[[int], Any]
 
 
 def rows_by_label(
-    gallery: Gallery, index: Any, ids: LabelIds | None, missing: MissingLabels
-) -> RowsOfLabels:
-    """Return what turns labels, int64 of any shape, into rows; -1 where the gallery has none.
+    gallery: Gallery, index: Any, ids: LabelIds | None, missing: Missing
+) -> tuple[RowsOfLabels, IdOfLabel]:
+    """Return what turns labels, int64 of any shape, into rows, and what one label into its id.
+
+    A label that the gallery does not hold has the row -1. One without an id is a ShortlistError.
 
     Args:
         gallery: whose rows.
@@ -49,7 +51,7 @@ def rows_by_label(
     if ids is not None:
         return _listed(gallery, index, ids, missing)
     if gallery.ids.kind.name == "int":
-        return lambda labels: gallery.ids.rows_of(cast(Any, labels.ravel())).reshape(labels.shape)
+        return _numbered(gallery), int
     if own_labels(index) is not None:
         raise SettingError(
             f"the index has labels of its own, and the ids of {gallery.folder} are "
@@ -60,12 +62,16 @@ def rows_by_label(
             f"the index holds {index.ntotal} vectors, {gallery.folder} {len(gallery)} images; say "
             "which id each label stands for with ids=[…], in the order of the index"
         )
-    return lambda labels: labels
+    return (lambda labels: labels), gallery.ids.__getitem__
+
+
+def _numbered(gallery: Gallery) -> RowsOfLabels:
+    return lambda labels: gallery.ids.rows_of(cast(Any, labels.ravel())).reshape(labels.shape)
 
 
 def _listed(
-    gallery: Gallery, index: Any, ids: Sequence[Any], missing: MissingLabels
-) -> RowsOfLabels:
+    gallery: Gallery, index: Any, ids: Sequence[Any], missing: Missing
+) -> tuple[RowsOfLabels, IdOfLabel]:
     listed = listed_ids(ids)
     if len(listed) != index.ntotal and own_labels(index) is None:
         raise SettingError(
@@ -79,10 +85,12 @@ def _listed(
         found: Rows = rows[np.where(held, labels, len(listed))]
         return found
 
-    return rows_of
+    return rows_of, lambda label: listed[label] if 0 <= label < len(listed) else _no_id(label)
 
 
-def _mapped(gallery: Gallery, ids: Mapping[int, Any], missing: MissingLabels) -> RowsOfLabels:
+def _mapped(
+    gallery: Gallery, ids: Mapping[int, Any], missing: Missing
+) -> tuple[RowsOfLabels, IdOfLabel]:
     given = np.asarray(list(ids)) if ids else np.empty(0, dtype=np.int64)
     if given.dtype.kind not in "iu":
         raise SettingError(f"ids is a mapping from labels, whole numbers; got {shown(list(ids))}")
@@ -96,10 +104,17 @@ def _mapped(gallery: Gallery, ids: Mapping[int, Any], missing: MissingLabels) ->
         found: Rows = rows[np.where(held, place, len(known))]
         return found
 
-    return rows_of
+    return rows_of, lambda label: ids[label] if label in ids else _no_id(label)
 
 
-def _rows(gallery: Gallery, ids: list[Any], missing: MissingLabels) -> Rows:
+def _no_id(label: int) -> NoReturn:
+    raise ShortlistError(
+        f"ids= has no id for the label {label}, so its image cannot be kept; name it there, or "
+        "pass over such labels with missing='drop'"
+    )
+
+
+def _rows(gallery: Gallery, ids: list[Any], missing: Missing) -> Rows:
     rows = gallery.ids.rows_of(ids)
     strange = rows == EMPTY
     if strange.any() and (strange.all() or missing == "error"):

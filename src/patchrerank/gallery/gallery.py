@@ -161,8 +161,8 @@ class Gallery(MappedFolder):
             ids.check()
         return ids
 
-    def rows_of(self, ids: Sequence[Any]) -> Rows:
-        """Return the row of each id, int64 ``(len(ids),)``.
+    def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
+        """Return the row of each id, int64 ``(len(ids),)``; -1 if not held and not ``strict``.
 
         Raises:
             ShortlistError: no list of ids, ids of another kind, or ids that the gallery does not
@@ -171,11 +171,15 @@ class Gallery(MappedFolder):
         if type(ids) is not list and not isinstance(ids, np.ndarray):
             ids = listed_ids(ids)
         rows = self.ids.rows_of(ids)
-        if len(rows) and rows.min() < 0:
-            for name in {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays):
-                self.sound_array(name)  # or what they are looked up in is damaged
+        if len(rows) and rows.min() < 0 and self._sound_ids and strict:
             raise self.ids.unknown(ids, rows)
         return rows
+
+    @cached_property
+    def _sound_ids(self) -> list[Array]:
+        """What ids are looked up in, read once to tell ids that are not held from damage."""
+        names = {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays)
+        return [self.sound_array(name) for name in names]
 
     @cached_property
     def whitening(self) -> Whitening | None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery
-from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows
+from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows, Status
 
 
 def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> list[list[Hit]]:
-    """Turn a ranking into lists of hits, leaving out empty slots.
+    """Turn a ranking into lists of hits, leaving out empty slots; kept candidates are among them.
 
     Raises:
         SettingError: ``top_k`` is negative, or no whole number.
@@ -26,26 +26,57 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     scores = ranking.hit_scores(width)
     return [
         _hits(ranking, query, held, scores[query, held], gallery)
+        if ranking.kept(query) is None
+        else _with_kept(ranking, query, top_k, gallery)
         for query, held in enumerate(slots)
     ]
 
 
-def _hits(ranking: Ranking, query: int, slots: Rows, scores: Floats, gallery: Gallery) -> list[Hit]:
-    """Make the hits of one query, column by column."""
+def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery) -> list[Hit]:
+    """Make the hits of one query that has kept candidates."""
+    columns, scores = ranking.listed(query)
+    columns, scores = columns[:top_k], scores[:top_k]
+    held, ranks = columns >= 0, np.arange(1, len(columns) + 1)
+    hits = _hits(ranking, query, columns[held], scores[held], gallery, ranks[held].tolist())
+    kept, crop = ranking.kept(query), ranking.crops[query] if ranking.crops else "none"
+    assert kept is not None
+    for place in np.flatnonzero(~held).tolist():
+        number = -1 - int(columns[place])
+        first = float(kept.scores[number])
+        score, name = float(scores[place]), kept.ids[number]
+        hits.insert(place, Hit(name, score, place + 1, first, None, None, crop, None, "kept"))
+    return hits
+
+
+def _hits(
+    ranking: Ranking,
+    query: int,
+    slots: Rows,
+    scores: Floats,
+    gallery: Gallery,
+    ranks: Iterable[int] | None = None,
+) -> list[Hit]:
+    """Make the hits of one query, column by column; ``ranks`` None: from 1."""
+    local = list(map(_known, ranking.local_scores[query, slots].tolist()))
     known: Iterable[float | None] = repeat(None)
     if ranking.probabilities is not None:
         known = map(_known, ranking.probabilities[query, slots].tolist())
     columns = (
         gallery.ids.at(ranking.rows[query, slots]),
         scores.tolist(),
-        range(1, len(slots) + 1),
+        range(1, len(slots) + 1) if ranks is None else ranks,
         ranking.global_scores[query, slots].tolist(),
-        map(_known, ranking.local_scores[query, slots].tolist()),
+        local,
         map(_box, ranking.boxes[query, slots].tolist()),
         repeat(ranking.crops[query] if ranking.crops else "none"),
         known,
+        map(_status, local),
     )
     return list(map(Hit, *columns))
+
+
+def _status(local: float | None) -> Status:
+    return "behind" if local is None else "rescored"
 
 
 def _known(score: float) -> float | None:

@@ -14,11 +14,12 @@ from patchrerank.errors import QueryError, SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
+from patchrerank.rerankers.score_scale import warn_of_scale
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import batch_of
 from patchrerank.types import (
-    EMPTY,
     Hit,
+    Missing,
     Queries,
     QueryCrop,
     Ranking,
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
 
 logger = logging.getLogger(__name__)
-
-COSINES = 1.01
-"""Beyond ± this, scores are no cosines, even rounded ones."""
 
 
 class Ranker(ABC):
@@ -70,6 +68,7 @@ class Ranker(ABC):
         higher_is_better: bool | None = None,
         metric: Metric | None = None,
         n_query_vectors: int | None = None,
+        missing: Missing = "error",
     ) -> list[Hit]:
         """Rerank one query's candidates.
 
@@ -92,6 +91,9 @@ class Ranker(ABC):
                 ``l2-squared``, ``inner-product`` or ``maxsim-sum``; see
                 :class:`patchrerank.score_reading.ScoreReading`.
             n_query_vectors: how many vectors the query had, for ``maxsim-sum``.
+            missing: what a candidate is that the gallery does not hold: an ``error``; or
+                ``keep``: a hit of the status ``kept``, at the place that the first stage gave it,
+                around which the others are sorted; or ``drop``: left out, which is logged.
 
         Returns:
             Hits, best first, with the component scores beside the fused one; their scores fall
@@ -115,6 +117,7 @@ class Ranker(ABC):
             higher_is_better=higher_is_better,
             metric=metric,
             n_query_vectors=n_query_vectors,
+            missing=missing,
         )
         return lists[0]
 
@@ -130,6 +133,7 @@ class Ranker(ABC):
         higher_is_better: bool | None = None,
         metric: Metric | None = None,
         n_query_vectors: int | Sequence[int] | None = None,
+        missing: Missing = "error",
     ) -> list[list[Hit]]:
         """Rerank many queries at once; see :meth:`rank`. Candidate lists may differ in length."""
         queries, candidates = query_list(queries), batch_of(candidates, "candidates")
@@ -143,6 +147,7 @@ class Ranker(ABC):
             higher_is_better=higher_is_better,
             metric=metric,
             n_query_vectors=n_query_vectors,
+            missing=missing,
         )
         if self.first_lam > 0:
             warn_of_scale(shortlist, self.first_lam)
@@ -156,6 +161,7 @@ class Ranker(ABC):
         rows: npt.ArrayLike | None = None,
         ids: Sequence[Sequence[Any]] | None = None,
         scores: npt.ArrayLike | None = None,
+        missing: Missing = "error",
     ) -> Ranking:
         """Rerank ready vectors, numpy arrays in and out: no object is made for a candidate.
 
@@ -166,22 +172,28 @@ class Ranker(ABC):
             ids: the candidates' ids in place of rows, one sequence a query.
             scores: float32 ``(Q, K)``, the first stage's, higher is better, non-increasing; None:
                 only the order is known, as in :meth:`rank`.
+            missing: what ids are that the gallery does not hold, as in :meth:`rank`; they are
+                found in :attr:`Ranking.missing`.
 
         Returns:
             The ranking: ``gallery.ids.at(ranking.rows[q])`` are the ids of query q, best first;
-            :meth:`Ranking.hit_scores` the scores that carry the order.
+            :meth:`Ranking.hit_scores` the scores that carry the order. Kept candidates stand in
+            no table; :meth:`Ranking.listed` says where they belong.
 
         Raises:
             QueryError: vectors of another shape, not finite, or not of unit norm.
             ShortlistError: rows outside the gallery, unknown ids, or scores out of order.
-            SettingError: both rows and ids, or neither.
+            SettingError: both rows and ids, or neither; or ``missing`` beside rows.
         """
         if (rows is None) is (ids is None):
             raise SettingError("rank_arrays takes candidates as rows=… or ids=…, one of them")
+        if missing != "error" and rows is not None:
+            raise SettingError("missing says something of ids=…; a row is one of the gallery's")
         queries = ready_queries(list(np.asarray(vectors, dtype=np.float32)), self.gallery.dim)
         if ids is not None:
             given = None if scores is None else list(np.asarray(scores))
-            return self.rerank(queries, Shortlist.from_ids(self.gallery, ids, given))
+            found = Shortlist.from_ids(self.gallery, ids, given, missing=missing)
+            return self.rerank(queries, found)
         table = np.asarray(rows)
         if scores is None:
             scores = np.broadcast_to(rank_scores(table.shape[-1]), table.shape)
@@ -202,16 +214,3 @@ class Ranker(ABC):
     def query_encoder(self) -> Encoder | None:
         """Return what encodes query pictures; called when there is one."""
         return self.encoder
-
-
-def warn_of_scale(shortlist: Shortlist, lam: float) -> None:
-    """Log it where λ weighs scores that are no cosines against local scores in [0, 1]."""
-    known = shortlist.scores[shortlist.rows != EMPTY]
-    if known.size and max(known.max(), -known.min()) > COSINES:
-        logger.warning(
-            "scores of the shortlist lie between %g and %g, outside the [−1, 1] of cosines, and "
-            "λ = %g weighs them against local scores in [0, 1]; say what they are (metric)",
-            known.min(),
-            known.max(),
-            lam,
-        )

@@ -5,8 +5,9 @@ All arrays are C-contiguous numpy arrays on the host. ``Q`` queries, ``K`` slots
 """
 
 from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.missing import Missing, MissingCandidates
 from patchrerank.types.queries import LocalDescriptors, LocalQueries, Queries, QueryCrop
-from patchrerank.types.ranking import Hit, LocalScores, Ranking
+from patchrerank.types.ranking import Hit, LocalScores, Ranking, Status
 from patchrerank.types.shortlist import IdIndex, ScoreLists, Shortlist, rank_scores
 from patchrerank.types.text import Text
 
@@ -18,12 +19,15 @@ __all__ = [
     "LocalDescriptors",
     "LocalQueries",
     "LocalScores",
+    "Missing",
+    "MissingCandidates",
     "Queries",
     "QueryCrop",
     "Ranking",
     "Rows",
     "ScoreLists",
     "Shortlist",
+    "Status",
     "Text",
     "rank_scores",
 ]

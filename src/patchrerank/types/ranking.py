@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from patchrerank.hit_scores import falling_scores
 from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.missing import MissingCandidates
 from patchrerank.types.queries import QueryCrop
 from patchrerank.types.shortlist import Shortlist
+
+Status: TypeAlias = Literal["rescored", "behind", "kept"]
+"""How a hit came by its place; more words may follow, for what falls back to another score."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Ranking:
         settings: what produced the ranking, for the record (reranker and fusion of each stage).
         probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
             the last stage did not rescore it. None without a calibration.
+        missing: the shortlist's, see there; in no table, among the hits where they are kept.
     """
 
     rows: Rows
@@ -53,6 +58,7 @@ class Ranking:
     crops: tuple[QueryCrop, ...] = ()
     settings: tuple[str, ...] = field(default=())
     probabilities: Floats | None = None
+    missing: tuple[MissingCandidates | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,6 +73,7 @@ class Ranking:
             local_scores=np.full(shortlist.rows.shape, np.nan, dtype=np.float32),
             boxes=np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32),
             crops=crops,
+            missing=shortlist.missing,
         )
 
     def head(self, size: int) -> Shortlist:
@@ -85,13 +92,32 @@ class Ranking:
         scores, filled = self.scores[:, :first], self.rows[:, :first] != EMPTY
         return falling_scores(scores, filled, self.rows.shape[1] - scores.shape[1])
 
+    def kept(self, query: int) -> MissingCandidates | None:
+        """Return the missing candidates that stay among a query's hits, if there are any."""
+        found = self.missing[query] if self.missing else None
+        return found if found is not None and found.kept else None
+
+    def listed(self, query: int) -> tuple[Rows, Floats]:
+        """Return one query's whole list, best first, kept candidates at their places.
+
+        Returns:
+            int64 ``(n,)``, columns of the tables, where ``-1 - m`` stands for candidate m of
+            ``missing[query]``; and float32 ``(n,)``, its hits' scores, which fall strictly.
+        """
+        columns = np.flatnonzero(self.rows[query] != EMPTY)
+        scores, kept = self.scores[query, columns], self.kept(query)
+        if kept is not None:
+            columns, scores = kept.among(columns, scores)
+        return columns, falling_scores(scores[None])[0]
+
 
 @dataclass(frozen=True)
 class Hit:
     """One entry of a result list.
 
     Attributes:
-        id: the gallery id: text, or a whole number or UUID where the gallery's are.
+        id: the gallery id: text, or a whole number or UUID where the gallery's are; of a kept
+            candidate the one that was asked for.
         score: the fused score, a float32 that falls strictly with the rank: where fused scores
             tie, or behind a cut lie above those before it, it is lowered by as few steps as that
             takes. Whoever sorts by it again, as trec_eval does, finds this order.
@@ -104,6 +130,9 @@ class Hit:
         probability: that the image shows the query's object, in [0, 1], from a calibration
             (:class:`patchrerank.calibration.Calibration`); None without one, and for candidates
             that the last stage did not rescore.
+        status: ``rescored`` by local evidence; ``behind`` the shortlist's cut, where the order is
+            the one that came in; or ``kept``: the gallery does not hold it, so it keeps its place
+            in the first stage's list, and ``global_score`` is all that is known of it.
     """
 
     id: Any
@@ -114,3 +143,4 @@ class Hit:
     box: tuple[float, float, float, float] | None
     query_crop: QueryCrop = "none"
     probability: float | None = None
+    status: Status = "rescored"

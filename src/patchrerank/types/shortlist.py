@@ -13,6 +13,14 @@ from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.score_reading import Metric, ScoreReading
 from patchrerank.search_results import batch_of, ids_of, refuse_twice, scores_of
 from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
+from patchrerank.types.missing import (
+    Missing,
+    MissingCandidates,
+    check_missing,
+    log_dropped,
+    number_missing,
+    told_apart,
+)
 
 ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
 
@@ -20,8 +28,8 @@ ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[
 class IdIndex(Protocol):
     """Anything that maps ids to row numbers, a gallery for one."""
 
-    def rows_of(self, ids: Sequence[Any]) -> Rows:
-        """Return the row of each id; raises ShortlistError for ids that it does not hold."""
+    def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
+        """Return the row of each id; of one that it does not hold -1, strictly a ShortlistError."""
         ...
 
 
@@ -32,10 +40,13 @@ class Shortlist:
     Attributes:
         rows: int64 ``(Q, K)`` gallery row numbers; ``-1`` marks an empty slot (only at the end).
         scores: float32 ``(Q, K)``, non-increasing along each row, ``-inf`` in empty slots.
+        missing: the candidates of each query that the gallery does not hold, which stand in none
+            of the slots; None for a query that lacks none, ``()`` if no query does.
     """
 
     rows: Rows
     scores: Floats
+    missing: tuple[MissingCandidates | None, ...] = ()
 
     def __post_init__(self) -> None:
         rows = _row_numbers(self.rows)
@@ -44,6 +55,8 @@ class Shortlist:
             raise ShortlistError(
                 f"rows and scores need one shape (Q, K), got {rows.shape} and {scores.shape}"
             )
+        if len(self.missing) not in (0, len(rows)):
+            raise ShortlistError(f"{len(rows)} queries, but missing holds {len(self.missing)}")
         scores = np.where(rows == EMPTY, np.float32(-np.inf), scores)
         _check_scores(rows, scores)
         object.__setattr__(self, "rows", rows)
@@ -53,11 +66,17 @@ class Shortlist:
         return len(self.rows)
 
     @classmethod
-    def trusted(cls, rows: Rows, scores: Floats) -> Shortlist:
+    def trusted(
+        cls,
+        rows: Rows,
+        scores: Floats,
+        missing: tuple[MissingCandidates | None, ...] = (),
+    ) -> Shortlist:
         """Return a part of what was checked when it came in, without checking it again."""
         made = object.__new__(cls)
         object.__setattr__(made, "rows", np.ascontiguousarray(rows))
         object.__setattr__(made, "scores", np.ascontiguousarray(scores))
+        object.__setattr__(made, "missing", missing)
         return made
 
     @classmethod
@@ -71,6 +90,7 @@ class Shortlist:
         higher_is_better: bool | None = None,
         metric: Metric | None = None,
         n_query_vectors: int | Sequence[int] | None = None,
+        missing: Missing = "error",
     ) -> Shortlist:
         """Build a shortlist from anybody's search result.
 
@@ -92,12 +112,17 @@ class Shortlist:
                 ``l2-squared``, ``inner-product`` (all of unit vectors) or ``maxsim-sum``; see
                 :class:`patchrerank.score_reading.ScoreReading`.
             n_query_vectors: for ``maxsim-sum``, how many vectors each query had.
+            missing: what a candidate is that the index does not hold: an ``error``; or it is
+                taken out of the list, to ``keep`` its place and score among the hits, or to
+                ``drop`` it (logged once a call); see :attr:`missing`. Scores and ranks are read
+                before it is taken out.
 
         Raises:
             ShortlistError: unknown or duplicate ids, scores that are no finite numbers, wrong
                 lengths, wrong order.
             SettingError: settings that contradict each other, or a metric without scores.
         """
+        check_missing(missing)
         reading = ScoreReading(metric, higher_is_better, sort, n_query_vectors)
         lists = [ids_of(number, row) for number, row in enumerate(batch_of(ids, "candidates"))]
         given = None if scores is None else _score_lists(scores, lists)
@@ -106,12 +131,14 @@ class Shortlist:
         width = max((len(query_ids) for query_ids in lists), default=0)
         rows = np.full((len(lists), width), EMPTY, dtype=np.int64)
         table = np.full((len(lists), width), -np.inf, dtype=np.float64)
+        strangers: list[list[Any]] = []
         for number, query_ids in enumerate(lists):
             count = len(query_ids)
-            rows[number, :count] = _rows_of(index, number, query_ids)
+            rows[number, :count] = _rows_of(index, number, query_ids, missing)
+            strangers.append(number_missing(rows[number, :count], query_ids))
+            if len(set(strangers[number])) < len(strangers[number]):
+                refuse_twice(number, query_ids)
             ordered = np.sort(rows[number, :count])
-            if count and ordered[0] < 0:
-                raise ShortlistError(f"query {number}: its index gave the row {ordered[0]}")
             if (ordered[1:] == ordered[:-1]).any():
                 refuse_twice(number, query_ids)
             table[number, :count] = rank_scores(count) if given is None else given[number]
@@ -121,14 +148,23 @@ class Shortlist:
             order = np.argsort(-table, axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)
             table = np.take_along_axis(table, order, axis=1)
-        return cls.trusted(rows, table.astype(np.float32))
+        values = table.astype(np.float32)
+        if not any(strangers):
+            return cls.trusted(rows, values)
+        if missing == "drop":
+            log_dropped(strangers, int((rows != EMPTY).sum()))
+        return cls.trusted(*told_apart(rows, values, strangers, kept=missing == "keep"))
 
 
-def _rows_of(index: IdIndex, query: int, ids: list[Any]) -> Rows:
+def _rows_of(index: IdIndex, query: int, ids: list[Any], missing: Missing) -> Rows:
     try:
-        return index.rows_of(ids)
+        rows = index.rows_of(ids) if missing == "error" else index.rows_of(ids, strict=False)
     except ShortlistError as error:
         raise ShortlistError(f"query {query}: {error}") from None
+    lowest = int(rows.min(initial=0))
+    if lowest < (0 if missing == "error" else EMPTY):
+        raise ShortlistError(f"query {query}: its index gave the row {lowest}")
+    return rows
 
 
 def rank_scores(count: int) -> Floats:
