@@ -86,6 +86,10 @@ class QueryError(PatchRerankError, ValueError):
     """A query has the wrong dimension or was encoded differently from the gallery."""
 
 
+class RerankerError(PatchRerankError):
+    """Somebody else's reranker did not answer in time, or not sensibly."""
+
+
 class SettingError(PatchRerankError, ValueError):
     """A parameter (λ, γ, a cut-off, a metric name) is outside its range."""
 

@@ -27,6 +27,7 @@ from patchrerank.analysis.workbench import Workbench
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.datasets import Dataset
 from patchrerank.pipeline import BEST_PATCH, Cascade
+from patchrerank.rerankers.fallback import check_unfailed
 from patchrerank.types import Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _reranked(
     warm_up(cascade, queries, shortlist)
     clock = Clock()
     ranking = cascade.rerank(queries, shortlist)
+    check_unfailed(ranking.failed)
     together = clock.lap(len(queries))
     alone = one_by_one_ms(cascade, queries, shortlist) if one_by_one else None
     return ranking, dict(zip(RERANK_TIMES, (together, alone), strict=True))

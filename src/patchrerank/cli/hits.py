@@ -25,7 +25,7 @@ def show_hits(
     """Print hits as a table, or as JSON with the settings they were found with.
 
     With a calibration they have probabilities, and it is said if nothing was found. Where the
-    gallery does not hold one of them, a column says how each came by its place.
+    gallery does not hold one of them, or a stage failed, a column says how each came by its place.
     """
     nothing = None if calibration is None else _nothing_found(hits, calibration)
     if as_json:
@@ -35,7 +35,7 @@ def show_hits(
     wanted = list(COLUMNS)
     if calibration is None:
         wanted.remove("probability")
-    if not any(hit.status == "kept" for hit in hits):
+    if not any(hit.status in ("kept", "fallback") for hit in hits):
         wanted.remove("status")
     rows = [[row[name] for name in wanted] for row in map(_row, hits)]
     printing.print_table("", wanted, rows)

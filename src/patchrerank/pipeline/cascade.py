@@ -131,6 +131,8 @@ class Cascade(Ranker):
         found = np.full(ranking.rows.shape, np.nan, dtype=np.float32)
         found[:, :head] = calibration.probabilities(ranking.scores[:, :head])
         found[ranking.rows == EMPTY] = np.nan
+        if ranking.failed:  # scores of an earlier stage are on another scale
+            found[[bool(reason) for reason in ranking.failed]] = np.nan
         return found
 
 

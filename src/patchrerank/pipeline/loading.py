@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -50,7 +51,8 @@ def load_reranker(
               ``patchify+refine:400:0.3:4,chamfer:100:0.7:2`` (see
               :func:`patchrerank.pipeline.parse_stages`). The default rescores all candidates by
               their best patch, with λ = 0.3 and γ = 4;
-            - the path of a ``tuned.json``, or of a recipe (text that ends in ``.json`` is a path);
+            - the path of a ``tuned.json``, or of a recipe (text that ends in ``.json`` is a path,
+              unless it begins with a reranker's name and ``@``);
             - a list of :class:`~patchrerank.pipeline.Stage`, on this gallery;
             - a :class:`~patchrerank.pipeline.Recipe` or :class:`~patchrerank.pipeline.Tuned`.
         encoder: one that is loaded already, in place of the gallery's own; its identity must be
@@ -99,7 +101,7 @@ def _recipe(
     gallery: Gallery, stages: str | os.PathLike[str] | Recipe | Tuned, given: dict[str, Any]
 ) -> Recipe:
     """Return the recipe that text or a file names, or what was given."""
-    if isinstance(stages, str) and not stages.endswith(".json"):
+    if isinstance(stages, str) and not (stages.endswith(".json") and _is_path(stages)):
         return Recipe.parse(stages, **given)
     made = stages if isinstance(stages, Recipe | Tuned) else read_recipe(stages)
     if given:
@@ -140,3 +142,8 @@ def _from_stages(
         )
     encoders = QueryEncoders(made.gallery, encoder, device, **given)
     return Cascade(stages, encoders=encoders)
+
+
+def _is_path(text: str) -> bool:
+    """Tell a path from stages whose last names a file, ``pairs@endpoint.json``."""
+    return Path(text).is_file() or not re.match(r"[\w-]+(\+refine)?(:[^@,]*)?(,|@)", text)

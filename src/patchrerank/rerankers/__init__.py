@@ -8,7 +8,9 @@ from patchrerank.rerankers.compact import compact_local
 from patchrerank.rerankers.dense_correlation import DenseCorrelation
 from patchrerank.rerankers.elvis import ELVIS_FUSION, ELViS, ElvisSettings, load_elvis
 from patchrerank.rerankers.execution import Execution
+from patchrerank.rerankers.http_scorer import HttpScorer
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
+from patchrerank.rerankers.pairs import Pairs
 from patchrerank.rerankers.patchify import Patchify
 from patchrerank.rerankers.query_expansion import QueryExpansion
 from patchrerank.rerankers.ranker import Ranker
@@ -33,6 +35,8 @@ __all__ = [
     "ElvisConfig",
     "ElvisSettings",
     "Execution",
+    "HttpScorer",
+    "Pairs",
     "Patchify",
     "QueryExpansion",
     "Ranker",

@@ -15,6 +15,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_local_queries
 from patchrerank.gallery.own_encoder import check_encoder
 from patchrerank.gallery.stores import PATCH_ARRAYS
+from patchrerank.rerankers.fallback import fallen_back
 from patchrerank.rerankers.given_queries import Query
 from patchrerank.rerankers.ranker import Ranker
 from patchrerank.types import LocalScores, Queries, QueryCrop, Ranking, Shortlist
@@ -171,5 +172,8 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, ranking: Ranki
     size = fusion.size_of(ranking.rows.shape[1])
     if not size:
         return ranking
-    found = fusion.apply(ranking, reranker.score(queries, ranking.head(size)))
+    local = reranker.score(queries, ranking.head(size))
+    found = fusion.apply(ranking, local)
+    if local.failed:
+        found = fallen_back(found, ranking, reranker.name, local.failed)
     return replace(found, settings=(*ranking.settings, f"{reranker.name}: {fusion}"))

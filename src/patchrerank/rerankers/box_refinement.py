@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +104,7 @@ class RefineBoxes(Reranker):
             refined = refine(number, images[slots], boxes[number, slots])
             known = ~np.isnan(refined).any(axis=1)
             boxes[number, slots[known]] = refined[known]
-        return LocalScores(found.scores, boxes)
+        return replace(found, boxes=boxes)
 
     def _refiner(self, queries: Queries, shortlist: Shortlist) -> Refiner:
         ready = queries.local is not None and self.gallery.has_local

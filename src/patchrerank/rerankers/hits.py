@@ -70,7 +70,7 @@ def _hits(
         map(_box, ranking.boxes[query, slots].tolist()),
         repeat(ranking.crops[query] if ranking.crops else "none"),
         known,
-        map(_status, local),
+        repeat("fallback") if ranking.failed and ranking.failed[query] else map(_status, local),
     )
     return list(map(Hit, *columns))
 

@@ -10,6 +10,7 @@ from patchrerank.rerankers.base import Reranker
 from patchrerank.rerankers.chamfer import Chamfer
 from patchrerank.rerankers.dense_correlation import DenseCorrelation
 from patchrerank.rerankers.elvis import ELViS
+from patchrerank.rerankers.pairs import Pairs
 from patchrerank.rerankers.patchify import Patchify
 from patchrerank.rerankers.query_expansion import QueryExpansion
 from patchrerank.rerankers.spatial_verification import SpatialVerification
@@ -27,6 +28,7 @@ RERANKERS: dict[str, type[Reranker]] = {
         QueryExpansion,
         SuperGlobal,
         SpatialVerification,
+        Pairs,
         AMES,
         ELViS,
     )

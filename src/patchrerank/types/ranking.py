@@ -13,8 +13,8 @@ from patchrerank.types.missing import MissingCandidates
 from patchrerank.types.queries import QueryCrop
 from patchrerank.types.shortlist import Shortlist
 
-Status: TypeAlias = Literal["rescored", "behind", "kept"]
-"""How a hit came by its place; more words may follow, for what falls back to another score."""
+Status: TypeAlias = Literal["rescored", "behind", "kept", "fallback"]
+"""How a hit came by its place."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,13 @@ class LocalScores:
         scores: float32 ``(Q, K)``; ``-inf`` in empty slots and where there was no evidence.
         boxes: float32 ``(Q, K, 4)`` where it was found, NaN where nowhere; None if the method
             does not localise.
+        failed: for each of the Q queries why its candidates could not be scored, empty where they
+            were; ``()``: all were. Such a query keeps the order that came in.
     """
 
     scores: Floats
     boxes: Floats | None = None
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Ranking:
         probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
             the last stage did not rescore it. None without a calibration.
         missing: the shortlist's, see there; in no table, among the hits where they are kept.
+        failed: for each query which stage could not score it, and why; empty: none. ``()``: of no
+            query. Such a list is as the stages before left it.
     """
 
     rows: Rows
@@ -59,6 +64,7 @@ class Ranking:
     settings: tuple[str, ...] = field(default=())
     probabilities: Floats | None = None
     missing: tuple[MissingCandidates | None, ...] = ()
+    failed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

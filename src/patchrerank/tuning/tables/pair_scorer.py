@@ -13,6 +13,7 @@ from patchrerank.errors import DatasetError, SettingError, TableError
 from patchrerank.metrics import best_iou
 from patchrerank.pipeline import make_cascade, parse_stages
 from patchrerank.rerankers import Reranker
+from patchrerank.rerankers.fallback import check_unfailed
 from patchrerank.tuning.fused.query_scores import GLOBAL
 from patchrerank.tuning.tables._reranker_records import describe
 from patchrerank.types import EMPTY, Floats, Queries, QueryCrop, Rows, Shortlist
@@ -100,8 +101,10 @@ class PairScorer:
 
         Raises:
             TableError: the reranker returned NaN, which would mean "not computed".
+            RerankerError: it could not score a query.
         """
         found = self.rerankers[name].score(self.queries.take(numbers.tolist()), shortlist)
+        check_unfailed(found.failed)
         valid = shortlist.rows != EMPTY
         scores = np.where(valid, found.scores, np.float32(-np.inf)).astype(np.float32)
         if np.isnan(scores).any():
