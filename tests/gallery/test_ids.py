@@ -132,11 +132,11 @@ def test_a_table_that_is_renewed_while_a_gallery_is_opened(
 
     def read_and_append(path):
         found = read(path)
-        monkeypatch.setattr(manifest_reading, "read_manifest", read)
+        monkeypatch.setattr(gallery_module, "read_manifest", read)
         build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), more)
         return found
 
-    monkeypatch.setattr(manifest_reading, "read_manifest", read_and_append)
+    monkeypatch.setattr(gallery_module, "read_manifest", read_and_append)
     assert len(Gallery(tmp_path / "g")) == 4
     (tmp_path / "g/id_table.1.bin").unlink()
     with pytest.raises(GalleryError, match=r"id_table\.1\.bin: is missing"):

@@ -56,3 +56,24 @@ def test_a_damaged_table_or_ends_find_nothing_and_touch_nothing():
     shuffled = np.roll(table, 1)
     found = find_rows(text.tobytes(), stops, shuffled, blob, ends)
     assert ((found == -1) | (found == np.arange(100))).all()
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=60), st.data())
+def test_removed_rows_are_passed_over(ids, data):
+    """Of equal ids only the last may live; rows behind the flags do."""
+    last = {item: row for row, item in enumerate(ids)}
+    gone = {item for item in last if data.draw(st.booleans())}
+    removed = np.array([row != last[i] or i in gone for row, i in enumerate(ids)], dtype=np.uint8)
+    removed = removed[: int(np.flatnonzero(removed)[-1]) + 1 if removed.any() else 0]
+    blob, ends = arrays_of(ids)
+    table, twice = table_of(blob, ends, SIZE, removed)
+    assert twice == -1 and sorted(table[table > 0] - 1) == list(range(len(ids)))
+    text, stops = arrays_of("abcdefghi")
+    found = find_rows(text.tobytes(), stops, table, blob, ends, removed=removed)
+    assert found.tolist() == [-1 if i in gone else last.get(i, -1) for i in "abcdefghi"]
+
+
+def test_an_id_that_lives_twice_is_told_behind_removed_ones():
+    ids = ["x", "x", "y", "x"]
+    assert table_of(*arrays_of(ids), SIZE, np.array([1], dtype=np.uint8))[1] == 3
+    assert table_of(*arrays_of(ids), SIZE, np.array([1, 1], dtype=np.uint8))[1] == -1

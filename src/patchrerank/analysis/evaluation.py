@@ -127,7 +127,8 @@ def _bytes(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return the bytes an image and the bytes a query."""
     gallery, stages = bench.gallery(method), () if cascade is None else cascade.stages
-    most = len(gallery) if method.candidates is None else min(method.candidates, len(gallery))
+    there = gallery.live_count
+    most = there if method.candidates is None else min(method.candidates, there)
     image = {**bytes_per_image(gallery), "read": bytes_read(cascade, gallery)}
     return image, bytes_per_query(stages, gallery, most)
 

@@ -133,7 +133,8 @@ def with_local_descriptors(
     if gallery.has_local:
         return gallery
     files = {image.id: image.file for image in dataset.images}
-    sources = [files[name] for name in gallery.ids]
+    names = zip(gallery.live.tolist(), gallery.ids.living(), strict=True)
+    sources = {row: files[name] for row, name in names}
     build_local(gallery, encoder, LocalOptions(progress=progress), sources=sources)
     return Gallery(gallery.folder)
 

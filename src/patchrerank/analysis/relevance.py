@@ -104,10 +104,12 @@ def positive_areas(dataset: Dataset) -> list[Floats]:
 
 def _image_of_row(gallery: Gallery, dataset: Dataset) -> Rows:
     number = {image.id: position for position, image in enumerate(dataset.images)}
-    unknown = [name for name in gallery.ids if name not in number]
+    unknown = [name for name in gallery.ids.living() if name not in number]
     if unknown:
         raise DatasetError(
             f"{dataset.root}: {len(unknown)} images of the gallery {gallery.folder} are not in "
             f"this data set, for example {unknown[0]!r}{near_matches(unknown[0], number)}"
         )
-    return np.array([number[name] for name in gallery.ids], dtype=np.int64)
+    found = np.full(len(gallery), EMPTY, dtype=np.int64)
+    found[gallery.live] = [number[name] for name in gallery.ids.living()]
+    return found

@@ -28,12 +28,13 @@ def command(
 ) -> None:
     """Write a gallery's ids, vectors, counts and boxes; import takes them back."""
     from patchrerank.gallery import Gallery, export_gallery
+    from patchrerank.gallery.region_vectors import live_patches
 
     opened = Gallery(gallery)
     export_gallery(opened, out, format, progress=not quiet)
     if json:
-        made = opened.manifest
-        record = {"images": made.images, "patches": made.patches, "dim": made.dim}
+        record = {"images": opened.live_count, "patches": len(live_patches(opened))}
+        record["dim"] = opened.dim
         printing.print_json({"gallery": gallery, "out": out, "format": format, **record})
     else:
-        printing.print_line(f"{out}: {len(opened)} images of {opened!r}")
+        printing.print_line(f"{out}: {opened.live_count} images of {opened!r}")

@@ -164,7 +164,7 @@ def command(
     seconds = time.perf_counter() - begun
     skipped = built.manifest.skipped
     if json:
-        record = {"images": len(built), "patches": built.manifest.patches, "seconds": seconds}
+        record = {"images": built.live_count, "patches": built.manifest.patches, "seconds": seconds}
         how_run = {"device": model.device, "backend": model.backend.name}
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):

@@ -68,7 +68,8 @@ def _described(opened: Gallery) -> dict[str, object]:
     sizes, reason = _sizes(opened)
     return {
         "gallery": opened.folder,
-        "images": made.images,
+        "images": opened.live_count,
+        "removed": len(opened) - opened.live_count,
         "patches": made.patches,
         "dim": made.dim,
         "store": made.store,

@@ -16,6 +16,7 @@ import typer
 
 from patchrerank.cli import (
     bench,
+    compact,
     compare,
     composite,
     compress,
@@ -28,6 +29,7 @@ from patchrerank.cli import (
     import_,
     index,
     info,
+    remove,
     report,
     reproduce,
     rerank,
@@ -53,7 +55,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
     "Measure and tune": (composite, tune, evaluate, compare, report),
-    "Galleries": (info, import_, export, compress, storage, encoders),
+    "Galleries": (info, remove, compact, import_, export, compress, storage, encoders),
     "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():

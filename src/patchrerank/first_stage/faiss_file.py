@@ -106,7 +106,7 @@ class FaissFile:
             GalleryError: scores that no vectors of unit length have, or faiss cannot search it.
         """
         self.gallery.check_queries(queries)
-        most = self.index.ntotal if self.missing == "keep" else len(self.gallery)
+        most = self.index.ntotal if self.missing == "keep" else self.gallery.live_count
         depth = most if size is None else min(size, most)
         if depth < 0:
             raise SettingError(f"the shortlist size must be at least 0, got {size}")

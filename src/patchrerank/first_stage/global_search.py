@@ -18,7 +18,8 @@ class GlobalSearch:
     """First stage: inner product of global vectors, by any faiss index.
 
     Args:
-        gallery: its global vectors are indexed (trained first where the index needs it).
+        gallery: the global vectors of the images that are there are indexed (trained first where
+            the index needs it).
         factory: a faiss index-factory string; the default ``Flat`` is exact. See
             :func:`patchrerank.first_stage.factory_strings.check_factory`.
 
@@ -42,13 +43,16 @@ class GlobalSearch:
             SettingError: ``size`` is negative.
         """
         self.gallery.check_queries(queries)
-        depth = len(self.gallery) if size is None else min(size, len(self.gallery))
+        most = self.gallery.live_count
+        depth = most if size is None else min(size, most)
         if depth < 0:
             raise SettingError(f"the shortlist size must be at least 0, got {size}")
         if depth == 0 or len(queries) == 0:
             shape = (len(queries), depth)
             return Shortlist(np.full(shape, EMPTY), np.full(shape, -np.inf, dtype=np.float32))
         scores, rows = self._index.search(queries.vectors, depth)
+        if most < len(self.gallery):  # numbers of rows among those that are there
+            rows = np.where(rows == EMPTY, EMPTY, self.gallery.live[rows])
         order = np.lexsort((rows, -scores), axis=1)  # equal scores: the lower row first
         return Shortlist(
             np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
@@ -56,20 +60,22 @@ class GlobalSearch:
 
 
 def _build(gallery: Gallery, factory: str) -> Any:
-    check_factory(factory, gallery.dim, len(gallery) or None)
+    count = gallery.live_count
+    check_factory(factory, gallery.dim, count or None)
     import faiss
 
-    known = factory if len(gallery) else "Flat"  # nothing to train on, nothing to find
+    known = factory if count else "Flat"  # nothing to train on, nothing to find
     try:
         index = faiss.index_factory(gallery.dim, known, faiss.METRIC_INNER_PRODUCT)
         vectors = np.asarray(gallery.global_vectors)
+        vectors = vectors if count == len(gallery) else vectors[gallery.live]
         if not index.is_trained:
             index.train(vectors)
         for start in range(0, len(vectors), ADD_ROWS):
             index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS]))
     except (RuntimeError, MemoryError) as error:
         raise SettingError(
-            f"faiss cannot build {factory!r} over {len(gallery)} vectors of {gallery.dim} "
+            f"faiss cannot build {factory!r} over {count} vectors of {gallery.dim} "
             f"dimensions: {short_reason(error)}"
         ) from error
     return index

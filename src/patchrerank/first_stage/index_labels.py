@@ -62,7 +62,14 @@ def rows_by_label(
             f"the index holds {index.ntotal} vectors, {gallery.folder} {len(gallery)} images; say "
             "which id each label stands for with ids=[…], in the order of the index"
         )
-    return (lambda labels: labels), gallery.ids.__getitem__
+    return (lambda labels: _living(gallery, labels)), gallery.ids.__getitem__
+
+
+def _living(gallery: Gallery, rows: Rows) -> Rows:
+    """Return rows ``(n,)`` with -1 in place of those that were removed."""
+    if gallery.live_count == len(gallery):
+        return rows
+    return np.where((rows != EMPTY) & gallery.removed[rows], EMPTY, rows)
 
 
 def _numbered(gallery: Gallery) -> RowsOfLabels:

@@ -17,9 +17,10 @@ from patchrerank.files import write_whole, writing, written_beside
 from patchrerank.first_stage.factory_strings import check_factory
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.arrays import crc_of
-from patchrerank.gallery.region_vectors import decoded_patches
+from patchrerank.gallery.region_vectors import decoded_patches, live_patches
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
+from patchrerank.types import Rows
 
 INDEX_FILE = "patches.faiss"
 RECORD_FILE = "patches.json"
@@ -35,10 +36,12 @@ class IndexRecord:
 
     Attributes:
         identity: the gallery's encoder identity.
-        patches: number of vectors.
+        patches: number of the gallery's vectors.
         patches_crc32: checksum of the gallery's patch vectors.
         factory: faiss index-factory string.
         train_on: what the quantisers were trained on.
+        indexed: number of vectors in the index, where those of removed images were left out and
+            labels are numbers of patches; None: all, in their order.
         index_bytes: size of the index file; None in indexes of earlier versions.
         index_crc32: its checksum, likewise.
     """
@@ -48,6 +51,7 @@ class IndexRecord:
     patches_crc32: int
     factory: str
     train_on: str
+    indexed: int | None = None
     index_bytes: int | None = None
     index_crc32: int | None = None
 
@@ -65,7 +69,7 @@ def build_patch_index(
     """Train a faiss index, add all patch vectors in chunks, and save it.
 
     Args:
-        gallery: whose patches are indexed, in row order.
+        gallery: whose patches are indexed, in row order; those of removed images are left out.
         folder: where ``patches.faiss`` and ``patches.json`` are written (atomically).
         factory: faiss index-factory string: ``Flat``, ``IVF4096,PQ64``, ``HNSW32``, …; inner
             product is the metric.
@@ -83,7 +87,8 @@ def build_patch_index(
         GalleryError: the folder holds something else.
         VectorError: a patch vector is NaN, infinite or all zeros; names the image and region.
     """
-    count = gallery.manifest.patches
+    patches = live_patches(gallery)
+    count = len(patches)
     check_factory(factory, gallery.dim, count if train is None else len(train))
     if not count and factory != "Flat":
         raise SettingError(f"{gallery.folder}: holds no patches to build {factory!r} of; use Flat")
@@ -94,8 +99,8 @@ def build_patch_index(
     try:
         index = faiss.index_factory(gallery.dim, factory, faiss.METRIC_INNER_PRODUCT)
         if not index.is_trained:
-            index.train(_training_vectors(gallery, train, seed))
-        _add_all(index, gallery, progress=progress)
+            index.train(_training_vectors(gallery, patches, train, seed))
+        index = _add_all(index, gallery, patches, progress=progress)
     except (RuntimeError, MemoryError) as error:
         raise SettingError(
             f"faiss cannot build {factory!r} over {count} patches of {gallery.dim} dimensions: "
@@ -106,6 +111,7 @@ def build_patch_index(
         size = scratch.stat().st_size
         made = replace(
             _record(gallery, factory, train_on),
+            indexed=count if count < gallery.manifest.patches else None,
             index_bytes=size,
             index_crc32=crc_of(scratch, size),
         )
@@ -157,8 +163,9 @@ def open_patch_index(gallery: Gallery, folder: str | Path) -> tuple[Any, IndexRe
             f"{target}: no usable patch index ({reason}); build it with build_patch_index"
         ) from error
     expected = _record(gallery, record.factory, record.train_on)
-    other = (index.d, index.ntotal) != (gallery.dim, gallery.manifest.patches)
-    if other or replace(record, index_bytes=None, index_crc32=None) != expected:
+    count = gallery.manifest.patches if record.indexed is None else record.indexed
+    other = (index.d, index.ntotal) != (gallery.dim, count)
+    if other or replace(record, indexed=None, index_bytes=None, index_crc32=None) != expected:
         raise GalleryError(
             f"{target}: this index was built over other patches than those of {gallery.folder}; "
             "build it again"
@@ -174,27 +181,48 @@ def _check_file(path: Path, record: IndexRecord) -> None:
         raise SettingError(f"{path}: the checksum differs from that in {RECORD_FILE}")
 
 
-def _training_vectors(gallery: Gallery, train: Floats | None, seed: int) -> Floats:
+def _training_vectors(
+    gallery: Gallery, rows: Rows | range, train: Floats | None, seed: int
+) -> Floats:
     if train is not None:
         if train.ndim != 2 or train.shape[1] != gallery.dim:
             raise SettingError(
                 f"training vectors have the shape {train.shape}, expected (n, {gallery.dim})"
             )
         return np.ascontiguousarray(train, dtype=np.float32)
-    count, most = gallery.manifest.patches, 1_000_000
-    rows = np.arange(count)
+    count, most = len(rows), 1_000_000
+    kept = np.asarray(rows)
     if count > most:
-        rows = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-    return decoded_patches(gallery, rows)
+        kept = kept[np.sort(np.random.default_rng(seed).choice(count, most, replace=False))]
+    return decoded_patches(gallery, kept)
 
 
-def _add_all(index: Any, gallery: Gallery, *, progress: bool) -> None:
-    total = gallery.manifest.patches
-    with tqdm(total=total, unit="patch", desc="add", disable=not progress) as bar:
-        for start in range(0, total, ADD_ROWS):
-            block = decoded_patches(gallery, np.arange(start, min(start + ADD_ROWS, total)))
-            index.add(block)
+def _add_all(index: Any, gallery: Gallery, rows: Rows | range, *, progress: bool) -> Any:
+    """Add patches; return the index, which has labels of its own where some are left out."""
+    numbered = len(rows) < gallery.manifest.patches
+    index = _with_labels(index) if numbered else index
+    with tqdm(total=len(rows), unit="patch", desc="add", disable=not progress) as bar:
+        for start in range(0, len(rows), ADD_ROWS):
+            some = np.asarray(rows[start : start + ADD_ROWS])
+            block = decoded_patches(gallery, some)
+            if numbered:
+                index.add_with_ids(block, some)
+            else:
+                index.add(block)
             bar.update(len(block))
+    return index
+
+
+def _with_labels(index: Any) -> Any:
+    """Return an index that takes labels: an inverted file has them, others are wrapped."""
+    import faiss
+
+    plain = faiss.downcast_index(index)
+    while isinstance(plain, faiss.IndexPreTransform):
+        plain = faiss.downcast_index(plain.index)
+    if isinstance(plain, faiss.IndexIVF):
+        return index
+    return faiss.IndexIDMap(index)
 
 
 def _record(gallery: Gallery, factory: str, train_on: str) -> IndexRecord:

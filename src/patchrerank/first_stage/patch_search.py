@@ -13,6 +13,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.first_stage.patch_index import open_patch_index
 from patchrerank.gallery import Gallery
+from patchrerank.gallery.removed_rows import Flags
 from patchrerank.types import EMPTY, Queries, Rows, Shortlist
 
 DEPTH_FACTOR = 5
@@ -66,6 +67,8 @@ class PatchSearch:
             self._set_nprobe(nprobe)
         counts = np.diff(gallery.patch_ends, prepend=0)
         self._image_of_patch = np.repeat(np.arange(len(gallery), dtype=np.int32), counts)
+        gone = gallery.live_count < len(gallery)
+        self._gone = gallery.removed[self._image_of_patch] if gone else None
 
     def search(self, queries: Queries, size: int) -> PatchResult:
         """Return the ``size`` best images of each query.
@@ -81,7 +84,7 @@ class PatchSearch:
         self.gallery.check_queries(queries)
         if size < 0:
             raise SettingError(f"the number of images must be at least 0, got {size}")
-        size = min(size, len(self.gallery))
+        size = min(size, self.gallery.live_count)
         scores = np.full((len(queries), size), -np.inf, dtype=np.float32)
         patches = np.full((len(queries), size), EMPTY, dtype=np.int64)
         block = max(1, MOST_RESULTS // max(1, self._index.ntotal))
@@ -113,13 +116,16 @@ class PatchSearch:
                 f"{self.folder}: the index names patch {found.max()}, the gallery has "
                 f"{len(self._image_of_patch)}; build it again"
             )
+        exhausted = (found == EMPTY).any(axis=1)
+        if self._gone is not None:
+            similarity, found = _living(similarity, found, self._gone)
         slots = first_hits(found, self._image_of_patch, len(self.gallery), scores.shape[1])
         known = slots >= 0
         scores[wanted] = np.where(
             known, np.take_along_axis(similarity, slots.clip(0), axis=1), -np.inf
         )
         patches[wanted] = np.where(known, np.take_along_axis(found, slots.clip(0), axis=1), EMPTY)
-        return (found == EMPTY).any(axis=1)
+        return exhausted
 
     def _result(self, scores: Floats, patches: Rows) -> PatchResult:
         known = patches >= 0
@@ -148,3 +154,11 @@ class PatchSearch:
             raise SettingError(
                 f"index {self.record.factory!r} has no nprobe ({str(error).splitlines()[0]})"
             ) from error
+
+
+def _living(scores: Floats, patches: Rows, gone: Flags) -> tuple[Floats, Rows]:
+    """Return the patches ``(q, D)`` of images that are there, in their order; -1 behind them."""
+    passed = (patches == EMPTY) | gone[patches]
+    order = np.argsort(passed, axis=1, kind="stable")
+    kept = np.where(passed, EMPTY, patches)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(kept, order, axis=1)

@@ -1,7 +1,8 @@
-"""The database side on disk: build, import, append, resume, open, verify."""
+"""The database side on disk: build, import, append, resume, remove, compact, open, verify."""
 
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
+from patchrerank.gallery.compacting import compact
 from patchrerank.gallery.compress import Compression, CompressOptions, compress
 from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.exporting import export_gallery
@@ -14,6 +15,7 @@ from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
+from patchrerank.gallery.removing import remove
 from patchrerank.gallery.verify import verify
 from patchrerank.types import LocalQueries
 
@@ -27,6 +29,7 @@ __all__ = [
     "LocalStore",
     "build_gallery",
     "build_local",
+    "compact",
     "compress",
     "derive_gallery",
     "encode_local_queries",
@@ -37,6 +40,7 @@ __all__ = [
     "import_hdf5",
     "load_own_encoder",
     "read_hdf5",
+    "remove",
     "verify",
     "verify_local",
     "write_hdf5",

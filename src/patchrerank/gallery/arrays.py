@@ -6,11 +6,10 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -50,67 +49,10 @@ def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
         raise GalleryError(f"{path}: {what}, the manifest says {size}; restore it or index again")
     if size == 0:
         return np.zeros(record.shape, dtype=record.dtype)
-    return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
-
-
-class MappedFolder:
-    """The arrays of one folder, memory-mapped; pickled as its absolute path and its identity."""
-
-    manifest: Any
-
-    def __init__(self, folder: Path, records: Mapping[str, ArrayRecord]) -> None:
-        self.folder = folder
-        self._opened_at = folder.absolute()
-        self._records = dict(records)
-        self._arrays = {name: open_array(folder, name, record) for name, record in records.items()}
-
-    def __reduce__(self) -> tuple[Callable[..., MappedFolder], tuple[object, ...]]:
-        # another process, in another working directory, maps them again
-        return _reopen, (type(self), self._opened_at, self.manifest.identity)
-
-    @property
-    def place(self) -> Path:
-        """Where the folder is: as it was given, or absolute once the working directory changed."""
-        return self.folder if self.folder.absolute() == self._opened_at else self._opened_at
-
-    def array(self, name: str) -> Array:
-        """Return the memory-mapped array ``name`` of the manifest."""
-        if name not in self._arrays:
-            raise GalleryError(f"{self.folder}: holds no array {name!r}")
-        return self._arrays[name]
-
-    def floats(self, name: str) -> npt.NDArray[np.float32]:
-        """Return the array ``name``, one of those that manifests are refused for unless float32."""
-        return cast("npt.NDArray[np.float32]", self.array(name))
-
-    def sound_array(self, name: str) -> Array:
-        """Return the array ``name`` after reading all of it once and comparing its checksum.
-
-        Raises:
-            GalleryError: the bytes are not those that the manifest describes.
-        """
-        array = self.array(name)
-        if zlib.crc32(array.data if array.size else b"") != self._records[name].crc32:
-            raise GalleryError(
-                f"{array_path(self.folder, name, self._records[name].generation)}: checksum "
-                f"differs from the manifest's; {RESTORE}"
-            )
-        return array
-
-
-def _reopen(kind: Callable[[Path], MappedFolder], folder: Path, identity: str) -> MappedFolder:
-    """Open a folder that was pickled.
-
-    Raises:
-        GalleryError: it is gone, or holds vectors of another encoder meanwhile.
-    """
-    found = kind(folder)
-    if found.manifest.identity != identity:
-        raise GalleryError(
-            f"{folder}: was encoded otherwise ({identity[:12]}…) when it was pickled than it is "
-            f"now ({found.manifest.identity[:12]}…); make the object anew from the folder"
-        )
-    return found
+    try:
+        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+    except FileNotFoundError as error:  # a newer manifest's writer removed it just now
+        raise GalleryError(f"{path}: is missing; {RESTORE}") from error
 
 
 def crc_of(path: Path, size: int) -> int:

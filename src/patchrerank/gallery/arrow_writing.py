@@ -12,7 +12,9 @@ from patchrerank.files import written_beside
 from patchrerank.gallery.arrow_vectors import RECORD, UUID_BYTES, arrow
 from patchrerank.gallery.export_columns import Column, record_of
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.row_sources import BLOCK_BYTES, Array, RowSource
+from patchrerank.gallery.live_arrays import counts_at, rows_at
+from patchrerank.gallery.removed_rows import items_of
+from patchrerank.gallery.row_sources import BLOCK_BYTES, Array
 from patchrerank.gallery.stores import FLOATS
 from patchrerank.types import Rows
 
@@ -29,21 +31,18 @@ def write_parquet(
         MissingExtraError: pyarrow is not installed.
     """
     pa = arrow()
-    ends = np.concatenate([[0], np.asarray(gallery.patch_ends)])
-    a_row = max(1, columns["patches"].nbytes // len(gallery))
+    live = gallery.live
+    a_row = max(1, columns["patches"].nbytes // len(live))
     step = max(1, GROUP_BYTES // a_row)
     with written_beside(target) as scratch:
         schema = _schema(pa, gallery, columns)
         with pa.parquet.ParquetWriter(scratch, schema, compression="none") as writer:
-            for start in range(0, len(gallery), step):
-                stop = min(start + step, len(gallery))
-                arrays = _arrays(pa, gallery, columns, ends, start, stop)
+            for start in range(0, len(live), step):
+                rows = live[start : start + step]
+                arrays = _arrays(pa, gallery, columns, rows)
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-                told(
-                    sum(column.nbytes for column in columns.values())
-                    * (stop - start)
-                    // len(gallery)
-                )
+                total = sum(column.nbytes for column in columns.values())
+                told(total * len(rows) // len(live))
 
 
 def _schema(pa: Any, gallery: Gallery, columns: dict[str, Column]) -> Any:
@@ -58,28 +57,27 @@ def _schema(pa: Any, gallery: Gallery, columns: dict[str, Column]) -> Any:
     return pa.schema([pa.field(*field, nullable=False) for field in fields], metadata=record)
 
 
-def _arrays(
-    pa: Any, gallery: Gallery, columns: dict[str, Column], ends: Rows, start: int, stop: int
-) -> list[Any]:
-    ids = gallery.ids[start:stop]
+def _arrays(pa: Any, gallery: Gallery, columns: dict[str, Column], rows: Rows) -> list[Any]:
+    ids = gallery.ids.at(rows)
     if gallery.manifest.id_type == "uuid":
         ids = [item.bytes for item in ids]
     names = [name for name in ("patches", "boxes") if name in columns]
-    first, last = int(ends[start]), int(ends[stop])
-    offsets = pa.array(ends[start : stop + 1] - first, pa.int32())
+    ends = np.asarray(gallery.patch_ends)
+    offsets = pa.array(np.append(0, np.cumsum(counts_at(ends, rows))), pa.int32())
+    patches = items_of(ends, rows)
     lists = [
-        pa.ListArray.from_arrays(offsets, _vectors(pa, _rows(gallery, name, first, last)))
+        pa.ListArray.from_arrays(offsets, _vectors(pa, _rows(gallery, name, patches)))
         for name in names
     ]
     kinds = {"text": pa.string(), "int": pa.int64(), "uuid": pa.binary(UUID_BYTES)}
-    whole = _vectors(pa, _rows(gallery, "globals", start, stop))
+    whole = _vectors(pa, _rows(gallery, "globals", rows))
     return [pa.array(ids, kinds[gallery.manifest.id_type]), whole, *lists]
 
 
-def _rows(gallery: Gallery, name: str, start: int, stop: int) -> Array:
+def _rows(gallery: Gallery, name: str, rows: Rows) -> Array:
     if name == "patches" and gallery.manifest.store not in FLOATS:
-        return np.asarray(gallery.patch_store.decode(np.arange(start, stop)))
-    return RowSource(gallery.array(name), name).read(start, stop)
+        return np.asarray(gallery.patch_store.decode(rows))
+    return rows_at(gallery.array(name), rows)
 
 
 def _vectors(pa: Any, rows: Array) -> Any:

@@ -19,6 +19,7 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.image_rows import ImageRows
 from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
 from patchrerank.gallery.region_vectors import encode_chunk
 from patchrerank.gallery.sources import (
@@ -27,7 +28,7 @@ from patchrerank.gallery.sources import (
     open_source,
     with_sound_ids,
 )
-from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
+from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
 

@@ -18,8 +18,10 @@ from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.identity import combined_identity
-from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
-from patchrerank.gallery.region_vectors import decoded_patches, named_patches
+from patchrerank.gallery.live_arrays import live_blocks, rows_at
+from patchrerank.gallery.live_folder import copy_local, live_manifest
+from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
+from patchrerank.gallery.region_vectors import decoded_patches, live_patches, named_patches
 from patchrerank.gallery.stores import (
     PATCH_ARRAYS,
     check_store,
@@ -118,10 +120,13 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     writers = {name: ArrayWriter(target, name, record) for name, record in records.items()}
     if centroids is not None:
         writers["pq_centroids"].append(centroids)
-    for name in set(records) - {*PATCH_ARRAYS, "globals"}:
-        writers[name].append(gallery.array(name))
-    with whose_vectors(lambda row: repr(gallery.ids[row]), NOT_WHITENED):
-        writers["globals"].append(_whitened(gallery.global_vectors, whitening))
+    kept = {name: gallery.array(name) for name in set(records) - {*PATCH_ARRAYS, "globals"}}
+    for arrays in live_blocks(kept, gallery.live):
+        for name, rows in arrays.items():
+            writers[name].append(rows)
+    whole = rows_at(gallery.global_vectors, gallery.live)
+    with whose_vectors(lambda row: repr(gallery.ids[gallery.live[row]]), NOT_WHITENED):
+        writers["globals"].append(_whitened(whole, whitening))
     for block in _blocks(gallery, whitening, progress=options.progress):
         for name, rows in store_columns(options.store, block, centroids).items():
             writers[name].append(rows)
@@ -130,7 +135,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
         writer.close()
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
-        shutil.copytree(gallery.local.folder, partial, dirs_exist_ok=True)
+        copy_local(gallery, partial)
     _write_manifest(gallery, target, options, whitening, writers)
     if gallery.has_local:
         partial.rename(target / LOCAL)
@@ -152,7 +157,7 @@ def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | 
         raise GalleryError(f"{gallery.folder}: is already whitened; whiten the raw gallery")
     from patchrerank.encoders import learn_whitening
 
-    rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
+    rows = _sample(live_patches(gallery), 20 * SAMPLE_ROWS, options.seed)
     return learn_whitening(decoded_patches(gallery, rows), options.whiten)
 
 
@@ -163,7 +168,7 @@ def _train(
         return None
     train = options.train
     if train is None:
-        rows = _sample(gallery.manifest.patches, 20 * SAMPLE_ROWS, options.seed)
+        rows = _sample(live_patches(gallery), 20 * SAMPLE_ROWS, options.seed)
         train = decoded_patches(gallery, rows)
     return pq_train(_whitened(train, whitening), options.m, options.nbits, options.seed)
 
@@ -172,17 +177,17 @@ def _records(gallery: Gallery, options: CompressOptions, dim: int) -> dict[str, 
     kept = {
         name: ArrayRecord(record.dtype, (0, *record.shape[1:]))
         for name, record in gallery.manifest.arrays.items()
-        if name not in {*PATCH_ARRAYS, ID_TABLE}
+        if name not in {*PATCH_ARRAYS, ID_TABLE, REMOVED}
     }
     kept["globals"] = ArrayRecord("<f4", (0, dim))
     return {**kept, **store_records(options.store, dim, options.m)}
 
 
 def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) -> Iterator[Floats]:
-    total = gallery.manifest.patches
-    with tqdm(total=total, unit="patch", desc="compress", disable=not progress) as bar:
-        for start in range(0, total, BLOCK_ROWS):
-            rows = np.arange(start, min(start + BLOCK_ROWS, total))
+    every = live_patches(gallery)
+    with tqdm(total=len(every), unit="patch", desc="compress", disable=not progress) as bar:
+        for start in range(0, len(every), BLOCK_ROWS):
+            rows = np.asarray(every[start : start + BLOCK_ROWS])
             vectors = decoded_patches(gallery, rows)
             with named_patches(gallery, rows, NOT_WHITENED):
                 vectors = _whitened(vectors, whitening)
@@ -201,7 +206,7 @@ def _write_manifest(
     whitening: Whitening | None,
     writers: dict[str, ArrayWriter],
 ) -> None:
-    made = gallery.manifest
+    made = live_manifest(gallery)
     if whitening is not None:
         whitening.save(target / WHITENING)
         made = replace(
@@ -223,8 +228,9 @@ def _trained_on(options: CompressOptions) -> str:
 
 def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
     whitening = after.whitening if not before.manifest.whitened else None
-    rows = _sample(before.manifest.patches, SAMPLE_ROWS, seed)
-    first = _whitened(before.patch_store.decode(rows), whitening)
+    rows = _sample(range(after.manifest.patches), SAMPLE_ROWS, seed)
+    there = live_patches(before)
+    first = _whitened(before.patch_store.decode(np.asarray(there)[rows]), whitening)
     second = after.patch_store.decode(rows)
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
@@ -236,7 +242,8 @@ def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
     return Compression(sizes[0], sizes[1], mean, worst)
 
 
-def _sample(count: int, most: int, seed: int) -> Rows:
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+def _sample(numbers: Rows | range, most: int, seed: int) -> Rows:
+    if len(numbers) <= most:
+        return np.asarray(numbers, dtype=np.int64)
+    drawn = np.random.default_rng(seed).choice(len(numbers), most, replace=False)
+    return np.asarray(numbers, dtype=np.int64)[np.sort(drawn)]

@@ -16,7 +16,8 @@ from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
-from patchrerank.gallery.writer import GalleryWriter, ImageRows, open_writer
+from patchrerank.gallery.image_rows import ImageRows
+from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.regions import Regions, parse_regions
 from patchrerank.types import Rows
 
@@ -85,7 +86,7 @@ def misfit(source: Gallery, encoder: Encoder, regions: Regions) -> str | None:
     plain = made.regions.partition(" ")[0]
     if encoder.recorded_regions(plain) != made.regions:
         return f"its regions ({made.regions}) were encoded another way"
-    if not np.asarray(source.sizes).all():
+    if not np.asarray(source.sizes)[source.live].all():
         return "was imported, and the sizes of its pictures are not known"
     finest = _finest_of(plain)
     if finest is None:
@@ -105,7 +106,8 @@ def _finest_of(spec: str) -> float | None:
 
 def _same_pixels(source: Gallery, first: Size, second: Size) -> bool:
     """Return whether images needed at two least sizes are decoded alike (see ``read_image``)."""
-    sizes = np.unique(np.asarray(source.sizes, dtype=np.int64).reshape(-1, 2), axis=0)
+    sizes = np.asarray(source.sizes, dtype=np.int64).reshape(-1, 2)[source.live]
+    sizes = np.unique(sizes, axis=0)
     return all(_reduction(size, first) == _reduction(size, second) for size in sizes.tolist())
 
 
@@ -116,7 +118,7 @@ def _reduction(size: list[int], least: Size) -> int:
 
 def _copy(source: Gallery, writer: GalleryWriter, regions: Regions, *, progress: bool) -> None:
     finder = _Finder(source, regions)
-    rows = [row for row, image_id in enumerate(source.ids) if image_id not in writer.done]
+    rows = [row for row in source.live.tolist() if source.ids[row] not in writer.done]
     with tqdm(total=len(rows), unit="img", desc="copy", disable=not progress) as bar:
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK]

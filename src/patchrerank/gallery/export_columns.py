@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import IMPORTED
 from patchrerank.gallery.import_origin import Origin
+from patchrerank.gallery.live_arrays import CUT_BY, counts_at, live_blocks, rows_at
 from patchrerank.gallery.manifest_reading import check_encoder
+from patchrerank.gallery.region_vectors import live_patches
 from patchrerank.gallery.row_sources import Array, RowSource
 from patchrerank.gallery.stores import FLOATS
 
@@ -47,30 +50,39 @@ def columns_of(gallery: Gallery) -> dict[str, Column]:
 
     Patches that are stored as floats are exported as they are, others decoded to float32.
     """
-    counts = np.diff(np.asarray(gallery.patch_ends), prepend=0)
+    counts = counts_at(np.asarray(gallery.patch_ends), gallery.live)
     found = {
-        "globals": _stored(gallery.array("globals")),
-        "patches": _patches(gallery),
+        "globals": _stored(gallery, "globals", len(counts)),
+        "patches": _patches(gallery, int(counts.sum())),
         "counts": Column("<i8", counts.shape, lambda: iter([counts])),
     }
-    return {**found, **({"boxes": _stored(gallery.array("boxes"))} if gallery.has_boxes else {})}
+    boxes = {"boxes": _stored(gallery, "boxes", int(counts.sum()))} if gallery.has_boxes else {}
+    return {**found, **boxes}
 
 
-def _stored(array: Array) -> Column:
-    return Column(array.dtype, array.shape, lambda: RowSource(array, "").blocks())
+def _stored(gallery: Gallery, name: str, rows: int) -> Column:
+    """Return the array of a gallery, or what is left of it without rows that were removed."""
+    array = gallery.array(name)
+    if rows == len(array):
+        return Column(array.dtype, array.shape, lambda: RowSource(array, "").blocks())
+    ends = [CUT_BY[name]] if name in CUT_BY else []
+    arrays = {one: gallery.array(one) for one in (name, *ends)}
+    blocks = partial(live_blocks, arrays, gallery.live)
+    return Column(
+        array.dtype, (rows, *array.shape[1:]), lambda: (block[name] for block in blocks())
+    )
 
 
-def _patches(gallery: Gallery) -> Column:
+def _patches(gallery: Gallery, total: int) -> Column:
     if gallery.manifest.store in FLOATS:
-        return _stored(gallery.patches)
-    store, total = gallery.patch_store, gallery.manifest.patches
-    starts = range(0, total, BLOCK_ROWS)
+        return _stored(gallery, "patches", total)
+    store, rows = gallery.patch_store, live_patches(gallery)
     return Column(
         "<f4",
         (total, gallery.dim),
         lambda: (
-            np.asarray(store.decode(np.arange(start, min(start + BLOCK_ROWS, total))))
-            for start in starts
+            np.asarray(store.decode(np.asarray(rows[start : start + BLOCK_ROWS])))
+            for start in range(0, total, BLOCK_ROWS)
         ),
     )
 
@@ -81,7 +93,8 @@ def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.gene
     kind = gallery.manifest.id_type
     if kind == "text":
         return None
-    return raw.view("<i8") if kind == "int" else raw.reshape(-1, 16)
+    every = raw.view("<i8") if kind == "int" else raw.reshape(-1, 16)
+    return rows_at(every, gallery.live)
 
 
 def record_of(gallery: Gallery) -> str:
@@ -120,5 +133,5 @@ def check_whole(gallery: Gallery) -> None:
     Raises:
         SettingError: it has none.
     """
-    if not len(gallery):
+    if not gallery.live_count:
         raise SettingError(f"{gallery.folder}: holds no images, so there is nothing to export")

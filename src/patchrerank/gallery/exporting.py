@@ -132,7 +132,7 @@ def _write_array(path: Path, column: Column, told: Told) -> None:
 def _write_ids(gallery: Gallery, folder: Path) -> None:
     packed = packed_ids(gallery)
     if packed is None:
-        text = json.dumps(list(gallery.ids), ensure_ascii=False)
+        text = json.dumps(list(gallery.ids.living()), ensure_ascii=False)
         (folder / "ids.json").write_text(text, encoding="utf-8")
     else:
         np.save(folder / "ids.npy", packed)

@@ -49,7 +49,7 @@ def finished(
         made = re_rooted(made, options.root)
     if roots_differ(made.manifest, source.root):
         raise GalleryError(other_folder(folder, made.manifest.root, source.root))
-    known = {*made.ids, *(name for name, _ in made.manifest.skipped)}
+    known = {*made.ids.living(), *(name for name, _ in made.manifest.skipped)}
     missing = next((image_id for image_id, _ in source.items if image_id not in known), None)
     if missing is not None:
         raise GalleryError(
@@ -65,7 +65,7 @@ def re_rooted(gallery: Gallery, root: str | Path) -> Gallery:
     Raises:
         GalleryError: they are not there, or another process is at work on the gallery.
     """
-    check_root(gallery.folder, gallery.ids, gallery.sizes, root)
+    check_root(gallery.folder, gallery.ids, gallery.sizes, root, gallery.live)
     there = str(Path(root).resolve())
     if gallery.manifest.root in (None, there):
         return gallery

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from patchrerank.boxes import NO_BOX, Floats
-from patchrerank.errors import GalleryError, QueryError, described
-from patchrerank.gallery.arrays import Array, MappedFolder, array_path, record_bytes
+from patchrerank.errors import GalleryError, described
+from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import ID_TABLE
-from patchrerank.gallery.identity import loading_call, other_queries
+from patchrerank.gallery.identity import check_space
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_store import LocalStore, open_local
-from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, Manifest
-from patchrerank.gallery.manifest_reading import settled_manifest
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
+from patchrerank.gallery.manifest_reading import read_manifest, settled
+from patchrerank.gallery.mapped import MappedFolder
 from patchrerank.gallery.moved import check_root, common_folder, picture_below
+from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
 from patchrerank.search_results import listed_ids
 from patchrerank.types import Queries, Rows
@@ -38,7 +40,9 @@ READ_WHOLE = 1 << 25
 class Gallery(MappedFolder):
     """The database side on disk: ids, global vectors, patch vectors, boxes.
 
-    Rows are image numbers 0 … N−1 in the order of indexing. Nothing is read before it is used:
+    Rows are image numbers 0 … N−1 in the order of indexing; ``len(gallery)`` is N. A row that was
+    removed keeps its number until the gallery is compacted; :attr:`live` are the others. What is
+    open keeps its state, whatever is changed meanwhile. Nothing is read before it is used:
     opening checks the manifest, key by key, and that every file is there and long enough. Ids and
     counts of patches are read, with their checksums, when they are first used. Vectors, boxes and
     sizes are believed; only :func:`patchrerank.gallery.verify` (``info --verify``) reads them all.
@@ -66,11 +70,11 @@ class Gallery(MappedFolder):
                 f"{self.folder}: this gallery is half-written; run the same index command again "
                 "to finish it"
             )
-        begin = super().__init__
-        self.manifest = settled_manifest(self.folder, lambda made: begin(self.folder, made.arrays))
+        begin, read = super().__init__, partial(read_manifest, self.folder / MANIFEST)
+        self.manifest = settled(read, lambda made: begin(self.folder, made.arrays))
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
-            check_root(self.folder, self.ids, self.sizes, Path(root))
+            check_root(self.folder, self.ids, self.sizes, root, self.live)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
@@ -86,11 +90,28 @@ class Gallery(MappedFolder):
         return self.manifest.images
 
     def __repr__(self) -> str:
-        made = self.manifest
+        made, gone = self.manifest, len(self) - self.live_count
+        removed = f" ({gone} rows removed)" * bool(gone)
         return (
-            f"Gallery({str(self.folder)!r}: {made.images} images, {made.patches} patches, "
-            f"{made.dim}-d {made.store}, {made.regions})"
+            f"Gallery({str(self.folder)!r}: {self.live_count} images{removed}, {made.patches} "
+            f"patches, {made.dim}-d {made.store}, {made.regions})"
         )
+
+    @cached_property
+    def removed(self) -> Flags:
+        """bool ``(N,)``: which rows were removed."""
+        held = self.sound_array(REMOVED) if REMOVED in self._arrays else None
+        return flags_of(held, len(self))
+
+    @cached_property
+    def live_count(self) -> int:
+        """How many images there are: rows that were not removed."""
+        return len(self) - (int(self.removed.sum()) if REMOVED in self._arrays else 0)
+
+    @cached_property
+    def live(self) -> Rows:
+        """int64 ``(live_count,)``: the rows that were not removed, rising."""
+        return np.flatnonzero(~self.removed)
 
     @property
     def dim(self) -> int:
@@ -145,24 +166,22 @@ class Gallery(MappedFolder):
 
     @cached_property
     def ids(self) -> Ids:
-        """The N ids, in row order: text, whole numbers or UUIDs.
+        """The N ids, in row order: text, whole numbers or UUIDs; those that were removed, too.
 
         Raises:
             GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
                 rise. Of more than 32 MB this is found where an id is used.
         """
-        names = ("ids", "id_ends")
-        table = self.array(ID_TABLE) if ID_TABLE in self.manifest.arrays else None
-        blob, ends = map(self.array, names)
-        ids = Ids(self.folder, blob, ends, self.manifest.id_type, table)
-        if sum(self.array(name).nbytes for name in names) <= READ_WHOLE:
-            for name in names:
-                self.sound_array(name)
+        blob, ends = self.array("ids"), self.array("id_ends")
+        table, removed = map(self._arrays.get, (ID_TABLE, REMOVED))
+        ids = Ids(self.folder, blob, ends, self.manifest.id_type, table, removed)
+        if blob.nbytes + ends.nbytes <= READ_WHOLE:
+            _ = self.sound_array("ids"), self.sound_array("id_ends")
             ids.check()
         return ids
 
     def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
-        """Return the row of each id, int64 ``(len(ids),)``; -1 if not held and not ``strict``.
+        """Return the living row of each id, int64 ``(n,)``; -1 if not held and not ``strict``.
 
         Raises:
             ShortlistError: no list of ids, ids of another kind, or ids that the gallery does not
@@ -178,7 +197,7 @@ class Gallery(MappedFolder):
     @cached_property
     def _sound_ids(self) -> list[Array]:
         """What ids are looked up in, read once to tell ids that are not held from damage."""
-        names = {"ids", "id_ends", ID_TABLE} & set(self.manifest.arrays)
+        names = {"ids", "id_ends", ID_TABLE, REMOVED} & self._arrays.keys()
         return [self.sound_array(name) for name in names]
 
     @cached_property
@@ -218,16 +237,7 @@ class Gallery(MappedFolder):
 
     @cached_property
     def _common(self) -> str:
-        return common_folder(self.ids)
-
-    def nbytes(self) -> dict[str, int]:
-        """Return the size in bytes of each array file."""
-        return {name: record_bytes(record) for name, record in self.manifest.arrays.items()}
-
-    def files(self) -> dict[str, Path]:
-        """Return the file of each array."""
-        records = self.manifest.arrays.items()
-        return {name: array_path(self.folder, name, r.generation) for name, r in records}
+        return common_folder(list(self.ids.living()))
 
     def check_queries(self, queries: Queries) -> None:
         """Refuse queries that do not live in this gallery's space.
@@ -235,15 +245,4 @@ class Gallery(MappedFolder):
         Raises:
             QueryError: another dimension, or encoded differently from the gallery.
         """
-        made, dim = self.manifest, queries.vectors.shape[1]
-        same = queries.encoder in (None, made.identity)
-        strange = "" if same else other_queries(self.folder, made, queries.made_by)
-        if dim != self.dim:
-            whitened = " and the gallery's whitening" if made.whitened else ""
-            remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
-            raise QueryError(
-                f"queries have {dim} dimensions, the gallery {self.folder} has {self.dim}; "
-                f"{strange or remedy}"
-            )
-        if strange:
-            raise QueryError(strange)
+        check_space(self.folder, self.manifest, queries)

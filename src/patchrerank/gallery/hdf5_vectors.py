@@ -34,7 +34,7 @@ def write_hdf5_vectors(
     Raises:
         GalleryError: an id that HDF5 cannot hold: one with a null character.
     """
-    size = sum(column.nbytes for column in columns.values()) + TEXT_BYTES * len(gallery)
+    size = sum(column.nbytes for column in columns.values()) + TEXT_BYTES * gallery.live_count
     ours = hdf5_with("an export", "ids", *columns)
     with hdf5_written(target, ours, size) as file:
         file.attrs[RECORD] = record_of(gallery)
@@ -54,13 +54,13 @@ def _write_ids(gallery: Gallery, file: h5py.File) -> None:
     if packed is not None:
         file["ids"] = packed
         return
-    bad = next((item for item in gallery.ids if "\0" in item), None)
+    bad = next((item for item in gallery.ids.living() if "\0" in item), None)
     if bad is not None:
         raise GalleryError(
             f"{gallery.folder}: the id {shown(bad)} holds a null character, which HDF5 cannot "
             "keep; export it as npy"
         )
-    file.create_dataset("ids", data=list(gallery.ids), dtype=h5py.string_dtype())
+    file.create_dataset("ids", data=list(gallery.ids.living()), dtype=h5py.string_dtype())
 
 
 def read_hdf5_vectors(path: Path) -> Vectors:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from patchrerank.gallery.arrays import ArrayWriter, array_path, open_array
+from patchrerank.gallery.arrays import open_array
 from patchrerank.gallery.manifest import ArrayRecord, Manifest
+from patchrerank.gallery.removed_rows import removed_flags, write_anew
 
 ID_TABLE = "id_table"
 TABLE_RECORD = ArrayRecord("<u4", (0,))
@@ -35,16 +36,8 @@ def write_table(folder: Path, manifest: Manifest, before: ArrayRecord | None) ->
         return manifest
     blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
     size = table_size(manifest.images)
-    table, _ = table_of(blob.view(np.uint8), ends.view(np.int64), size)
+    removed = removed_flags(folder, manifest).astype(np.uint8)
+    table, _ = table_of(blob.view(np.uint8), ends.view(np.int64), size, removed)
     generation = 0 if before is None else before.generation + 1
-    writer = ArrayWriter(folder, ID_TABLE, replace(TABLE_RECORD, generation=generation))
-    writer.append(table)
-    writer.flush(durable=True)
-    writer.close()
-    return manifest.with_arrays({**manifest.arrays, ID_TABLE: writer.record})
-
-
-def drop_table(folder: Path, record: ArrayRecord | None, kept: ArrayRecord | None) -> None:
-    """Remove the file of a table that no manifest names any more."""
-    if record is not None and (kept is None or kept.generation != record.generation):
-        array_path(folder, ID_TABLE, record.generation).unlink(missing_ok=True)
+    written = write_anew(folder, ID_TABLE, replace(TABLE_RECORD, generation=generation), table)
+    return manifest.with_arrays({**manifest.arrays, ID_TABLE: written})

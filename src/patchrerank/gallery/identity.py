@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from patchrerank.errors import QueryError
+
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
     from patchrerank.gallery.manifest import Manifest
+    from patchrerank.types import Queries
 
 UNTOLD = ("architecture", "backend", "fingerprint", "identity")
 """Entries of a record that say nothing beside the others (the spec stands for the architecture)."""
@@ -88,6 +91,26 @@ def other_queries(folder: Path, made: Manifest, made_by: Mapping[str, Any] | Non
         f"the queries were encoded by another encoder than the gallery {folder}: "
         f"{other or 'not whitened as the gallery is'}; use {loading_call(made.encoder)}{whitened}"
     )
+
+
+def check_space(folder: Path, made: Manifest, queries: Queries) -> None:
+    """Refuse queries that do not live in a gallery's space.
+
+    Raises:
+        QueryError: another dimension, or encoded differently from the gallery.
+    """
+    dim = queries.vectors.shape[1]
+    same = queries.encoder in (None, made.identity)
+    strange = "" if same else other_queries(folder, made, queries.made_by)
+    if dim != made.dim:
+        whitened = " and the gallery's whitening" if made.whitened else ""
+        remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
+        raise QueryError(
+            f"queries have {dim} dimensions, the gallery {folder} has {made.dim}; "
+            f"{strange or remedy}"
+        )
+    if strange:
+        raise QueryError(strange)
 
 
 def loading_call(record: Mapping[str, Any]) -> str:

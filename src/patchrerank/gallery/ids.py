@@ -39,6 +39,8 @@ class Ids(Sequence[Any]):
         ends: int64 ``(N,)``, where each ends.
         kind: what they are: a name in :data:`patchrerank.gallery.id_types.ID_TYPES`.
         table: of their hashes, as written beside them; None: made when an id is looked up.
+        removed: uint8 ``(n,)``, 1 where a row was removed, whose id is not found any more; rows
+            from n on live. None: all do.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class Ids(Sequence[Any]):
         ends: Array,
         kind: str = "text",
         table: Array | None = None,
+        removed: Array | None = None,
     ) -> None:
         self._folder, self.kind = folder, ID_TYPES[kind]
         self._blob = np.asarray(blob, dtype=np.uint8)
         self._ends = np.asarray(ends, dtype=np.int64)
         self._given = None if table is None else np.asarray(table, dtype=np.uint32)
+        self._removed = np.asarray(() if removed is None else removed, dtype=np.uint8)
 
     def check(self) -> None:
         """Read all of them once.
@@ -110,6 +114,15 @@ class Ids(Sequence[Any]):
         for start in range(0, len(self), BLOCK):
             yield from self.at(np.arange(start, min(start + BLOCK, len(self))))
 
+    def living(self) -> Iterator[Any]:
+        """Yield the ids of the rows that were not removed."""
+        for start in range(0, len(self), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(self)))
+            gone = np.zeros(len(rows), dtype=bool)
+            known = self._removed[start : start + BLOCK]
+            gone[: len(known)] = known != 0
+            yield from self.at(rows[~gone])
+
     def __contains__(self, item: object) -> bool:
         return type(item) is self.kind.kind and bool(self.rows_of([item])[0] >= 0)
 
@@ -123,7 +136,7 @@ class Ids(Sequence[Any]):
         """The hash table of all ids, as on disk, or made of them.
 
         Raises:
-            GalleryError: an id stands twice.
+            GalleryError: an id stands twice in living rows.
         """
         if self._given is not None:
             return self._given
@@ -137,10 +150,10 @@ class Ids(Sequence[Any]):
         from patchrerank.kernels.ids import table_of
 
         self._checked_ends()
-        return table_of(self._blob, self._ends, table_size(len(self)))
+        return table_of(self._blob, self._ends, table_size(len(self)), self._removed)
 
     def rows_of(self, ids: Sequence[Any]) -> Rows:
-        """Return the row of each id, int64, ``-1`` where it is none of them.
+        """Return the living row of each id, int64, ``-1`` where it is none of them.
 
         Raises:
             ShortlistError: an id of another kind.
@@ -148,7 +161,8 @@ class Ids(Sequence[Any]):
         from patchrerank.kernels.ids import find_rows
 
         raw, stops, gap = self.kind.packed(ids)
-        return find_rows(raw, stops, self.table, self._blob, self._ends, gap=gap)
+        held = self.table, self._blob, self._ends
+        return find_rows(raw, stops, *held, gap=gap, removed=self._removed)
 
     def unknown(self, ids: Sequence[Any], rows: Rows) -> ShortlistError:
         """Return the error of ids that are not among these, with what they may have meant.
@@ -158,8 +172,8 @@ class Ids(Sequence[Any]):
             rows: int64 ``(K,)``, as found; ``-1`` for the unknown ones.
         """
         missing = [item for item, row in zip(ids, rows, strict=True) if row < 0]
-        near = near_matches(str(missing[0]), map(str, islice(self, NEAR_AMONG)))
-        like = ", ".join(shown(item) for item in self[:LOOK_LIKE])
+        near = near_matches(str(missing[0]), map(str, islice(self.living(), NEAR_AMONG)))
+        like = ", ".join(shown(item) for item in islice(self.living(), LOOK_LIKE))
         return ShortlistError(
             f"{len(missing)} of {len(rows)} ids are not in the gallery {self._folder}, for "
             f"example {shown(missing[0])}{near}; its ids look like {like}"

@@ -10,12 +10,12 @@ from patchrerank.files import json_with
 LOCK = "build.lock"
 ARRAYS = (
     *("ids", "id_ends", "id_table", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
-    *("patch_ends", "boxes", "descriptors", "descriptor_scales", "ends", "positions"),
-    *("scales", "weights"),
+    *("patch_ends", "boxes", "removed", "stamps", "descriptors", "descriptor_scales", "ends"),
+    *("positions", "scales", "weights"),
 )
 """What array files are called."""
 OURS = re.compile(
-    r"(manifest|building|building\.synced|local)\.tmp|whitening\.npz(\.partial)?|\.[0-9a-f]+\.part"
+    r"(manifest|building|building\.synced|compacted|local)\.tmp|whitening\.npz(\.partial)?|\.[0-9a-f]+\.part"
 )
 """Other files that a killed run may leave behind."""
 MANIFEST = json_with("a manifest", "format", "arrays")
@@ -29,6 +29,10 @@ def has_manifest(folder: Path) -> bool:
 
 def is_leftover(path: Path) -> bool:
     """Tell the files that a killed run leaves behind, by name; a manifest is none of them."""
+    return is_array(path) or path.name == LOCK or OURS.fullmatch(path.name) is not None
+
+
+def is_array(path: Path) -> bool:
+    """Tell an array's file, of any generation, by its name."""
     name, _, generation = path.stem.partition(".")
-    array = path.suffix == ".bin" and name in ARRAYS and (not generation or generation.isdigit())
-    return array or path.name == LOCK or OURS.fullmatch(path.name) is not None
+    return path.suffix == ".bin" and name in ARRAYS and (not generation or generation.isdigit())

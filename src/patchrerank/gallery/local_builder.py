@@ -16,7 +16,7 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import OnError
 from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
-from patchrerank.gallery.local_manifest import LocalManifest
+from patchrerank.gallery.local_manifest import LocalManifest, is_of
 from patchrerank.gallery.local_rows import check_local_store
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_writer import LocalWriter, open_local_writer
@@ -77,6 +77,8 @@ def build_local(
 ) -> LocalStore:
     """Store the local descriptors of every image of a gallery, in its folder ``local``.
 
+    Rows that were removed get none.
+
     Images are committed in chunks; a run that is killed at any moment loses at most the chunks
     in flight, and the same call continues with the same bits that an uninterrupted run would
     have written. On a gallery that has grown, it continues with the images that are new; on one
@@ -97,7 +99,7 @@ def build_local(
     """
     options = options or LocalOptions()
     folder = gallery.folder / LOCAL
-    with open_local_writer(folder, _plan(encoder, options)) as writer:
+    with open_local_writer(folder, _plan(gallery, encoder, options)) as writer:
         begun = writer.manifest.images
         _check_rows(gallery, writer)
         with (
@@ -117,7 +119,7 @@ def build_local(
     return LocalStore(folder)
 
 
-def _plan(encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
+def _plan(gallery: Gallery, encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
     return LocalManifest(
         dim=encoder.dim,
         store=options.store,
@@ -126,13 +128,12 @@ def _plan(encoder: DenseEncoder, options: LocalOptions) -> LocalManifest:
         fingerprint=encoder.fingerprint,
         grids=encoder.grids,
         chunk=max(MIN_CHUNK, encoder.batch_size),
+        numbering=gallery.manifest.numbering,
     )
 
 
 def _check_rows(gallery: Gallery, writer: LocalWriter) -> None:
-    begun, known = writer.manifest.images, writer.manifest.ids_crc32
-    other = begun > len(gallery) or (known is not None and known != gallery.ids_crc(begun))
-    if other:
+    if not is_of(writer.manifest, gallery.manifest, gallery.ids_crc):
         raise GalleryError(
             f"{writer.folder}: holds local descriptors of other images than the gallery's; delete "
             "the folder and build them again"
@@ -154,7 +155,10 @@ class _Preparer:
         self._options = options
         self._sources = sources
 
-    def __call__(self, row: int) -> list[Crops] | ImageError:
+    def __call__(self, row: int) -> list[Crops] | ImageError | None:
+        """Return what the network takes, or why there is nothing; None of a row that is gone."""
+        if self._gallery.removed[row]:
+            return None
         try:
             picture = read_image(
                 self._source(row),
@@ -186,15 +190,17 @@ class _Preparer:
 
 
 def _commit(
-    chunk: Sequence[tuple[int, Future[list[Crops] | ImageError]]],
+    chunk: Sequence[tuple[int, Future[list[Crops] | ImageError | None]]],
     writer: LocalWriter,
     encoder: DenseEncoder,
     ids: Sequence[str],
     *,
     skip: bool,
 ) -> None:
-    names = [ids[row] for row, _ in chunk]
-    results = {name: future.result() for name, (_, future) in zip(names, chunk, strict=True)}
+    every = [ids[row] for row, _ in chunk]
+    found_of = [(name, future.result()) for name, (_, future) in zip(every, chunk, strict=True)]
+    results = {name: result for name, result in found_of if result is not None}
+    names = list(results)
     skipped = {name: str(item) for name, item in results.items() if isinstance(item, ImageError)}
     readable = {name: item for name, item in results.items() if not isinstance(item, ImageError)}
     found, without = _encoded(readable, encoder, skip=skip)
@@ -203,7 +209,8 @@ def _commit(
         logger.warning("no local descriptors of %s: %s", name, reason)
     nothing = _nothing(encoder.dim)
     listed = [(name, skipped[name]) for name in names if name in skipped]
-    writer.commit([found.get(name, nothing) for name in names], names, listed)
+    kept = [nothing if gone is None else found.get(name, nothing) for name, gone in found_of]
+    writer.commit(kept, every, listed)
 
 
 def _encoded(

@@ -114,13 +114,19 @@ def import_hdf5(
     check_local_store(store)
     ids = target.ids if isinstance(target, Gallery) else None
     folder = target.folder / LOCAL if isinstance(target, Gallery) else Path(target)
+    if isinstance(target, Gallery) and target.live_count < len(target):
+        raise GalleryError(
+            f"{target.folder}: images were removed from it; compact it first (patchrerank "
+            f"compact {target.folder}), so that its rows are the file's images again"
+        )
+    numbering = target.manifest.numbering if isinstance(target, Gallery) else 0
     with read_hdf5(path, sizes=sizes) as images:
         if ids is not None and len(ids) != len(images):
             raise GalleryError(
                 f"{path}: holds {len(images)} images, the gallery {len(ids)}; the same images in "
                 "the same order are needed"
             )
-        with open_local_writer(folder, _plan(images, store, identity)) as writer:
+        with open_local_writer(folder, _plan(images, store, identity, numbering)) as writer:
             for start in range(writer.manifest.images, len(images), BLOCK):
                 block = images[start : start + BLOCK]
                 writer.commit(block, None if ids is None else ids[start : start + BLOCK])
@@ -128,7 +134,7 @@ def import_hdf5(
     return LocalStore(folder)
 
 
-def _plan(images: Hdf5Descriptors, store: str, identity: str) -> LocalManifest:
+def _plan(images: Hdf5Descriptors, store: str, identity: str, numbering: int) -> LocalManifest:
     origin = {"spec": f"hdf5:{images.path.name}", "slots": int(images.slots)}
     return LocalManifest(
         dim=images.dim,
@@ -138,6 +144,7 @@ def _plan(images: Hdf5Descriptors, store: str, identity: str) -> LocalManifest:
         fingerprint=f"{origin['spec']}:{len(images)}:{identity}",
         grids=(),
         chunk=BLOCK,
+        numbering=numbering,
     )
 
 

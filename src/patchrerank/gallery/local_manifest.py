@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from patchrerank.cells import Cells
 from patchrerank.gallery.local_rows import LOCAL_STORES, local_records
-from patchrerank.gallery.manifest import FORMAT, ArrayRecord, write_record
+from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest, write_record
 from patchrerank.gallery.manifest_reading import check_arrays, check_sizes, damaged, read_record
 from patchrerank.version import __version__
 
@@ -37,6 +37,7 @@ class LocalManifest:
         images: number of images.
         descriptors: number of descriptors of all images.
         ids_crc32: CRC-32 of the ids of these images, one behind the other; None if unknown.
+        numbering: of the gallery's rows, see :class:`patchrerank.gallery.manifest.Manifest`.
         skipped: ``[id, reason]`` of each image that has no descriptors as it could not be read.
         arrays: name → record.
         format: layout version.
@@ -53,6 +54,7 @@ class LocalManifest:
     images: int = 0
     descriptors: int = 0
     ids_crc32: int | None = None
+    numbering: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
     format: int = FORMAT
@@ -91,6 +93,19 @@ class LocalManifest:
         )
 
 
+def is_of(made: LocalManifest, gallery: Manifest, ids_crc: Callable[[int], int]) -> bool:
+    """Return whether descriptors are of a gallery's first rows.
+
+    Args:
+        made: of the descriptors.
+        gallery: its manifest.
+        ids_crc: gives the CRC-32 of the ids of its first rows.
+    """
+    if made.numbering != gallery.numbering or made.images > gallery.images:
+        return False
+    return made.ids_crc32 in (None, ids_crc(made.images))
+
+
 def empty_arrays(store: str, dim: int) -> dict[str, ArrayRecord]:
     """Return the arrays of a local store without images."""
     return {
@@ -110,7 +125,8 @@ def read_local_manifest(path: Path) -> LocalManifest:
             another type or range, or that contradict each other. Names file and key.
     """
     made, where = read_record(path, LocalManifest), str(path)
-    check_sizes(where, made.dim, made.chunk, images=made.images, descriptors=made.descriptors)
+    counts = {"images": made.images, "descriptors": made.descriptors, "numbering": made.numbering}
+    check_sizes(where, made.dim, made.chunk, **counts)
     if made.store not in LOCAL_STORES:
         raise damaged(where, "store", f"{made.store!r} is none of {', '.join(LOCAL_STORES)}")
     for number, grid in enumerate(made.grids):

@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
-from patchrerank.gallery.arrays import MappedFolder, record_bytes
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.identity import index_options, is_module, loading_call
-from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
+from patchrerank.gallery.local_manifest import LocalManifest, is_of, read_local_manifest
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
+from patchrerank.gallery.manifest_reading import read_manifest, settled
+from patchrerank.gallery.mapped import MappedFolder
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
 
+COMPACTED = "compacted.json"
+"""The manifest of a local store that is compacted, until the gallery is."""
 AGAIN = "run patchrerank index … --local again (or build_local) to finish them"
 
 
@@ -31,17 +34,21 @@ class LocalStore(MappedFolder):
 
     Args:
         folder: written by :func:`patchrerank.gallery.build_local`: ``local`` in a gallery.
+        name: of its manifest.
 
     Raises:
         GalleryError: no local store, half-written, damaged, or of another format.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, name: str = MANIFEST) -> None:
         self.folder = Path(folder)
         if not (self.folder / MANIFEST).is_file() and (self.folder / BUILDING).is_file():
             raise GalleryError(f"{self.folder}: these local descriptors are half-written; {AGAIN}")
-        self.manifest: LocalManifest = read_local_manifest(self.folder / MANIFEST)
-        super().__init__(self.folder, self.manifest.arrays)
+        begin = super().__init__
+        self.manifest: LocalManifest = settled(
+            lambda: read_local_manifest(self.folder / name),
+            lambda made: begin(self.folder, made.arrays),
+        )
 
     def __len__(self) -> int:
         return self.manifest.images
@@ -108,10 +115,6 @@ class LocalStore(MappedFolder):
         """What the dense encoder of a query must match: weights and structure, not sizes."""
         return self.manifest.identity
 
-    def nbytes(self) -> dict[str, int]:
-        """Return the size in bytes of each array file."""
-        return {name: record_bytes(record) for name, record in self.manifest.arrays.items()}
-
     def descriptors_of(self, row: int) -> LocalDescriptors:
         """Return the descriptors of one image; their norm is 1 up to the store's rounding.
 
@@ -172,19 +175,33 @@ def open_local(
         raise GalleryError(
             f"{gallery}: has no local descriptors; make them with {again} (or build_local)"
         )
-    store = LocalStore(folder)
-    known, images = store.manifest.ids_crc32, manifest.images
-    if len(store) > images or (known is not None and known != ids_crc(len(store))):
+    store = _of_rows(folder, manifest, ids_crc)
+    if store is None:
+        if read_manifest(gallery / MANIFEST).numbering != manifest.numbering:
+            raise GalleryError(
+                f"{gallery}: was compacted since it was opened, and its local descriptors with it; "
+                "open it again"
+            )
         raise GalleryError(
             f"{folder}: these local descriptors are of other images than the gallery's; delete "
             "the folder and build them again"
         )
-    if len(store) < images:
+    if len(store) < manifest.images:
         raise GalleryError(
-            f"{folder}: covers {len(store)} of the gallery's {images} images; run "
+            f"{folder}: covers {len(store)} of the gallery's {manifest.images} images; run "
             f"{again} again (or build_local), with the local settings of before"
         )
     return store
+
+
+def _of_rows(folder: Path, manifest: Manifest, ids_crc: Callable[[int], int]) -> LocalStore | None:
+    """Open the descriptors of a gallery's rows, also where they have just been compacted."""
+    for name in (MANIFEST, COMPACTED, MANIFEST):  # the second takes the place of the first
+        if name == MANIFEST or (folder / name).exists():
+            store = LocalStore(folder, name)
+            if is_of(store.manifest, manifest, ids_crc):
+                return store
+    return None
 
 
 def _command(gallery: Path, record: Mapping[str, object]) -> str:

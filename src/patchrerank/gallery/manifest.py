@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST = "manifest.json"
 BUILDING = "building.json"
+REMOVED = "removed"
+"""Array of flags, uint8: 1 for each row that was removed; it may end before the last row."""
 NO_REGIONS, GIVEN_REGIONS = "none", "given"
 """Regions of imported patches: without boxes (and no array of them), or with boxes of their own."""
 SYNCED = "building.synced.json"
@@ -44,8 +46,8 @@ class Manifest:
     """Everything about a gallery except its arrays' contents.
 
     Attributes:
-        images: number of images (rows).
-        patches: number of patch vectors of all images.
+        images: number of rows: images, and those that were removed.
+        patches: number of patch vectors of all rows.
         dim: dimensions of a vector as stored (after whitening).
         store: how patch vectors are stored: ``float32``, ``float16``, ``int8`` or ``pq``.
         regions: spec of the region strategy, and how regions were encoded unless crop by crop;
@@ -57,6 +59,8 @@ class Manifest:
         whitened: whether ``whitening.npz`` is applied after the encoder.
         root: folder that ids are relative to, or None.
         skipped: ``[id, reason]`` of each image that could not be read.
+        numbering: how often rows were numbered anew, by ``compact``; what is kept beside a gallery
+            in the order of its rows is of one numbering.
         id_type: what ids are: ``text``, ``int`` or ``uuid``.
         arrays: name → record.
         format: layout version of the directory.
@@ -76,6 +80,7 @@ class Manifest:
     root: str | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     id_type: str = "text"
+    numbering: int = 0
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
     format: int = FORMAT
     version: str = ""

@@ -15,7 +15,14 @@ from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.identity import is_imported
-from patchrerank.gallery.manifest import FORMAT, MANIFEST, NO_REGIONS, ArrayRecord, Manifest
+from patchrerank.gallery.manifest import (
+    FORMAT,
+    NO_REGIONS,
+    REMOVED,
+    ArrayRecord,
+    Manifest,
+)
+from patchrerank.gallery.removed_rows import REMOVED_RECORD
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
@@ -43,21 +50,21 @@ def read_manifest(path: Path) -> Manifest:
     return made
 
 
-def settled_manifest(folder: Path, use: Callable[[Manifest], None]) -> Manifest:
-    """Read a gallery's manifest and do with it what fails if files that it names are gone.
+def settled(read: Callable[[], T], use: Callable[[T], None]) -> T:
+    """Read a manifest and do with it what fails if files that it names are gone.
 
     Where a newer manifest came in between, whose writer removed them, the newer one is used.
 
     Raises:
-        GalleryError: what :func:`read_manifest` or ``use`` raised.
+        GalleryError: what ``read`` or ``use`` raised.
     """
     while True:
-        made = read_manifest(folder / MANIFEST)
+        made = read()
         try:
             use(made)
             return made
         except GalleryError:
-            if read_manifest(folder / MANIFEST) == made:
+            if read() == made:
                 raise
 
 
@@ -100,7 +107,8 @@ def _with_generations(content: dict[str, object]) -> dict[str, object]:
 
 
 def _check_manifest(made: Manifest, where: str) -> None:
-    check_sizes(where, made.dim, made.chunk, images=made.images, patches=made.patches)
+    counts = {"images": made.images, "patches": made.patches, "numbering": made.numbering}
+    check_sizes(where, made.dim, made.chunk, **counts)
     if made.store not in STORES:
         raise damaged(where, "store", f"{made.store!r} is none of {', '.join(STORES)}")
     if made.root is not None and "\0" in made.root:
@@ -117,6 +125,9 @@ def _check_manifest(made: Manifest, where: str) -> None:
         template = {name: one for name, one in template.items() if name != "boxes"}
     if ID_TABLE in made.arrays:
         template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
+    if REMOVED in made.arrays:
+        template = {**template, REMOVED: REMOVED_RECORD}
+        rows[REMOVED] = min(made.images, *made.arrays[REMOVED].shape)
     check_arrays(made.arrays, template, rows, where)
 
 

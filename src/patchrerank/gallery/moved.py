@@ -10,7 +10,9 @@ import numpy as np
 
 from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery.arrays import Array
+from patchrerank.gallery.ids import Ids
 from patchrerank.images import upright_size
+from patchrerank.types import Rows
 
 MOST_LOOKED_AT = 32
 """Pictures whose size is compared, spread over the gallery."""
@@ -36,22 +38,23 @@ def common_folder(ids: Sequence[str]) -> str:
 
 
 def check_root(
-    gallery: Path, ids: Sequence[str], sizes: Array, root: str | os.PathLike[str]
+    gallery: Path, ids: Ids, sizes: Array, root: str | os.PathLike[str], live: Rows
 ) -> None:
     """Refuse a folder that a gallery's pictures are not in.
 
     Args:
         gallery: its folder, for messages.
-        ids: of its N images.
+        ids: of its N rows.
         sizes: int ``(N, 2)``, width and height of each upright picture; 0 where unknown.
         root: where the pictures should be.
+        live: int64 ``(n,)``, the rows that are there.
 
     Raises:
         GalleryError: some are missing there, or have another size (up to 32 are looked at).
     """
-    common = common_folder(ids)
-    rows = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), MOST_LOOKED_AT)).round())
-    for row in rows.astype(int).tolist():
+    common = common_folder(list(ids.living()))
+    some = np.unique(np.linspace(0, len(live) - 1, min(len(live), MOST_LOOKED_AT)).round())
+    for row in live[some.astype(int)].tolist():
         path = picture_below(root, ids[row], common)
         try:
             size = upright_size(path, max_pixels=None)

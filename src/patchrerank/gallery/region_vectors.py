@@ -10,6 +10,7 @@ import numpy as np
 
 from patchrerank.boxes import Floats, in_region
 from patchrerank.errors import VectorError, whose_vectors
+from patchrerank.gallery.removed_rows import items_of
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -79,6 +80,13 @@ def _region(prepared: Sequence[PreparedImage], row: int) -> str:
             return in_region(item.image_id, item.regions[row])
         row -= item.count
     return f"row {row}"
+
+
+def live_patches(gallery: Gallery) -> Rows | range:
+    """Return the numbers of all patches of images that are there, rising."""
+    if gallery.live_count == len(gallery):
+        return range(gallery.manifest.patches)
+    return items_of(np.asarray(gallery.patch_ends), gallery.live)
 
 
 def decoded_patches(gallery: Gallery, rows: Rows) -> Floats:

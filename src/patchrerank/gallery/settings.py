@@ -19,7 +19,7 @@ from patchrerank.gallery.identity import (
     loading_call,
 )
 from patchrerank.gallery.ids import Ids
-from patchrerank.gallery.manifest import Manifest
+from patchrerank.gallery.manifest import REMOVED, Manifest
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.regions import FixedBoxes
 from patchrerank.types import Floats
@@ -109,12 +109,14 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
     check_plan(folder, old, new, remedy)
 
 
-def ids_of(folder: Path, manifest: Manifest) -> list[str]:
-    """Return the ids of a gallery's images, in row order."""
+def ids_of(folder: Path, manifest: Manifest) -> Ids:
+    """Return the ids of a gallery's rows, all of them checked."""
     blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
-    ids = Ids(folder, blob, ends, manifest.id_type)
+    record = manifest.arrays.get(REMOVED)
+    removed = None if record is None else open_array(folder, REMOVED, record)
+    ids = Ids(folder, blob, ends, manifest.id_type, removed=removed)
     ids.check()
-    return list(ids)
+    return ids
 
 
 def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:

@@ -98,5 +98,5 @@ def training_rows(gallery: Gallery, level: int) -> Rows:
             f"{gallery.folder}: holds {gallery.manifest.regions}, so there are no L{level} patches "
             "to train on; use a level of its grid, boxes, or a file of vectors"
         )
-    starts = np.arange(len(gallery))[:, None] * patches_at(int(own))
+    starts = gallery.live[:, None] * patches_at(int(own))
     return (starts + np.arange(patches_at(level))).reshape(-1)

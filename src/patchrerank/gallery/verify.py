@@ -56,7 +56,8 @@ def _check_files(gallery: Gallery) -> Iterator[str]:
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
     kind, arrays = gallery.manifest.id_type, (gallery.array("ids"), gallery.array("id_ends"))
-    ids = Ids(gallery.folder, *arrays, kind)
+    removed = gallery.removed.astype(np.uint8)
+    ids = Ids(gallery.folder, *arrays, kind, removed=removed)
     ids.check()
     table, twice = ids.new_table()
     if twice >= 0:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -12,35 +12,23 @@ import numpy as np
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.gallery.arrays import (
-    Array,
-    ArrayFiles,
-    is_intact,
-    open_array,
-)
+from patchrerank.gallery.arrays import ArrayFiles, is_intact, open_array
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
-from patchrerank.gallery.id_table import ID_TABLE, drop_table, write_table
-from patchrerank.gallery.manifest import BUILDING, MANIFEST, SYNCED, ArrayRecord, Manifest
+from patchrerank.gallery.id_table import ID_TABLE, write_table
+from patchrerank.gallery.image_rows import ImageRows, image_columns
+from patchrerank.gallery.manifest import BUILDING, MANIFEST, REMOVED, SYNCED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root
+from patchrerank.gallery.removed_rows import removed_flags, sweep, write_flags
 from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
-from patchrerank.gallery.stores import UNTRAINED, store_columns
+from patchrerank.gallery.stores import UNTRAINED
+from patchrerank.gallery.superseded import superseded
+from patchrerank.types import Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
     from patchrerank.gallery.build_options import BuildOptions
     from patchrerank.regions import Regions
-
-
-@dataclass(frozen=True)
-class ImageRows:
-    """What is written for one image; boxes ``(P, 4)``, vectors ``(d,)`` and ``(P, d)``."""
-
-    image_id: str
-    size: tuple[int, int]
-    boxes: Floats
-    global_vector: Floats
-    patches: Floats
 
 
 def open_writer(
@@ -86,22 +74,29 @@ def _take_up(
 class GalleryWriter:
     """Appends images to a gallery directory; use as a context manager.
 
-    Each :meth:`commit` is all or nothing: rows count once ``building.json`` names them.
+    Each :meth:`commit` is all or nothing: rows count once ``building.json`` names them. Readers
+    see all of them, and that older rows of the same ids are gone, in one moment: :meth:`finish`.
+
+    Attributes:
+        complete: what ``manifest.json`` says, which readers see; None: there is none yet.
+        done: the ids that are there.
     """
 
     def __init__(
         self, folder: Path, manifest: Manifest, whitening: Whitening | None, lock: IO[bytes]
     ) -> None:
         self.folder = folder
-        self._table = _table_of(folder)
-        arrays = {name: one for name, one in manifest.arrays.items() if name != ID_TABLE}
-        self.manifest = manifest = replace(manifest, arrays=arrays)
+        self.complete = _complete(folder)
+        self._kept = {REMOVED: manifest.arrays[REMOVED]} if REMOVED in manifest.arrays else {}
+        growing = manifest.arrays.keys() - {ID_TABLE, REMOVED}
+        arrays = {name: one for name, one in manifest.arrays.items() if name in growing}
+        self.manifest = manifest = replace(manifest, arrays={**arrays, **self._kept})
         self._whitening = whitening
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
         with writing(folder, manifest.images):
-            self._files = ArrayFiles(folder, manifest.arrays)
-        self.done = set(ids_of(folder, manifest))
+            self._files = ArrayFiles(folder, arrays)
+        self.done = set(ids_of(folder, manifest).at(self.live))
         if (folder / BUILDING).exists() and manifest.images:
             self.done.update(name for name, _ in manifest.skipped)  # an append tries them again
 
@@ -116,6 +111,12 @@ class GalleryWriter:
     ) -> None:
         self._files.close()
         self._lock.close()
+
+    @property
+    def live(self) -> Rows:
+        """int64 ``(n,)``: the rows that count."""
+        first = 0 if self.complete is None else self.complete.images
+        return np.flatnonzero(~superseded(self.folder, self.manifest, first))
 
     def root_conflict(self, root: str | None) -> bool:
         """Return whether images of another folder are already in the gallery."""
@@ -135,7 +136,7 @@ class GalleryWriter:
                 "append; pass the images under the ids that they have"
             )
         sizes = open_array(self.folder, "sizes", self.manifest.arrays["sizes"])
-        check_root(self.folder, ids_of(self.folder, self.manifest), sizes, root)
+        check_root(self.folder, ids_of(self.folder, self.manifest), sizes, root, self.live)
         self.set_root(str(Path(root).resolve()))
 
     def set_root(self, root: str | None) -> None:
@@ -156,11 +157,14 @@ class GalleryWriter:
             self._commit(rows, skipped)
 
     def _commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]]) -> None:
-        self._files.append(self._columns(rows))
+        columns = image_columns(rows, self.manifest, self._centroids)
+        for ends, cut in (("id_ends", "ids"), ("patch_ends", "patches")):
+            columns[ends] = columns[ends] + self._files.rows(cut)
+        self._files.append(columns)
         durable = self._files.flush()
         committed = {item.image_id for item in rows} | {name for name, _ in skipped}
         before = [entry for entry in self.manifest.skipped if entry[0] not in committed]
-        counted = self.manifest.with_arrays(self._files.records)
+        counted = self._counted()
         self.manifest = replace(counted, skipped=(*before, *skipped))
         self.manifest.write(self.folder / BUILDING, durable=durable)
         if durable:
@@ -168,33 +172,31 @@ class GalleryWriter:
         self.done.update(item.image_id for item in rows)
         self.done.update(name for name, _ in skipped)
 
-    def finish(self) -> None:
-        """Declare the gallery complete."""
+    def finish(self, gone: Collection[int] = ()) -> None:
+        """Declare the gallery complete.
+
+        Args:
+            gone: rows that are removed.
+        """
         with writing(self.folder, self.manifest.images):
             self._files.flush(durable=True)
-            whole = self.manifest.with_arrays(self._files.records)
-            self.manifest = write_table(self.folder, whole, self._table)
-            self.manifest.write(self.folder / MANIFEST)
-            drop_table(self.folder, self._table, self.manifest.arrays.get(ID_TABLE))
-            for name in (BUILDING, SYNCED):
-                (self.folder / name).unlink(missing_ok=True)
+            whole = self._with_flags(self._counted(), gone)
+            table = None if self.complete is None else self.complete.arrays.get(ID_TABLE)
+            self.manifest = write_table(self.folder, whole, table)
+            self.manifest.write(self.folder / BUILDING)
+            (self.folder / SYNCED).unlink(missing_ok=True)
+            (self.folder / BUILDING).replace(self.folder / MANIFEST)
+            sweep(self.folder, self.manifest.arrays)
 
-    def _columns(self, rows: Sequence[ImageRows]) -> dict[str, Array]:
-        encoded = [item.image_id.encode("utf-8") for item in rows]
-        patch_counts = np.array([len(item.boxes) for item in rows], dtype=np.int64)
-        id_bytes = np.array([len(item) for item in encoded], dtype=np.int64)
-        empty = np.zeros((0, self.manifest.dim), dtype=np.float32)
-        patches = np.concatenate([empty, *(item.patches for item in rows)])
-        whole = [item.global_vector for item in rows]
-        return {
-            "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
-            "id_ends": np.cumsum(id_bytes) + self._files.rows("ids"),
-            "sizes": np.array([item.size for item in rows], dtype=np.int32).reshape(-1, 2),
-            "globals": np.array(whole, dtype=np.float32).reshape(-1, self.manifest.dim),
-            **store_columns(self.manifest.store, patches, self._centroids),
-            "patch_ends": np.cumsum(patch_counts) + self._files.rows("patches"),
-            "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
-        }
+    def _counted(self) -> Manifest:
+        return self.manifest.with_arrays({**self._files.records, **self._kept})
+
+    def _with_flags(self, whole: Manifest, gone: Collection[int]) -> Manifest:
+        first = 0 if self.complete is None else self.complete.images
+        flags = superseded(self.folder, whole, first)
+        flags[list(gone)] = True
+        same = np.array_equal(flags, removed_flags(self.folder, whole))
+        return whole if same else write_flags(self.folder, whole, flags)
 
 
 def _begun(folder: Path) -> Manifest:
@@ -216,10 +218,9 @@ def roots_differ(manifest: Manifest, root: str | None) -> bool:
     return manifest.images > 0 and manifest.root != root
 
 
-def _table_of(folder: Path) -> ArrayRecord | None:
-    """Return the table of ids that the manifest of a complete gallery names."""
+def _complete(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
-    return read_manifest(path).arrays.get(ID_TABLE) if path.exists() else None
+    return read_manifest(path) if path.exists() else None
 
 
 def _centroids(folder: Path, manifest: Manifest) -> Floats | None:

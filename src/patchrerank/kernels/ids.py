@@ -2,7 +2,8 @@
 
 The table is uint32 ``(2^m,)``: 0 is an empty place, ``row + 1`` any other. An id lies at the
 first free place from its hash on; it is found by comparing bytes, so two ids of one hash, or a
-damaged table, never give a wrong row.
+damaged table, never give a wrong row. Rows that were removed are entered, too, and passed over when
+an id is looked up: the same id may stand in a later row.
 """
 
 from __future__ import annotations
@@ -23,27 +24,41 @@ MOST_IDS = (1 << 32) - 2
 """What uint32 can number."""
 
 
-def table_of(blob: Bytes, ends: Rows, size: int) -> tuple[Table, int]:
+NONE_REMOVED: Bytes = np.zeros(0, dtype=np.uint8)
+
+
+def table_of(
+    blob: Bytes, ends: Rows, size: int, removed: Bytes = NONE_REMOVED
+) -> tuple[Table, int]:
     """Return the table of N ids whose bytes stand one behind the other.
 
     Args:
         blob: uint8, the UTF-8 bytes of all ids.
         ends: int64 ``(N,)``, where each ends; rising.
         size: places, a power of two above N.
+        removed: uint8 ``(n,)``, other than 0 where a row was removed; rows from n on live.
 
     Returns:
-        uint32 ``(size,)``; and the first row whose id stands
-        in a row before it, which the table then leaves out, or ``-1``.
+        uint32 ``(size,)``; and the first living row whose id stands
+        in a living row before it, which the table then leaves out, or ``-1``.
     """
     table = np.zeros(size, dtype=np.uint32)
     text, stops = np.asarray(blob), np.asarray(ends)
-    return table, int(_fill(text.ctypes.data, stops, table))
+    flags = removed.ctypes.data, len(removed)
+    return table, int(_fill(text.ctypes.data, stops, table, *flags))
 
 
 def find_rows(
-    text: bytes, stops: Rows, table: Table, blob: Bytes, ends: Rows, *, gap: int = 0
+    text: bytes,
+    stops: Rows,
+    table: Table,
+    blob: Bytes,
+    ends: Rows,
+    *,
+    gap: int = 0,
+    removed: Bytes = NONE_REMOVED,
 ) -> Rows:
-    """Return the row of each of K ids, int64 ``(K,)``, ``-1`` where there is none.
+    """Return the living row of each of K ids, int64 ``(K,)``, ``-1`` where there is none.
 
     Args:
         text: the UTF-8 bytes of the K ids, one behind the other.
@@ -52,10 +67,13 @@ def find_rows(
         table: see :func:`table_of`; plain arrays, no subclasses, are the fastest.
         blob: the bytes that the table was made of.
         ends: int64 ``(N,)``.
+        removed: see :func:`table_of`.
     """
     rows = np.empty(len(stops), dtype=np.int64)
     given = np.frombuffer(text, dtype=np.uint8)
-    _find(given.ctypes.data, stops, gap, table, blob.ctypes.data, len(blob), ends, rows)
+    held = blob.ctypes.data, len(blob), ends
+    flags = removed.ctypes.data, len(removed)
+    _find(given.ctypes.data, stops, gap, table, *held, *flags, rows)
     return rows
 
 
@@ -95,8 +113,13 @@ def _equal(begin: Any, end: Any, other: Any, stop: Any) -> Any:
 
 
 @compiled
-def _fill(blob: int, ends: Rows, table: Table) -> Any:
-    """Enter all ids; return the first row whose id is there already, or -1."""
+def _is_gone(removed: int, flags: int, row: Any) -> Any:
+    return row < flags and byte_at(removed + row) != 0
+
+
+@compiled
+def _fill(blob: int, ends: Rows, table: Table, removed: int, flags: int) -> Any:
+    """Enter all ids; return the first living row whose id lives already, or -1."""
     mask = np.uint64(len(table) - 1)
     begin: Any = np.int64(0)
     twice: Any = np.int64(-1)
@@ -105,7 +128,8 @@ def _fill(blob: int, ends: Rows, table: Table) -> Any:
         while table[place]:
             held = np.int64(table[place]) - 1
             first = ends[held - 1] if held > 0 else np.int64(0)
-            if _equal(blob + begin, blob + ends[row], blob + first, blob + ends[held]):
+            gone = _is_gone(removed, flags, row) or _is_gone(removed, flags, held)
+            if not gone and _equal(blob + begin, blob + ends[row], blob + first, blob + ends[held]):
                 break
             place = (place + np.uint64(1)) & mask
         if not table[place]:
@@ -118,7 +142,16 @@ def _fill(blob: int, ends: Rows, table: Table) -> Any:
 
 @compiled
 def _find(
-    text: int, stops: Rows, gap: int, table: Table, blob: int, size: int, ends: Rows, rows: Rows
+    text: int,
+    stops: Rows,
+    gap: int,
+    table: Table,
+    blob: int,
+    size: int,
+    ends: Rows,
+    removed: int,
+    flags: int,
+    rows: Rows,
 ) -> None:
     """Hash all ids first and ask for what they will touch, since every look-up misses caches."""
     mask, begin = np.uint64(len(table) - 1), text
@@ -141,7 +174,8 @@ def _find(
             row = np.int64(table[place]) - 1
             if row < 0:
                 break
-            if row < len(ends):  # a damaged table, or damaged ends, equal nothing
+            # a damaged table, or damaged ends, equal nothing
+            if row < len(ends) and not _is_gone(removed, flags, row):
                 first = ends[row - 1] if row > 0 else np.int64(0)
                 inside = 0 <= first < ends[row] <= size
                 if inside and _equal(begin, end, blob + first, blob + ends[row]):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.gallery.identity import loading_call
-from patchrerank.gallery.local_manifest import CODES
+from patchrerank.gallery.local_manifest import CODES, is_of
 from patchrerank.kernels.checks import check_spans
 from patchrerank.rerankers._local import flat_rows
 from patchrerank.types import LocalDescriptors, LocalQueries, Rows
@@ -139,8 +139,8 @@ def check_candidates(local: LocalStore, gallery: Gallery, digest: str, local_dim
             f"{local.folder}: holds codes of other weights ({theirs[:12]}… instead of "
             f"{digest[:12]}…); make them again with compact_local"
         )
-    known = local.manifest.ids_crc32
-    if len(local) != len(gallery) or (known is not None and known != gallery.ids_crc(len(local))):
+    whole = len(local) == len(gallery)
+    if not whole or not is_of(local.manifest, gallery.manifest, gallery.ids_crc):
         raise GalleryError(
             f"{local.folder}: holds codes of {len(local)} other images than the gallery's "
             f"{len(gallery)}; make them again with compact_local"

@@ -89,6 +89,7 @@ def _plan(
         fingerprint=f"{digest}:{count}:{made.fingerprint}",
         grids=made.grids,
         chunk=CHUNK,
+        numbering=made.numbering,
     )
 
 

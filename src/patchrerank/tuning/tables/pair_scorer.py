@@ -140,6 +140,7 @@ class PairScorer:
             "encoder": self.queries.encoder,
             "gallery": self.gallery.manifest.plan(),
             "ids": list(self.gallery.ids),
+            **({"live": self.gallery.live.tolist()} if self.gallery.removed.any() else {}),
             "rerankers": {name: describe(item) for name, item in self.rerankers.items()},
             "size": size,
         }
@@ -149,13 +150,14 @@ class PairScorer:
         return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
-def _images_of(dataset: Dataset, gallery: Gallery) -> list[DatasetImage]:
-    """Return the data set's image of each gallery row."""
+def _images_of(dataset: Dataset, gallery: Gallery) -> dict[int, DatasetImage]:
+    """Return the data set's image of each gallery row that is there."""
     known = {image.id: image for image in dataset.images}
-    strangers = [name for name in gallery.ids if name not in known]
+    strangers = [name for name in gallery.ids.living() if name not in known]
     if strangers:
         raise DatasetError(
             f"{dataset.root}: {len(strangers)} images of the gallery {gallery.folder} are not in "
             f"this data set, for example {strangers[0]!r}"
         )
-    return [known[name] for name in gallery.ids]
+    names = zip(gallery.live.tolist(), gallery.ids.living(), strict=True)
+    return {row: known[name] for row, name in names}

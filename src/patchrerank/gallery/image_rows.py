@@ -1,0 +1,52 @@
+"""What is written for an image, as rows of the arrays of a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.boxes import Floats
+from patchrerank.gallery.manifest import Manifest
+from patchrerank.gallery.stores import store_columns
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """What is written for one image; boxes ``(P, 4)``, vectors ``(d,)`` and ``(P, d)``."""
+
+    image_id: str
+    size: tuple[int, int]
+    boxes: Floats
+    global_vector: Floats
+    patches: Floats
+
+
+def image_columns(
+    rows: Sequence[ImageRows], made: Manifest, centroids: Floats | None
+) -> dict[str, npt.NDArray[Any]]:
+    """Return what is appended to each array; ``id_ends`` and ``patch_ends`` count from 0 on.
+
+    Args:
+        rows: of the images.
+        made: says how vectors are stored.
+        centroids: see :func:`patchrerank.gallery.stores.store_columns`.
+    """
+    encoded = [item.image_id.encode("utf-8") for item in rows]
+    patch_counts = np.array([len(item.boxes) for item in rows], dtype=np.int64)
+    id_bytes = np.array([len(item) for item in encoded], dtype=np.int64)
+    empty = np.zeros((0, made.dim), dtype=np.float32)
+    patches = np.concatenate([empty, *(item.patches for item in rows)])
+    whole = [item.global_vector for item in rows]
+    return {
+        "ids": np.frombuffer(b"".join(encoded), dtype=np.uint8),
+        "id_ends": np.cumsum(id_bytes),
+        "sizes": np.array([item.size for item in rows], dtype=np.int32).reshape(-1, 2),
+        "globals": np.array(whole, dtype=np.float32).reshape(-1, made.dim),
+        **store_columns(made.store, patches, centroids),
+        "patch_ends": np.cumsum(patch_counts),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
+    }
