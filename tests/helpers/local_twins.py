@@ -11,6 +11,7 @@ import kernel_twins
 from patchrerank.cells import CellAxis, Cells
 from patchrerank.errors import QueryError
 from patchrerank.gallery.local_rows import BinaryStore, pack_signs
+from patchrerank.kernels.peaks import peak_regions
 from patchrerank.types import LocalDescriptors, Queries, Shortlist
 
 KINDS = ("float32", "float16", "int8", "binary")
@@ -52,9 +53,12 @@ def axis(count, shift):
 
 class FakeGallery:
     has_local = True
+    has_boxes = True
+    folder = "drawn"
 
     def __init__(self, local):
         self.local = local
+        self.sizes = np.array([(640, 480), (0, 0), (300, 900)])[np.arange(len(local.ends)) % 3]
 
     def check_queries(self, queries):
         pass
@@ -151,8 +155,8 @@ def chamfer_twin(query, local, image, symmetric=False, best=None):
     return score, np.clip([left, top, right, bottom], 0, 1)
 
 
-def map_twin(query, local, image):
-    """The smoothed correlation map of one candidate, cell by cell."""
+def map_twin(query, local, image, smooth=True):
+    """The correlation map of one candidate with a query's descriptors, cell by cell."""
     vectors, positions, scales = owned(local, image)
     height, width = max(local.grids, key=lambda grid: grid[0] * grid[1])
     found = {}
@@ -170,6 +174,11 @@ def map_twin(query, local, image):
             ]
             raw[y, x] = max(here, default=np.nan)
     raw[np.isnan(raw)] = np.nanmin(raw)
+    return smoothed_twin(raw) if smooth else raw
+
+
+def smoothed_twin(raw):
+    height, width = raw.shape
     smooth = np.zeros_like(raw)
     for y in range(height):
         for x in range(width):
@@ -180,14 +189,58 @@ def map_twin(query, local, image):
     return smooth
 
 
-def patch_mean_twin(similarities, boxes, anchor):
+def patch_mean_twin(similarities, boxes, anchor, temperature):
     """The weighted mean of the patches that touch the anchor, one patch at a time."""
-    if np.isnan(anchor).any():
-        anchor = boxes[max(range(len(boxes)), key=lambda i: similarities[i])]
+    if np.std(similarities) < 1e-6:
+        return np.full(4, np.nan)
     total, sums = 0.0, np.zeros(4)
     for value, box in zip(similarities, boxes, strict=True):
         apart = box[0] > anchor[2] or box[2] < anchor[0] or box[1] > anchor[3] or box[3] < anchor[1]
-        weight = 0.0 if apart else max(0.0, value - np.median(similarities)) ** 2
+        height = (value - max(similarities)) / (temperature * np.std(similarities))
+        weight = 0.0 if apart else np.exp(height)
         total += weight
         sums += weight * box
     return sums / total if total > 0 else np.full(4, np.nan)
+
+
+def patch_map_twin(similarities, boxes, cells, width):
+    """The weighted mean of the patches' scores, cell by cell."""
+    found = np.zeros((cells, cells))
+    for y in range(cells):
+        for x in range(cells):
+            masses = []
+            for x0, y0, x1, y1 in boxes:
+                across = ((x + 0.5) / cells - (x0 + x1) / 2) / (width * (x1 - x0))
+                down = ((y + 0.5) / cells - (y0 + y1) / 2) / (width * (y1 - y0))
+                masses.append(np.exp(-(across**2 + down**2) / 2) / ((x1 - x0) * (y1 - y0)))
+            known = sum(masses) > 1e-30
+            found[y, x] = np.average(similarities, weights=masses) if known else min(similarities)
+    return found
+
+
+def patch_box_twin(similarities, boxes, anchor, cut, *, cells=16, width=0.35, temperature=0.65):
+    """The box of one candidate: the mean of a region of its map and of a mean of patches."""
+    if np.isnan(anchor).any():
+        anchor = boxes[max(range(len(boxes)), key=lambda i: similarities[i])]
+    mean = patch_mean_twin(similarities, boxes, anchor, temperature)
+    table = patch_map_twin(similarities, boxes, cells, width).astype(np.float32)
+    region = peak_regions(table[None], np.asarray(anchor)[None], cut=cut)[0]
+    return mean if np.isnan(region).any() else (mean + region) / 2
+
+
+def background_twin(vectors, shrinkage=20.0):
+    """Mean and inverse covariance of descriptors, as a formula has them."""
+    mean, covariance = vectors.mean(axis=0), np.cov(vectors.T, bias=True)
+    ridge = shrinkage * np.trace(covariance) / len(covariance)
+    return mean, np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+
+
+def drawn_twin(box, size, aspect, share):
+    """One box with its aspect ratio drawn towards another one."""
+    x0, y0, x1, y1 = (np.asarray(box, dtype=float) * [*size, *size]).tolist()
+    width, height = x1 - x0, y1 - y0
+    wanted = np.exp((1 - share) * np.log(width / height) + share * np.log(aspect))
+    area, x, y = width * height, (x0 + x1) / 2, (y0 + y1) / 2
+    width, height = np.sqrt(area * wanted), np.sqrt(area / wanted)
+    drawn = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+    return np.clip(np.array(drawn) / [*size, *size], 0, 1)

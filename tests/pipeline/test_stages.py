@@ -50,6 +50,17 @@ def test_make_cascade_from_text_and_from_specs(tiny_gallery):
         make_cascade("chamber+refine", tiny_gallery)
 
 
+def test_a_refinement_by_patches_alone(tiny_gallery):
+    (stage,) = make_cascade("patchify+refine-patches:8", tiny_gallery).stages
+    assert isinstance(stage.reranker, RefineBoxes)
+    assert (stage.reranker.evidence, stage.reranker.reads) == ("patches", {"patches"})
+    assert parse_stages("a+refine-patches:3:0.5:2") == [StageSpec("a+refine-patches", 0.5, 2.0, 3)]
+    assert not needs_local("patchify+refine-patches")
+    assert needs_local("chamfer+refine-patches")
+    with pytest.raises(SettingError, match=r"unknown.*\+refine or \+refine-patches"):
+        make_cascade("patchify+refine-local", tiny_gallery)
+
+
 def test_learned_rerankers_name_their_weights(tiny_gallery):
     with pytest.raises(SettingError, match=r"'ames' needs its weights.*ames@weights\.pt"):
         make_cascade("ames:100", tiny_gallery)

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import logging
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from local_twins import (
     FakeGallery,
+    background_twin,
+    drawn_twin,
     make_local,
     make_queries,
     make_shortlist,
     map_twin,
     one,
-    patch_mean_twin,
+    patch_box_twin,
 )
 from patchrerank.errors import GalleryError, QueryError, SettingError
 from patchrerank.first_stage import GlobalSearch
@@ -24,8 +26,8 @@ from patchrerank.kernels.peaks import peak_regions
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify, RefineBoxes
 from patchrerank.rerankers.base import Reranker
-from patchrerank.rerankers.box_refinement import best_slots, patch_mean_boxes
-from patchrerank.types import LocalScores, Queries, Shortlist
+from patchrerank.rerankers.box_refinement import best_slots
+from patchrerank.types import LocalDescriptors, LocalScores, Queries, Shortlist
 
 COUNTS = [39, 0, 12, 1, 39, 5, 20, 39, 2, 33]
 
@@ -63,22 +65,48 @@ def setting(queries=(9, 1, 14), kind="float16"):
     return told, make_queries(rng, queries), make_shortlist(rng, len(queries), 9, 10)
 
 
+def filter_twin(query, local):
+    """A query of the one descriptor that the candidates' are compared with."""
+    mean, precision = background_twin(local.store.decode(np.arange(len(local.store))).astype(float))
+    wanted = (precision @ (query.vectors.astype(float).mean(axis=0) - mean))[None]
+    wanted /= np.linalg.norm(wanted)
+    return LocalDescriptors(wanted, query.positions[:1], query.scales[:1], query.weights[:1])
+
+
 @pytest.mark.parametrize("kind", ["float32", "binary"])
-def test_from_local_descriptors_equals_the_slow_twin(kind):
+@pytest.mark.parametrize("aspects", [None, [2.0, np.nan, 0.4]])
+def test_from_local_descriptors_equals_the_slow_twin(kind, aspects):
     told, queries, shortlist = setting(kind=kind)
-    found = RefineBoxes(told).score(queries, shortlist)
+    if aspects is not None:
+        queries = replace(queries, aspects=np.array(aspects, dtype=np.float32))
+    found = RefineBoxes(told, cut=0.45, aspect=0.3).score(queries, shortlist)
     before = told.score(queries, shortlist)
     assert np.array_equal(found.scores, before.scores)
     changed = 0
     for (number, slot), image in np.ndenumerate(shortlist.rows):
         expected = before.boxes[number, slot]
         if image >= 0 and COUNTS[image]:
-            values = map_twin(queries.local[number], told.gallery.local, image)
-            box = peak_regions(values[None], expected[None])[0]
+            wanted = filter_twin(queries.local[number], told.gallery.local)
+            values = map_twin(wanted, told.gallery.local, image, smooth=False)
+            box = peak_regions(values[None], expected[None], cut=0.45)[0]
             expected = expected if np.isnan(box).any() else box
+            size = told.gallery.sizes[image]
+            if aspects is not None and not np.isnan([*box, aspects[number]]).any() and size.all():
+                expected = drawn_twin(expected, size, aspects[number], 0.3)
             changed += 1
-        np.testing.assert_allclose(found.boxes[number, slot], expected, atol=1e-4)
+        np.testing.assert_allclose(found.boxes[number, slot], expected, atol=2e-4)
     assert changed > 15
+
+
+def test_a_query_that_looks_like_everything_keeps_its_boxes():
+    told, queries, shortlist = setting(queries=(1,))
+    store = told.gallery.local.store
+    mean = store.decode(np.arange(len(store))).astype(np.float64).mean(axis=0)
+    refining = RefineBoxes(told)
+    refining._background.mean[:] = queries.local[0].vectors[0]
+    assert mean.shape == refining._background.mean.shape
+    found, before = (made.score(queries, shortlist) for made in (refining, told))
+    assert np.array_equal(found.boxes, before.boxes, equal_nan=True)
 
 
 def test_neither_batches_nor_input_change():
@@ -115,46 +143,27 @@ def test_a_reranker_without_boxes_gets_some():
     assert np.array_equal(~np.isnan(found.boxes).any(axis=-1), described)
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), levels=st.integers(2, 1000))
-def test_patch_means_equal_the_slow_twin(seed, levels):
-    rng = np.random.default_rng(seed)
-    counts = rng.integers(1, 9, 6)
-    boxes = random_boxes(rng, counts.sum())
-    similarities = (rng.integers(0, levels, counts.sum()) / levels).astype(np.float32)
-    anchors = random_boxes(rng, 6)
-    anchors[0] = np.nan
-    found = patch_mean_boxes(similarities, boxes, counts, anchors)
-    ends = np.cumsum(counts)
-    for number, (end, count) in enumerate(zip(ends, counts, strict=True)):
-        own = slice(end - count, end)
-        expected = patch_mean_twin(
-            similarities[own].astype(float), boxes[own].astype(float), anchors[number]
-        )
-        np.testing.assert_allclose(found[number], expected, atol=1e-6)
-        alone = patch_mean_boxes(
-            similarities[own], boxes[own], counts[number : number + 1], anchors[number][None]
-        )
-        assert np.array_equal(alone[0], found[number], equal_nan=True)
-    assert patch_mean_boxes(similarities[:0], boxes[:0], counts[:0], anchors[:0]).shape == (0, 4)
-
-
-def test_from_patches_behind_patchify(tiny_gallery, tiny_encoder, photo_folder):
+def test_from_patches_behind_patchify(tiny_gallery, tiny_encoder, photo_folder, caplog):
     files = [photo_folder / tiny_gallery.ids[row] for row in range(4)]
     queries = encode_queries(tiny_encoder, files)
     shortlist = GlobalSearch(tiny_gallery).search(queries)
     patchify = Patchify(tiny_gallery, tiny_encoder, Fusion(0.2, 3.0, 20))
-    refining = RefineBoxes(patchify)
+    with caplog.at_level(logging.WARNING):
+        refining = RefineBoxes(patchify)
+    assert "refined by patches, since" in caplog.text
+    caplog.clear()
+    RefineBoxes(patchify, evidence="patches")
+    assert not caplog.text
     ranking, before = refining.rerank(queries, shortlist), patchify.rerank(queries, shortlist)
     assert np.array_equal(ranking.rows, before.rows)
     assert np.array_equal(ranking.scores, before.scores)
-    assert "refined" in ranking.settings[0]
+    assert "refined by patches" in ranking.settings[0]
     for (number, slot), image in np.ndenumerate(ranking.rows[:, :20]):
         own = slice(14 * image, 14 * image + 14)
         similarities = tiny_gallery.patches[own] @ queries.vectors[number]
         boxes = np.asarray(tiny_gallery.boxes[own], dtype=float)
-        expected = patch_mean_twin(similarities, boxes, before.boxes[number, slot])
-        np.testing.assert_allclose(ranking.boxes[number, slot], expected, atol=1e-4)
+        expected = patch_box_twin(similarities, boxes, before.boxes[number, slot], 0.5)
+        np.testing.assert_allclose(ranking.boxes[number, slot], expected, atol=2e-4)
     assert np.isnan(ranking.boxes[:, 20:]).all()
     hits = refining.rank(files[0], list(tiny_gallery.ids[:6]))
     assert [hit.score for hit in hits] == [
@@ -176,13 +185,55 @@ def test_a_gallery_of_whole_images_keeps_its_boxes(tmp_path, photo_folder, tiny_
     assert [hit.box for hit in hits] == [(0.0, 0.0, 1.0, 1.0)] * 3
 
 
+def test_pictures_give_aspect_ratios_and_boxes_follow(tiny_gallery, tiny_encoder, photo_folder):
+    files = [photo_folder / tiny_gallery.ids[row] for row in range(3)]
+    boxes = [[0.1, 0.2, 0.9, 0.4], None, [0.4, 0.0, 0.6, 1.0]]
+    refining = RefineBoxes(Patchify(tiny_gallery, tiny_encoder), evidence="patches")
+    queries = refining.encode(files, boxes)
+    sizes = tiny_gallery.sizes[:3].astype(float)
+    wanted = [0.8 * sizes[0, 0] / (0.2 * sizes[0, 1]), np.nan, 0.2 * sizes[2, 0] / sizes[2, 1]]
+    np.testing.assert_allclose(queries.aspects, wanted, rtol=1e-4)
+    shortlist = GlobalSearch(tiny_gallery).search(queries, 6)
+    found = refining.score(queries, shortlist).boxes
+    plain = replace(refining.complete(queries), aspects=None)
+    before = refining.score(plain, shortlist).boxes
+    assert np.array_equal(found[1], before[1])
+    for number in (0, 2):
+        for slot, row in enumerate(shortlist.rows[number]):
+            size = tiny_gallery.sizes[row]
+            drawn = drawn_twin(before[number, slot], size, wanted[number], 0.5)
+            np.testing.assert_allclose(found[number, slot], drawn, atol=1e-5)
+    plain = RefineBoxes(Patchify(tiny_gallery, tiny_encoder), evidence="patches", aspect=0)
+    assert plain.encode(files, boxes).aspects is None
+
+
+def test_patches_without_boxes_are_refused(tiny_gallery):
+    told, queries, shortlist = setting()
+    told.gallery.has_boxes = False
+    with pytest.raises(GalleryError, match="no boxes to refine by"):
+        RefineBoxes(told, evidence="patches")
+    found = RefineBoxes(told).score(queries, shortlist)
+    assert not np.array_equal(found.boxes, told.score(queries, shortlist).boxes, equal_nan=True)
+    with pytest.raises(QueryError, match="no local descriptors"):
+        RefineBoxes(told).score(Queries(queries.vectors), shortlist)
+    told.gallery.has_local = False
+    with pytest.raises(GalleryError, match="no boxes to refine by"):
+        RefineBoxes(told)
+
+
 def test_errors(tmp_path, tiny_gallery):
     told, queries, shortlist = setting()
     with pytest.raises(SettingError, match="top"):
         RefineBoxes(told, top=-1)
     with pytest.raises(SettingError, match="evidence"):
         RefineBoxes(told, evidence="both")
-    with pytest.raises(QueryError, match=r"told \(refined boxes\).*no local descriptors"):
+    with pytest.raises(SettingError, match="cut must"):
+        RefineBoxes(told, cut=0.0)
+    with pytest.raises(SettingError, match="aspect must"):
+        RefineBoxes(told, aspect=1.1)
+    with pytest.raises(SettingError, match="wrap one"):
+        RefineBoxes("patchify")
+    with pytest.raises(QueryError, match=r"told \(boxes refined.*no local descriptors"):
         RefineBoxes(told, evidence="local").score(Queries(queries.vectors), shortlist)
     vectors = np.eye(16, dtype=np.float32)[:1]
     single = Shortlist(np.zeros((1, 1), np.int64), np.ones((1, 1), np.float32))

@@ -13,15 +13,15 @@ from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.images import ImageSource
 from patchrerank.pipeline.cascade import Cascade, Stage
-from patchrerank.rerankers import RefineBoxes, Reranker, StageParts, find_reranker
+from patchrerank.rerankers import Evidence, RefineBoxes, Reranker, StageParts, find_reranker
 from patchrerank.types import QueryCrop
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
     from patchrerank.pipeline.query_encoders import QueryEncoders
 
-REFINE = "+refine"
-"""Behind a reranker's name: its boxes are refined."""
+REFINEMENTS: Mapping[str, Evidence] = {"+refine": "auto", "+refine-patches": "patches"}
+"""What stands behind a reranker's name if its boxes are refined, and by what evidence."""
 
 CHECKPOINT = "@"
 """Between the name of a learned reranker and the file of its weights."""
@@ -35,7 +35,8 @@ class StageSpec:
     an object of these four keys.
 
     Attributes:
-        reranker: its name, with ``+refine`` behind it if its boxes are refined.
+        reranker: its name, with ``+refine`` behind it if its boxes are refined (by the best
+            evidence that the gallery has), or ``+refine-patches`` (by patches alone).
         lam: λ in [0, 1].
         gamma: γ ≥ 0.
         shortlist_size: how many candidates it rescores; None: all, 0: the stage does nothing.
@@ -106,12 +107,12 @@ def _parse_stage(text: str) -> StageSpec:
 
 
 def check_reranker(name: str) -> None:
-    """Refuse a stage's name that no reranker has, with or without ``+refine`` behind it.
+    """Refuse a stage's name that no reranker has; a refinement may stand behind it.
 
     Raises:
         SettingError: near matches are listed; or a file of weights for one that has none.
     """
-    plain, checkpoint = _parts(name)
+    plain, checkpoint, _ = _parts(name)
     if checkpoint and not find_reranker(plain).takes_checkpoint:
         raise SettingError(f"stage {name!r}: {plain} has no weights; leave out @{checkpoint}")
     find_reranker(plain)
@@ -138,10 +139,8 @@ def needs_local(stages: str) -> bool:
     Raises:
         SettingError: malformed stages, or an unknown reranker.
     """
-    names = [spec.reranker for spec in parse_stages(stages)]
-    return any(
-        name.endswith(REFINE) or "local" in find_reranker(_parts(name)[0]).reads for name in names
-    )
+    made = [_parts(spec.reranker) for spec in parse_stages(stages)]
+    return any(by == "auto" or "local" in find_reranker(plain).reads for plain, _, by in made)
 
 
 def make_cascade(
@@ -158,7 +157,7 @@ def make_cascade(
 
     Args:
         stages: text (see :func:`parse_stages`), or what it is parsed to. ``+refine`` behind a
-            name refines that stage's boxes.
+            name refines that stage's boxes, ``+refine-patches`` does so by patches alone.
         gallery: where the candidates' local evidence lies.
         encoder: encodes query pictures; not needed for ready vectors.
         dense_encoder: makes the local descriptors of query pictures, for stages that use them.
@@ -182,16 +181,18 @@ def make_reranker(name: str, parts: StageParts) -> Reranker:
 
     Raises:
         SettingError: an unknown reranker, or a file of weights missing or too many.
+        GalleryError: there is nothing to refine boxes by.
     """
     check_reranker(name)
-    plain, checkpoint = _parts(name)
+    plain, checkpoint, evidence = _parts(name)
     reranker = find_reranker(plain).from_stage(replace(parts, checkpoint=checkpoint))
-    if not name.endswith(REFINE):
+    if evidence is None:
         return reranker
-    return RefineBoxes(reranker, dense_encoder=parts.dense_encoder)
+    return RefineBoxes(reranker, evidence=evidence, dense_encoder=parts.dense_encoder)
 
 
-def _parts(name: str) -> tuple[str, str]:
-    """Return a stage's reranker and its file of weights, empty if none is named."""
-    plain, _, checkpoint = name.removesuffix(REFINE).partition(CHECKPOINT)
-    return plain, checkpoint
+def _parts(name: str) -> tuple[str, str, Evidence | None]:
+    """Return a stage's reranker, its file of weights (or nothing), and what refines its boxes."""
+    suffix = next((found for found in REFINEMENTS if name.endswith(found)), "")
+    plain, _, checkpoint = name.removesuffix(suffix).partition(CHECKPOINT)
+    return plain, checkpoint, REFINEMENTS.get(suffix)

@@ -2,7 +2,7 @@
 
 from patchrerank.rerankers.ames import AMES, AMES_PRESETS, AmesPreset, AmesSettings, load_ames
 from patchrerank.rerankers.base import Reranker
-from patchrerank.rerankers.box_refinement import RefineBoxes
+from patchrerank.rerankers.box_refinement import Evidence, RefineBoxes
 from patchrerank.rerankers.chamfer import Chamfer, ChamferSettings
 from patchrerank.rerankers.compact import compact_local
 from patchrerank.rerankers.dense_correlation import DenseCorrelation
@@ -34,6 +34,7 @@ __all__ = [
     "ELViS",
     "ElvisConfig",
     "ElvisSettings",
+    "Evidence",
     "Execution",
     "HttpScorer",
     "Pairs",

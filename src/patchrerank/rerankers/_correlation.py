@@ -23,29 +23,37 @@ MAP_FLOATS = 16
 
 
 def located(
-    vectors: Floats, local: LocalStore, images: Rows, windows: Floats | None = None
+    query: Floats,
+    local: LocalStore,
+    images: Rows,
+    windows: Floats | None = None,
+    *,
+    cut: float = CUT,
+    smooth: bool = True,
 ) -> Floats:
     """Return where each candidate correlates most with a query.
 
     Args:
-        vectors: float32 ``(n, D)``, n ≥ 1, the query's descriptors.
+        query: float32 ``(D,)``, such as :func:`mean_descriptor` of the query's descriptors.
         local: the candidates' descriptors.
         images: int64 ``(K,)`` gallery rows, ``-1`` for an empty slot.
         windows: float32 ``(K, 4)`` boxes in which the peak is looked for; None, or a NaN row:
             anywhere.
+        cut: in (0, 1], how high above the map's median the region is cut, as a share of the
+            peak's height above it.
+        smooth: see :func:`correlation_maps`.
 
     Returns:
-        float32 ``(K, 4)``, the connected region around the peak of :func:`correlation_maps`,
-        cut at half the peak's height above the map's median; NaN for empty slots, candidates
-        without descriptors, and where nothing stands out.
+        float32 ``(K, 4)``, the connected region around the peak of :func:`correlation_maps`;
+        NaN for empty slots, candidates without descriptors, and where nothing stands out.
     """
     boxes = np.full((len(images), 4), np.nan, dtype=np.float32)
     finest = finest_cells(local)
     cells = finest.rows.count * finest.columns.count
-    query = mean_descriptor(vectors)
     for block in blocks_of(local, images, MAP_FLOATS * cells):
         here = None if windows is None else finest.boxes_across_map(windows[block.slots])
-        regions = peak_regions(correlation_maps(query, local, block), here, cut=CUT)
+        maps = correlation_maps(query, local, block, smooth=smooth)
+        regions = peak_regions(maps, here, cut=cut)
         regions = finest.boxes_across_picture(regions)
         boxes[block.slots] = np.where(block.counts[:, None] > 0, regions, np.nan)
     return boxes
@@ -59,20 +67,23 @@ def mean_descriptor(vectors: Floats) -> Floats:
     return np.asarray(vectors.astype(np.float64).mean(axis=0), dtype=np.float32)
 
 
-def correlation_maps(query: Floats, local: LocalStore, block: Block) -> Floats:
-    """Return smoothed correlation maps, float32 ``(b, h, w)``, of the candidates of a block.
+def correlation_maps(
+    query: Floats, local: LocalStore, block: Block, *, smooth: bool = True
+) -> Floats:
+    """Return correlation maps, float32 ``(b, h, w)``, of the candidates of a block.
 
     A cell's value is its descriptor's inner product with ``query`` ``(D,)``. The scales are
     joined by their maximum on the finest grid; a cell that no scale has a descriptor for gets
-    the lowest value of its candidate (0 without any). Then each map is smoothed by 1-2-1 along
-    both axes, edges repeated.
+    the lowest value of its candidate (0 without any). With ``smooth`` each map is then smoothed
+    by 1-2-1 along both axes, edges repeated.
     """
     rows = block.rows
     slots = np.repeat(np.arange(len(block.counts)), block.counts)
     maps = _joined(row_products(query, local.store, rows), slots, local, rows, len(block.counts))
     lowest = np.where(np.isfinite(maps), maps, np.inf).min(axis=(1, 2), keepdims=True)
     lowest[block.counts == 0] = 0.0
-    return _smoothed(np.where(np.isfinite(maps), maps, lowest))
+    filled = np.where(np.isfinite(maps), maps, lowest)
+    return _smoothed(filled) if smooth else filled
 
 
 def finest_cells(local: LocalStore) -> Cells:

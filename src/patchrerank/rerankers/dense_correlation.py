@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchrerank.rerankers._correlation import located
+from patchrerank.rerankers._correlation import located, mean_descriptor
 from patchrerank.rerankers._local import LocalReranker, local_of
 from patchrerank.rerankers.chamfer import matched, mean_of_best
 from patchrerank.types import LocalScores, Queries, Shortlist
@@ -45,5 +45,5 @@ class DenseCorrelation(LocalReranker):
                 images = shortlist.rows[number]
                 for block, matches in matched(query.vectors, local, images, self.threads):
                     scores[number, block.slots] = mean_of_best(matches.scores, None)
-                boxes[number] = located(query.vectors, local, images)
+                boxes[number] = located(mean_descriptor(query.vectors), local, images)
         return LocalScores(scores, boxes)

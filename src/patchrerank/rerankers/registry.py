@@ -50,7 +50,7 @@ def find_reranker(name: str) -> type[Reranker]:
         known = [*RERANKERS, *announced]
         raise SettingError(
             f"reranker {name!r} is unknown{near_matches(name, known)}; use one of "
-            f"{', '.join(known)}, each with or without +refine"
+            f"{', '.join(known)}, each with or without +refine or +refine-patches"
         )
     try:
         kind = announced[name].load()

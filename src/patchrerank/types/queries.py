@@ -98,6 +98,8 @@ class Queries:
             descriptors whose origin only the caller knows (then only their dimension can be
             checked). ``encode_local_queries`` says it, and what it returns needs no such word.
         texts: the words, where queries are asked in words and not with pictures.
+        aspects: float32 ``(Q,)``, width over height in pixels of the object in each query
+            picture, for boxes that are drawn towards it; NaN where unknown, None if nobody looked.
     """
 
     vectors: Floats
@@ -109,6 +111,7 @@ class Queries:
     made_by: Mapping[str, Any] | None = None
     local_encoder: str | None = None
     texts: Sequence[Text] | None = None
+    aspects: Floats | None = None
 
     def __post_init__(self) -> None:
         vectors = float_array(self.vectors, "query vectors", QueryError)
@@ -118,7 +121,7 @@ class Queries:
         if bad.size:
             raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
         object.__setattr__(self, "vectors", vectors)
-        for name in ("boxes", "images", "local", "texts"):
+        for name in ("boxes", "images", "local", "texts", "aspects"):
             value = getattr(self, name)
             if value is not None and len(value) != len(vectors):
                 raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")
@@ -149,6 +152,7 @@ class Queries:
             images=_taken(self.images, kept),
             local=local,
             texts=_taken(self.texts, kept),
+            aspects=None if self.aspects is None else self.aspects[kept],
         )
 
 
