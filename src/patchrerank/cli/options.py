@@ -31,8 +31,8 @@ SPECS = (
 STAGES = "name[:K[:lam[:gamma]]], joined by commas"
 METHODS = (
     f"global, or stages {STAGES}; +refine behind a name tightens its boxes, +refine-patches "
-    "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq, whiten=, "
-    "m=, nbits=, train-on=all|L0|…|boxes and, last, label=. May be repeated."
+    "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq, "
+    "whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, label=. May be repeated."
 )
 
 EncoderSpec = Annotated[str, typer.Option("--encoder", help=SPECS, rich_help_panel=ENCODER)]
