@@ -1,0 +1,1 @@
+"""Frameworks of retrieval: their documents, nodes and frames in, the same in a better order out."""
