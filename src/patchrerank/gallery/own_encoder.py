@@ -56,6 +56,18 @@ def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
     return encoder
 
 
+def load_index_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
+    """Load the encoder that a gallery's pictures were encoded with, which pools as it did.
+
+    Raises:
+        EncoderError, QueryError: see :func:`load_own_encoder`.
+    """
+    from patchrerank.encoders import load_one_pass
+
+    encoder, views = load_own_encoder(gallery, device), gallery.manifest.encoder.get("one_pass")
+    return encoder if views is None else load_one_pass(encoder, str(views).partition(":")[2])
+
+
 def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
     """Refuse an encoder whose queries would not live in a gallery's space.
 
