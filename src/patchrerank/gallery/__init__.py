@@ -16,6 +16,7 @@ from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.removing import remove
+from patchrerank.gallery.replacing import replace
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.syncing import sync
 from patchrerank.gallery.verify import verify
@@ -45,6 +46,7 @@ __all__ = [
     "load_own_encoder",
     "read_hdf5",
     "remove",
+    "replace",
     "sync",
     "verify",
     "verify_local",

@@ -19,7 +19,7 @@ from patchrerank.gallery.builder import chunk_size, encode_all
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import is_imported
 from patchrerank.gallery.manifest import BUILDING, Manifest
-from patchrerank.gallery.own_encoder import load_index_encoder
+from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.settings import ids_of
@@ -28,8 +28,7 @@ from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.sync_plan import Item, SyncPlan, plan_sync
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import find_images
-from patchrerank.regions import Regions, parse_regions
-from patchrerank.regions.parsing import ONE_PASS
+from patchrerank.regions import Regions
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -77,7 +76,9 @@ def sync(
     if options.dry_run or (plan.nothing and not begun):
         return _told(plan)
     model = encoder or load_index_encoder(gallery, device)
-    strategy = _strategy(gallery, regions, options)
+    strategy = own_regions(
+        gallery, regions, most=options.max_regions, on_error=options.building().on_error
+    )
     chunk = chunk_size(model, strategy)
     with open_writer(gallery.folder, model, strategy, options.building(), chunk) as writer:
         if writer.complete != gallery.manifest:  # somebody was faster
@@ -193,15 +194,3 @@ def _compared(
         unrecorded=options.unrecorded,
         workers=options.workers,
     )
-
-
-def _strategy(gallery: Gallery, regions: Regions | str | None, options: SyncOptions) -> Regions:
-    if regions is not None and not isinstance(regions, str):
-        return regions
-    spec = regions or gallery.manifest.regions.partition(ONE_PASS)[0]
-    if regions is None and spec.startswith("boxes:"):
-        raise GalleryError(
-            f"{gallery.folder}: its regions were read from a file; name the file as it is now with "
-            "regions=… (--regions boxes:FILE.json, coco:FILE.json)"
-        )
-    return parse_regions(spec, most=options.max_regions, on_error=options.building().on_error)
