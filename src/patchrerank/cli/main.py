@@ -35,6 +35,7 @@ from patchrerank.cli import (
     rerank,
     search,
     storage,
+    sync,
     train,
     tune,
 )
@@ -55,7 +56,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
     "Measure and tune": (composite, tune, evaluate, compare, report),
-    "Galleries": (info, remove, compact, import_, export, compress, storage, encoders),
+    "Galleries": (info, sync, remove, compact, import_, export, compress, storage, encoders),
     "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():

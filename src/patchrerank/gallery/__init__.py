@@ -1,4 +1,4 @@
-"""The database side on disk: build, import, append, resume, remove, compact, open, verify."""
+"""The database side on disk: build, import, append, resume, remove, compact, sync, open, verify."""
 
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
@@ -16,6 +16,9 @@ from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.removing import remove
+from patchrerank.gallery.replacing import replace
+from patchrerank.gallery.sync_options import Synced, SyncOptions
+from patchrerank.gallery.syncing import sync
 from patchrerank.gallery.verify import verify
 from patchrerank.types import LocalQueries
 
@@ -27,6 +30,8 @@ __all__ = [
     "LocalOptions",
     "LocalQueries",
     "LocalStore",
+    "SyncOptions",
+    "Synced",
     "build_gallery",
     "build_local",
     "compact",
@@ -41,6 +46,8 @@ __all__ = [
     "load_own_encoder",
     "read_hdf5",
     "remove",
+    "replace",
+    "sync",
     "verify",
     "verify_local",
     "write_hdf5",

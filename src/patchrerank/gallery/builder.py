@@ -81,7 +81,7 @@ def build_gallery(
     if not isinstance(folder, str | os.PathLike):
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
     options = options or BuildOptions()
-    regions, encoder = _strategy(regions, options.on_error), _loaded(encoder)
+    regions, encoder = _strategy(regions, options.on_error), loaded_encoder(encoder)
     source = open_source(images)
     if options.on_error == "skip":
         source = replace(source, items=with_sound_ids(source.items))
@@ -101,13 +101,19 @@ def build_gallery(
             tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
         ):
             items = _unfinished(source.items, writer, bar)
-            _encode_all(items, writer, encoder, Preparer(encoder, regions, options), pool, bar)
+            encode_all(items, writer, encoder, Preparer(encoder, regions, options), pool, bar)
         _check_any(writer)
         writer.finish()
     return Gallery(folder)
 
 
-def _loaded(encoder: Encoder | str) -> Encoder:
+def loaded_encoder(encoder: Encoder | str) -> Encoder:
+    """Return an encoder, or load that of a spec.
+
+    Raises:
+        EncoderError: it cannot be loaded.
+        SettingError: it is no encoder.
+    """
     from patchrerank.encoders import load_encoder
 
     if isinstance(encoder, str):
@@ -171,7 +177,7 @@ def _unfinished(
             yield image_id, image
 
 
-def _encode_all(
+def encode_all(
     items: Iterator[tuple[str, ImageSource]],
     writer: GalleryWriter,
     encoder: Encoder,
@@ -217,6 +223,7 @@ def _commit(
     for item in prepared:
         end = start + item.count
         patches = vectors[end - len(item.boxes) : end]
-        rows.append(ImageRows(item.image_id, item.size, item.boxes, vectors[start], patches))
+        whole = vectors[start]
+        rows.append(ImageRows(item.image_id, item.size, item.boxes, whole, patches, item.stamp))
         start = end
     writer.commit(rows, skipped)

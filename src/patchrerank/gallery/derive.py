@@ -17,6 +17,7 @@ from patchrerank.gallery.builder import chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.image_rows import ImageRows
+from patchrerank.gallery.stamps import as_stamp, stamps_in
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.regions import Regions, parse_regions
 from patchrerank.types import Rows
@@ -127,12 +128,14 @@ def _copy(source: Gallery, writer: GalleryWriter, regions: Regions, *, progress:
 
 
 def _images(source: Gallery, rows: list[int], finder: _Finder) -> Iterator[ImageRows]:
+    stamps = stamps_in(source.folder, source.manifest)
     for row in rows:
         wanted, places = finder(row)
         width, height = (int(side) for side in source.sizes[row])
         patches = np.asarray(source.patches[places], dtype=np.float32)
         whole = np.asarray(source.global_vectors[row])
-        yield ImageRows(source.ids[row], (width, height), wanted, whole, patches)
+        stamp = as_stamp(stamps[row])
+        yield ImageRows(source.ids[row], (width, height), wanted, whole, patches, stamp)
 
 
 class _Finder:

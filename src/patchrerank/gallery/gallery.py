@@ -70,8 +70,9 @@ class Gallery(MappedFolder):
                 f"{self.folder}: this gallery is half-written; run the same index command again "
                 "to finish it"
             )
-        begin, read = super().__init__, partial(read_manifest, self.folder / MANIFEST)
-        self.manifest = settled(read, lambda made: begin(self.folder, made.arrays))
+        begin, path = super().__init__, self.folder / MANIFEST
+        use = lambda made: begin(self.folder, made.arrays)  # noqa: E731
+        self.manifest = settled(lambda: read_manifest(path), use)
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
             check_root(self.folder, self.ids, self.sizes, root, self.live)

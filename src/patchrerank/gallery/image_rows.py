@@ -11,18 +11,23 @@ import numpy.typing as npt
 
 from patchrerank.boxes import Floats
 from patchrerank.gallery.manifest import Manifest
+from patchrerank.gallery.stamps import STAMPS, UNKNOWN, Stamp
 from patchrerank.gallery.stores import store_columns
 
 
 @dataclass(frozen=True)
 class ImageRows:
-    """What is written for one image; boxes ``(P, 4)``, vectors ``(d,)`` and ``(P, d)``."""
+    """What is written for one image; boxes ``(P, 4)``, vectors ``(d,)`` and ``(P, d)``.
+
+    ``stamp`` is that of its file.
+    """
 
     image_id: str
     size: tuple[int, int]
     boxes: Floats
     global_vector: Floats
     patches: Floats
+    stamp: Stamp = UNKNOWN
 
 
 def image_columns(
@@ -48,5 +53,6 @@ def image_columns(
         "globals": np.array(whole, dtype=np.float32).reshape(-1, made.dim),
         **store_columns(made.store, patches, centroids),
         "patch_ends": np.cumsum(patch_counts),
+        STAMPS: np.array([item.stamp for item in rows], dtype=np.int64).reshape(-1, 4),
         "boxes": np.concatenate([np.zeros((0, 4), np.float32)] + [item.boxes for item in rows]),
     }

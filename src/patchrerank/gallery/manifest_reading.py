@@ -23,6 +23,7 @@ from patchrerank.gallery.manifest import (
     Manifest,
 )
 from patchrerank.gallery.removed_rows import REMOVED_RECORD
+from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
@@ -128,6 +129,8 @@ def _check_manifest(made: Manifest, where: str) -> None:
     if REMOVED in made.arrays:
         template = {**template, REMOVED: REMOVED_RECORD}
         rows[REMOVED] = min(made.images, *made.arrays[REMOVED].shape)
+    if STAMPS in made.arrays:
+        template, rows[STAMPS] = {**template, STAMPS: STAMPS_RECORD}, made.images
     check_arrays(made.arrays, template, rows, where)
 
 

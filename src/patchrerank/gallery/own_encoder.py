@@ -1,11 +1,11 @@
-"""The encoder that a gallery's own record names, and whether another is as good."""
+"""The encoder and regions that a gallery's own record names, and whether others are as good."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from patchrerank.errors import EncoderError, QueryError, SettingError, described
+from patchrerank.errors import EncoderError, GalleryError, QueryError, SettingError, described
 from patchrerank.gallery.identity import (
     UNKNOWN,
     differences,
@@ -14,9 +14,13 @@ from patchrerank.gallery.identity import (
     is_module,
     loading_call,
 )
+from patchrerank.gallery.manifest import GIVEN_REGIONS, NO_REGIONS
+from patchrerank.regions import Regions, parse_regions
+from patchrerank.regions.parsing import ONE_PASS
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
+    from patchrerank.gallery.build_options import OnError
     from patchrerank.gallery.gallery import Gallery
 
 
@@ -56,6 +60,18 @@ def load_own_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
     return encoder
 
 
+def load_index_encoder(gallery: Gallery, device: str = "auto") -> Encoder:
+    """Load the encoder that a gallery's pictures were encoded with, which pools as it did.
+
+    Raises:
+        EncoderError, QueryError: see :func:`load_own_encoder`.
+    """
+    from patchrerank.encoders import load_one_pass
+
+    encoder, views = load_own_encoder(gallery, device), gallery.manifest.encoder.get("one_pass")
+    return encoder if views is None else load_one_pass(encoder, str(views).partition(":")[2])
+
+
 def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
     """Refuse an encoder whose queries would not live in a gallery's space.
 
@@ -75,3 +91,27 @@ def check_encoder(gallery: Gallery, encoder: Encoder) -> None:
             f"{gallery.folder}: the gallery was encoded otherwise than this encoder does: {other}; "
             f"use {loading_call(made.encoder)}"
         )
+
+
+def own_regions(
+    gallery: Gallery,
+    given: Regions | str | None = None,
+    *,
+    most: int | None = None,
+    on_error: OnError = "raise",
+) -> Regions:
+    """Return the region strategy of a gallery's record, or the one that is given.
+
+    Raises:
+        GalleryError: they were read from a file, which no record keeps.
+        RegionError: as :func:`patchrerank.regions.parse_regions`.
+    """
+    if given is not None and not isinstance(given, str):
+        return given
+    spec = given or gallery.manifest.regions.partition(ONE_PASS)[0]
+    if given is None and (spec.startswith("boxes:") or spec in (NO_REGIONS, GIVEN_REGIONS)):
+        raise GalleryError(
+            f"{gallery.folder}: its regions were read from a file; name the file as it is now with "
+            "regions=… (--regions boxes:FILE.json, coco:FILE.json)"
+        )
+    return parse_regions(spec, most=most, on_error=on_error)

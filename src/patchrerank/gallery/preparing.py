@@ -9,6 +9,7 @@ import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import ImageError, RegionError
+from patchrerank.gallery.stamps import UNKNOWN, Stamp, stamp_of
 from patchrerank.images import (
     MAX_PIXELS,
     ImageSource,
@@ -36,6 +37,7 @@ class PreparedImage:
         boxes: float32 ``(P, 4)``, its regions.
         count: number of cuts: P, and one more where no region is the whole image.
         cuts: what ``encoder.encode_regions`` takes: the whole image, then the other regions.
+        stamp: of its file.
     """
 
     image_id: str
@@ -43,6 +45,7 @@ class PreparedImage:
     boxes: Floats
     count: int
     cuts: Any
+    stamp: Stamp = UNKNOWN
 
     @property
     def regions(self) -> Floats:
@@ -64,7 +67,7 @@ def prepare_image(
         ImageError: it cannot be read.
         RegionError: the strategy has no boxes for it, or malformed ones.
     """
-    finest = regions.finest
+    stamp, finest = stamp_of(image), regions.finest
     min_size = None if finest is None else encoder.least_size(finest)
     size = upright_size(image, max_pixels=max_pixels)
     picture = read_image(image, max_pixels=max_pixels, min_size=min_size)
@@ -74,7 +77,8 @@ def prepare_image(
     boxes = check_boxes(found, f"regions of {image_id!r}")
     whole = len(boxes) > 0 and bool((boxes[0] == WHOLE_IMAGE).all())
     cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
-    return PreparedImage(image_id, size, boxes, len(cuts), encoder.prepare_regions(picture, cuts))
+    prepared = encoder.prepare_regions(picture, cuts)
+    return PreparedImage(image_id, size, boxes, len(cuts), prepared, stamp)
 
 
 class Preparer:
@@ -83,13 +87,15 @@ class Preparer:
     def __init__(self, encoder: Encoder, regions: Regions, options: BuildOptions) -> None:
         self._encoder = encoder
         self._regions = regions
-        self._max_pixels = options.max_pixels
+        self.options = options
         self.skip = options.on_error == "skip"
 
     def __call__(self, image_id: str, image: ImageSource) -> PreparedImage | Unusable:
         """Prepare one image; why it cannot be is returned only where it is to be skipped."""
         try:
-            return prepare_image(self._encoder, self._regions, image_id, image, self._max_pixels)
+            return prepare_image(
+                self._encoder, self._regions, image_id, image, self.options.max_pixels
+            )
         except (ImageError, RegionError) as error:
             if self.skip:
                 return error

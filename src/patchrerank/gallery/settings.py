@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrays import open_array
+from patchrerank.gallery.arrays import Array, open_array
 from patchrerank.gallery.folder import check_plan
 from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.id_types import ID_TYPES
@@ -20,6 +20,7 @@ from patchrerank.gallery.identity import (
 )
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import REMOVED, Manifest
+from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.regions import FixedBoxes
 from patchrerank.types import Floats
@@ -96,7 +97,7 @@ def new_manifest(
         identity=identity_of(encoder, whitening),
         chunk=chunk,
         whitened=whitening is not None,
-        arrays=gallery_records(store, dim),
+        arrays={**gallery_records(store, dim), STAMPS: STAMPS_RECORD},
         version=__version__,
     )
 
@@ -109,11 +110,18 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
     check_plan(folder, old, new, remedy)
 
 
-def ids_of(folder: Path, manifest: Manifest) -> Ids:
-    """Return the ids of a gallery's rows, all of them checked."""
+def ids_of(folder: Path, manifest: Manifest, removed: Array | None = None) -> Ids:
+    """Return the ids of a gallery's rows, all of them checked.
+
+    Args:
+        folder: of the gallery.
+        manifest: which rows it has.
+        removed: flags in place of its own.
+    """
     blob, ends = (open_array(folder, key, manifest.arrays[key]) for key in ("ids", "id_ends"))
     record = manifest.arrays.get(REMOVED)
-    removed = None if record is None else open_array(folder, REMOVED, record)
+    if removed is None and record is not None:
+        removed = open_array(folder, REMOVED, record)
     ids = Ids(folder, blob, ends, manifest.id_type, removed=removed)
     ids.check()
     return ids

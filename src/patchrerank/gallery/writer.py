@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +19,9 @@ from patchrerank.gallery.image_rows import ImageRows, image_columns
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, REMOVED, SYNCED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.moved import check_root
-from patchrerank.gallery.removed_rows import removed_flags, sweep, write_flags
+from patchrerank.gallery.removed_rows import Flags, removed_flags, sweep, write_flags
 from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
+from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD, Stamp, write_stamps
 from patchrerank.gallery.stores import UNTRAINED
 from patchrerank.gallery.superseded import superseded
 from patchrerank.types import Rows
@@ -90,12 +91,16 @@ class GalleryWriter:
         self._kept = {REMOVED: manifest.arrays[REMOVED]} if REMOVED in manifest.arrays else {}
         growing = manifest.arrays.keys() - {ID_TABLE, REMOVED}
         arrays = {name: one for name, one in manifest.arrays.items() if name in growing}
-        self.manifest = manifest = replace(manifest, arrays={**arrays, **self._kept})
+        self.manifest = manifest
         self._whitening = whitening
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
         with writing(folder, manifest.images):
-            self._files = ArrayFiles(folder, arrays)
+            self._files = ArrayFiles(folder, {STAMPS: STAMPS_RECORD, **arrays})
+            if STAMPS not in arrays:  # of a gallery of before there were any
+                self._files.append({STAMPS: np.zeros((manifest.images, 4), np.int64)})
+                self._files.flush()
+        self.manifest = self._counted()
         self.done = set(ids_of(folder, manifest).at(self.live))
         if (folder / BUILDING).exists() and manifest.images:
             self.done.update(name for name, _ in manifest.skipped)  # an append tries them again
@@ -113,10 +118,15 @@ class GalleryWriter:
         self._lock.close()
 
     @property
+    def gone(self) -> Flags:
+        """bool ``(N,)``: the rows that do not count."""
+        first = 0 if self.complete is None else self.complete.images
+        return superseded(self.folder, self.manifest, first)
+
+    @property
     def live(self) -> Rows:
         """int64 ``(n,)``: the rows that count."""
-        first = 0 if self.complete is None else self.complete.images
-        return np.flatnonzero(~superseded(self.folder, self.manifest, first))
+        return np.flatnonzero(~self.gone)
 
     def root_conflict(self, root: str | None) -> bool:
         """Return whether images of another folder are already in the gallery."""
@@ -172,15 +182,17 @@ class GalleryWriter:
         self.done.update(item.image_id for item in rows)
         self.done.update(name for name, _ in skipped)
 
-    def finish(self, gone: Collection[int] = ()) -> None:
+    def finish(self, gone: Collection[int] = (), stamps: Mapping[int, Stamp] | None = None) -> None:
         """Declare the gallery complete.
 
         Args:
             gone: rows that are removed.
+            stamps: of rows whose files have others now.
         """
         with writing(self.folder, self.manifest.images):
             self._files.flush(durable=True)
             whole = self._with_flags(self._counted(), gone)
+            whole = write_stamps(self.folder, whole, stamps or {})
             table = None if self.complete is None else self.complete.arrays.get(ID_TABLE)
             self.manifest = write_table(self.folder, whole, table)
             self.manifest.write(self.folder / BUILDING)

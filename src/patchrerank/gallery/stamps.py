@@ -1,0 +1,86 @@
+"""The file that each image was read from: size, time and content, by which a change is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from patchrerank.gallery.arrays import open_array
+from patchrerank.gallery.manifest import ArrayRecord, Manifest
+from patchrerank.gallery.removed_rows import write_anew
+from patchrerank.images import ImageSource
+from patchrerank.types import Rows
+
+STAMPS = "stamps"
+STAMPS_RECORD = ArrayRecord("<i8", (0, 4))
+"""Bytes, time of the last change in nanoseconds, and two halves of a digest of the content; all
+are 0 where the file is not known."""
+UNKNOWN = (0, 0, 0, 0)
+DIGEST_BYTES = 16
+
+Stamp = tuple[int, int, int, int]
+
+
+def stamp_of(image: ImageSource) -> Stamp:
+    """Return the stamp of a picture's file as it is now; of what is no file, ``UNKNOWN``.
+
+    It is taken before the picture is read: what changes in between is seen as a change later.
+    """
+    if not isinstance(image, str | os.PathLike):
+        return UNKNOWN
+    try:
+        return (*file_state(image), *digest_of(image))
+    except OSError:  # reading the picture will say so
+        return UNKNOWN
+
+
+def file_state(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return a file's size in bytes and the time of its last change in nanoseconds."""
+    found = os.stat(path)
+    return found.st_size, found.st_mtime_ns
+
+
+def digest_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return 128 bits of BLAKE2b of a file's content."""
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
+    first, second = struct.unpack("<qq", found.digest())
+    return first, second
+
+
+def stamps_in(folder: Path, manifest: Manifest) -> Rows:
+    """Return the stamps of all N rows, int64 ``(N, 4)``; zeros where there are none."""
+    record = manifest.arrays.get(STAMPS)
+    if record is None:
+        return np.zeros((manifest.images, 4), dtype=np.int64)
+    return np.asarray(open_array(folder, STAMPS, record), dtype=np.int64)
+
+
+def as_stamp(row: Rows) -> Stamp:
+    """Return one row of stamps."""
+    size, changed, first, second = row.tolist()
+    return size, changed, first, second
+
+
+def write_stamps(folder: Path, manifest: Manifest, fresh: Mapping[int, Stamp]) -> Manifest:
+    """Write all stamps anew with those of some rows replaced; return the manifest that names them.
+
+    Args:
+        folder: of the gallery, whose lock is held.
+        manifest: its own stamps stay where they are.
+        fresh: row → stamp.
+    """
+    if not fresh:
+        return manifest
+    stamps = stamps_in(folder, manifest).copy()
+    stamps[list(fresh)] = list(fresh.values())
+    before = manifest.arrays[STAMPS]
+    record = replace(STAMPS_RECORD, generation=before.generation + 1)
+    written = write_anew(folder, STAMPS, record, stamps)
+    return replace(manifest, arrays={**manifest.arrays, STAMPS: written})

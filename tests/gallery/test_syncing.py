@@ -1,0 +1,284 @@
+"""A gallery follows its folder: what it holds is what a fresh build of the folder would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from drawings import photo as draw_photo
+from patchrerank.errors import EncoderError, GalleryError, ImageError, SettingError
+from patchrerank.gallery import (
+    BuildOptions,
+    Gallery,
+    SyncOptions,
+    build_gallery,
+    compact,
+    import_gallery,
+    sync,
+    verify,
+)
+from patchrerank.gallery.stamps import stamps_in
+from patchrerank.regions import GridPyramid
+
+QUIET = BuildOptions(progress=False)
+AGAIN = 1_000_000_000
+
+
+def told(**options):
+    return SyncOptions(progress=False, **options)
+
+
+@pytest.fixture(autouse=True)
+def one_by_one(tiny_encoder, monkeypatch):
+    """Vectors of this network depend on how many are made at once, in the last bit."""
+    monkeypatch.setattr(tiny_encoder, "batch_size", 1)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    for number in range(40):
+        path = tmp_path / f"photos/{'sub/' * (number % 3 == 0)}{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw_photo(number, 60 + number, 50).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def gallery(tmp_path, photos, tiny_encoder):
+    return build_gallery(tmp_path / "g", photos, tiny_encoder, GridPyramid(1), QUIET)
+
+
+def change(photos):
+    """Add three pictures, change three, take two away and move one."""
+    for number in (100, 101, 102):
+        draw_photo(number, 70, 50).save(photos / f"{number}.png")
+    for number in (1, 2, 4):
+        draw_photo(number + 500, 60 + number, 50).save(photos / f"{number:02d}.png")
+        later(photos / f"{number:02d}.png")
+    (photos / "05.png").unlink()
+    (photos / "sub/06.png").unlink()
+    (photos / "07.png").rename(photos / "sub/moved.png")
+
+
+def later(path):
+    """A file written within one tick of the clock has the time of before."""
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + AGAIN))
+
+
+def content(gallery):
+    """All that a gallery says of each id that is there."""
+    ends = np.asarray(gallery.patch_ends)
+    begins = np.concatenate([[0], ends[:-1]])
+    return {
+        gallery.ids[row]: (
+            gallery.global_vectors[row].tobytes(),
+            gallery.patches[begins[row] : ends[row]].tobytes(),
+            gallery.boxes[begins[row] : ends[row]].tobytes(),
+            gallery.sizes[row].tolist(),
+            gallery.array("stamps")[row].tolist(),
+        )
+        for row in gallery.live.tolist()
+    }
+
+
+def fresh(tmp_path, photos, encoder):
+    shutil.rmtree(tmp_path / "fresh", ignore_errors=True)
+    return content(build_gallery(tmp_path / "fresh", photos, encoder, GridPyramid(1), QUIET))
+
+
+def test_it_holds_what_a_fresh_build_holds_also_compacted(tmp_path, photos, gallery, tiny_encoder):
+    change(photos)
+    plan = sync(photos, gallery.folder, told(dry_run=True), encoder=tiny_encoder)
+    assert content(Gallery(gallery.folder)) == content(gallery)
+    done = sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert done == plan
+    assert set(done.added) == {"100.png", "101.png", "102.png", "sub/moved.png"}
+    assert set(done.changed) == {"01.png", "02.png", "04.png"}
+    assert set(done.removed) == {"05.png", "sub/06.png", "07.png"}
+    assert (done.unchanged, done.skipped, done.kept) == (34, (), ())
+    after = Gallery(gallery.folder)
+    assert content(after) == fresh(tmp_path, photos, tiny_encoder) and verify(after) == []
+    assert len(after) == 47 and after.live_count == 41 and len(gallery) == 40
+    again = compact(gallery.folder)
+    assert content(again) == content(after) and len(again) == 41 and verify(again) == []
+    nothing = sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert nothing.unchanged == 41 and not (nothing.added or nothing.changed or nothing.removed)
+    assert Gallery(gallery.folder).manifest == again.manifest
+
+
+def test_times_alone_count_unless_contents_are_compared(photos, gallery, tiny_encoder):
+    path = photos / "01.png"
+    later(path)
+    assert sync(photos, gallery.folder, told(dry_run=True)).changed == ("01.png",)
+    same = sync(photos, gallery.folder, told(checksum=True), encoder=tiny_encoder)
+    assert not same.changed and same.unchanged == 40
+    assert sync(photos, gallery.folder, told(dry_run=True)).unchanged == 40  # recorded anew
+    state, data = path.stat(), path.read_bytes()
+    path.write_bytes(data[:-1] + b"x")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert sync(photos, gallery.folder, told(dry_run=True)).unchanged == 40
+    hidden = sync(photos, gallery.folder, told(dry_run=True, checksum=True))
+    assert hidden.changed == ("01.png",)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip", "drop"])
+def test_a_picture_that_breaks(tmp_path, photos, gallery, tiny_encoder, on_error):
+    (photos / "01.png").write_bytes(b"no picture")
+    (photos / "new.png").write_bytes(b"nor this")
+    draw_photo(3, 60, 50).save(photos / "zz.png")
+    before = content(gallery)
+    if on_error == "raise":
+        with pytest.raises(ImageError, match=r"(01|new)\.png"):
+            sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+        assert content(Gallery(gallery.folder)) == before
+        return
+    done = sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
+    after = Gallery(gallery.folder)
+    assert dict(done.skipped).keys() == {"01.png", "new.png"} and done.added == ("zz.png",)
+    assert dict(after.manifest.skipped).keys() == {"01.png", "new.png"}
+    kept = on_error == "skip"
+    assert done.kept == (("01.png",) if kept else ())
+    assert done.removed == (() if kept else ("01.png",)) and done.changed == ()
+    assert ("01.png" in after.ids) is kept and verify(after) == []
+    if kept:
+        assert content(after)["01.png"] == before["01.png"]
+    draw_photo(77, 60, 50).save(photos / "01.png")
+    (photos / "new.png").unlink()
+    sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
+    assert Gallery(gallery.folder).manifest.skipped == ()
+    assert content(Gallery(gallery.folder)) == fresh(tmp_path, photos, tiny_encoder)
+
+
+def unrecorded(folder):
+    """Make a gallery one of before files were recorded."""
+    made = json.loads((folder / "manifest.json").read_text())
+    del made["arrays"]["stamps"], made["numbering"]
+    (folder / "manifest.json").write_text(json.dumps(made))
+    (folder / "stamps.bin").unlink()
+
+
+@pytest.mark.parametrize("how", ["encode", "keep"])
+def test_a_gallery_of_before_files_were_recorded(tmp_path, photos, gallery, tiny_encoder, how):
+    unrecorded(gallery.folder)
+    assert verify(Gallery(gallery.folder)) == []
+    change(photos)
+    done = sync(photos, gallery.folder, told(unrecorded=how), encoder=tiny_encoder)
+    assert done.unrecorded == (37 if how == "encode" else 0)
+    assert (len(done.changed), done.unchanged) == ((37, 0) if how == "encode" else (0, 37))
+    after = Gallery(gallery.folder)
+    assert verify(after) == []
+    assert (content(after) == fresh(tmp_path, photos, tiny_encoder)) is (how == "encode")
+    assert sync(photos, gallery.folder, told()).unchanged == 41
+
+
+def test_an_append_of_before_files_were_recorded_records_its_own(
+    tmp_path, photos, gallery, tiny_encoder
+):
+    unrecorded(gallery.folder)
+    draw_photo(900, 60, 50).save(photos / "900.png")
+    more = BuildOptions(progress=False, append=True)
+    after = build_gallery(gallery.folder, photos, tiny_encoder, GridPyramid(1), more)
+    stamps = stamps_in(after.folder, after.manifest)
+    assert stamps[40].all() and not stamps[:40].any() and verify(after) == []
+
+
+class BrokenError(Exception):
+    pass
+
+
+def breaking(encoder, after):
+    """Return an encoder that breaks after so many chunks, and how to mend it."""
+    real, left = type(encoder).encode_regions, [after]
+
+    def encode_regions(prepared):
+        if not left[0]:
+            raise BrokenError
+        left[0] -= 1
+        return real(encoder, prepared)
+
+    return encode_regions
+
+
+def test_it_goes_on_where_it_stopped_also_when_more_changes(
+    tmp_path, photos, gallery, tiny_encoder, monkeypatch
+):
+    """Two runs that end early; what was encoded is encoded once, unless its file changed again."""
+    before = content(gallery)
+    for number in range(200, 280):
+        draw_photo(number, 60, 50).save(photos / f"{number}.png")
+    change(photos)
+    encoded = []
+    for chunks, then in ((2, "200.png"), (1, "201.png")):
+        with monkeypatch.context() as patched:
+            patched.setattr(tiny_encoder, "encode_regions", breaking(tiny_encoder, chunks), False)
+            with pytest.raises(BrokenError):
+                sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+        assert content(Gallery(gallery.folder)) == before
+        begun = json.loads((gallery.folder / "building.json").read_text())
+        encoded.append(begun["images"])
+        draw_photo(1000 + chunks, 60, 50).save(photos / then)  # both are written already
+        later(photos / then)
+    (photos / "202.png").unlink()  # so is this
+    assert encoded[0] > 40 and encoded[1] > encoded[0]
+    done = sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    after = Gallery(gallery.folder)
+    assert content(after) == fresh(tmp_path, photos, tiny_encoder) and verify(after) == []
+    assert len(after) == 40 + 83 + 4 + 2 and len(done.added) == 83
+    assert compact(gallery.folder).live_count == after.live_count
+
+
+def test_an_append_finishes_what_a_sync_began(tmp_path, photos, gallery, tiny_encoder, monkeypatch):
+    for number in range(200, 240):
+        draw_photo(number, 60, 50).save(photos / f"{number}.png")
+    change(photos)
+    with monkeypatch.context() as patched:
+        patched.setattr(tiny_encoder, "encode_regions", breaking(tiny_encoder, 2), False)
+        with pytest.raises(BrokenError):
+            sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    with pytest.raises(GalleryError, match="was interrupted"):
+        compact(gallery.folder)
+    after = build_gallery(gallery.folder, photos, tiny_encoder, GridPyramid(1), QUIET)
+    assert verify(after) == [] and after.live_count == len(set(after.ids.living()))
+    sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert content(Gallery(gallery.folder)) == fresh(tmp_path, photos, tiny_encoder)
+
+
+def test_what_cannot_be_followed_is_refused(tmp_path, photos, gallery, tiny_encoder, other_encoder):
+    kept = (gallery.folder / "manifest.json").read_bytes()
+    vectors = np.eye(4, dtype=np.float32)
+    import_gallery(tmp_path / "i", list("abcd"), vectors, vectors[:, None], encoder="theirs")
+    with pytest.raises(GalleryError, match="was imported, with vectors of 'theirs'"):
+        sync(photos, tmp_path / "i", told())
+    pairs = [("a", photos / "01.png")]
+    build_gallery(tmp_path / "p", pairs, tiny_encoder, GridPyramid(0), QUIET)
+    with pytest.raises(GalleryError, match="not made of a folder"):
+        sync(photos, tmp_path / "p", told(), encoder=tiny_encoder)
+    with pytest.raises(GalleryError, match=r"holds images of .* not of"):
+        sync(photos / "sub", gallery.folder, told(), encoder=tiny_encoder)
+    (photos / "05.png").unlink()
+    with pytest.raises(GalleryError, match=r"another (fingerprint|identity)"):
+        sync(photos, gallery.folder, told(), encoder=other_encoder)
+    with pytest.raises(EncoderError, match="torch module"):
+        sync(photos, gallery.folder, told())
+    with pytest.raises(ImageError, match="not a folder"):
+        sync(photos / "none", gallery.folder, told())
+    with pytest.raises(SettingError, match="on_error is 'stop'"):
+        told(on_error="stop")
+    for path in photos.glob("**/*.png"):
+        path.unlink()
+    with pytest.raises(GalleryError, match="not emptied by sync"):
+        sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert (gallery.folder / "manifest.json").read_bytes() == kept
+    assert not (gallery.folder / "building.json").exists()
+
+
+def test_a_look_takes_no_time(photos, gallery):
+    begun = time.perf_counter()
+    assert sync(photos, gallery.folder, told()).unchanged == 40  # and needs no encoder
+    assert time.perf_counter() - begun < 2
