@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,6 +53,7 @@ def command(
             "gallery stays beside it as GALLERY.float32. [float32]"
         ),
     ] = None,
+    whiten: opt.Whiten = opt.INDEX_WHITEN,
     m: opt.Parts = 64,
     nbits: opt.Bits = 8,
     image_size: opt.ImageSize = None,
@@ -116,6 +117,7 @@ def command(
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import MANIFEST
+    from patchrerank.gallery.whitening import explained
     from patchrerank.regions import FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
@@ -123,6 +125,7 @@ def command(
     how = BuildOptions(
         store=None if quantised else store,
         on_error=on_error,
+        whiten=opt.whitening(whiten),
         append=append,
         workers=workers,
         progress=not quiet,
@@ -162,9 +165,14 @@ def command(
         built = Gallery(gallery)
     found = None if dense is None or maps is None else dense.run(built, maps, how)
     seconds = time.perf_counter() - begun
-    skipped = built.manifest.skipped
+    skipped, learned = built.manifest.skipped, built.manifest.whitening
     if json:
-        record = {"images": built.live_count, "patches": built.manifest.patches, "seconds": seconds}
+        record: dict[str, object] = {
+            "images": built.live_count,
+            "patches": built.manifest.patches,
+            "seconds": seconds,
+        }
+        record |= {"whitening": asdict(learned)} if learned is not None else {}
         how_run = {"device": model.device, "backend": model.backend.name}
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):
@@ -172,6 +180,8 @@ def command(
         printing.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
     printing.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    if learned is not None:
+        printing.print_line(explained(learned))
     if found is not None:
         printing.print_line(repr(found))
         skipped = (*skipped, *found.manifest.skipped)

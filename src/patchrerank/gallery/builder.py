@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Never
 
 from tqdm import tqdm
 
-from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.image_rows import ImageRows
-from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
-from patchrerank.gallery.region_vectors import encode_chunk
+from patchrerank.gallery.preparing import Prepare, PreparedImage, Preparer, Unusable
+from patchrerank.gallery.region_vectors import Encode, encode_chunk
 from patchrerank.gallery.sources import (
     Images,
     check_id,
     open_source,
     with_sound_ids,
 )
+from patchrerank.gallery.whitening_sample import whiten_writer
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -96,12 +96,20 @@ def build_gallery(
         if writer.root_conflict(source.root):
             raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
-        with (
-            ThreadPoolExecutor(options.workers) as pool,
-            tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
-        ):
-            items = _unfinished(source.items, writer, bar)
-            _encode_all(items, writer, encoder, Preparer(encoder, regions, options), pool, bar)
+        raw = replace(options, store="float32", whiten=None, append=True, root=None)
+        sample, source = whiten_writer(
+            writer,
+            options.whiten,
+            images,
+            source,
+            lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
+            skip=options.on_error == "skip",
+        )
+        if sample is not None:
+            _add(sample.items, len(sample), writer, sample.vectors, sample, options)
+            sample.hand_over(writer)
+        prepare = Preparer(encoder, regions, options)
+        _add(source.items, source.count, writer, encoder.encode_regions, prepare, options)
         _check_any(writer)
         writer.finish()
     return Gallery(folder)
@@ -171,26 +179,31 @@ def _unfinished(
             yield image_id, image
 
 
-def _encode_all(
-    items: Iterator[tuple[str, ImageSource]],
+def _add(
+    images: Iterator[tuple[str, ImageSource]],
+    count: int | None,
     writer: GalleryWriter,
-    encoder: Encoder,
-    prepare: Preparer,
-    pool: ThreadPoolExecutor,
-    bar: tqdm[Never],
+    encode: Encode,
+    prepare: Prepare,
+    options: BuildOptions,
 ) -> None:
     """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
-    ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
-    for chunk in ahead:
-        ready = [(name, future) for (name, _), future in chunk]
-        _commit(ready, writer, encoder, skip=prepare.skip)
-        bar.update(len(ready))
+    with (
+        ThreadPoolExecutor(options.workers) as pool,
+        tqdm(total=count, unit="img", disable=not options.progress) as bar,
+    ):
+        items = _unfinished(images, writer, bar)
+        chunk_size = writer.manifest.chunk
+        for chunk in chunks_ahead(items, chunk_size, lambda item: pool.submit(prepare, *item)):
+            ready = [(name, future) for (name, _), future in chunk]
+            _commit(ready, writer, encode, skip=prepare.skip)
+            bar.update(len(ready))
 
 
 def _commit(
     ready: list[tuple[str, Future[PreparedImage | Unusable]]],
     writer: GalleryWriter,
-    encoder: Encoder,
+    encode: Encode,
     *,
     skip: bool,
 ) -> None:
@@ -206,10 +219,9 @@ def _commit(
                 prepared.append(result)
                 yield result.cuts
 
-    def encode(parts: Iterable[Any]) -> Floats:
-        return writer.whitened(encoder.encode_regions(parts))
-
-    vectors, without = encode_chunk(prepared, cuts(), encode, skip=skip)
+    vectors, without = encode_chunk(
+        prepared, cuts(), lambda parts: writer.whitened(encode(parts)), skip=skip
+    )
     skipped += without
     for name, reason in skipped:
         logger.warning("skipped %s: %s", name, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -77,8 +77,22 @@ def prepare_image(
     return PreparedImage(image_id, size, boxes, len(cuts), encoder.prepare_regions(picture, cuts))
 
 
+class Prepare(Protocol):
+    """What prepares one image, or returns why it cannot be; called by worker threads.
+
+    Attributes:
+        skip: whether images that cannot be used are left out.
+    """
+
+    skip: bool
+
+    def __call__(self, image_id: str, image: ImageSource, /) -> PreparedImage | Unusable:
+        """Prepare one image; why it cannot be is returned only where it is to be skipped."""
+        ...
+
+
 class Preparer:
-    """Prepares one image, or returns why it cannot be; called by worker threads."""
+    """Decodes an image and cuts its regions out."""
 
     def __init__(self, encoder: Encoder, regions: Regions, options: BuildOptions) -> None:
         self._encoder = encoder
