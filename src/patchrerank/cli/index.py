@@ -116,16 +116,19 @@ def command(
         compress,
         load_own_encoder,
     )
-    from patchrerank.gallery.manifest import MANIFEST
+    from patchrerank.gallery.manifest import BUILDING, MANIFEST
     from patchrerank.gallery.whitening import explained
     from patchrerank.regions import FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
+    target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
+    begun_before = any((target / name).exists() for name in (MANIFEST, BUILDING))
+    own = begun_before and not was_given(context, "whiten")  # the default is for new galleries
     how = BuildOptions(
         store=None if quantised else store,
         on_error=on_error,
-        whiten=opt.whitening(whiten),
+        whiten=None if own else opt.whitening(whiten),
         append=append,
         workers=workers,
         progress=not quiet,
@@ -147,18 +150,13 @@ def command(
     # what the network cannot do is said before the gallery is built
     maps = None if dense is None else dense.encoder_of(model)
     begun = time.perf_counter()
-    target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
         how = replace(how, append=True)
     strategy = None
     if finished:
         built = Gallery(target, root=root)
     else:
-        strategy = parse_regions(
-            regions,
-            most=max_regions,
-            on_error=how.on_error,
-        )
+        strategy = parse_regions(regions, most=max_regions, on_error=how.on_error)
         built = build_gallery(target, _source(images), maker, strategy, how)
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
