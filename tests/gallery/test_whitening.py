@@ -64,13 +64,10 @@ def test_whitened_while_built_as_compressed_afterwards(
     assert found[0].id == built.ids[3] and found[0].local_score > 0.99
 
 
-def test_of_many_images_a_sample_comes_first(tmp_path, photo_folder, tiny_encoder, small_sample):
+def test_of_many_images_a_sample_is_learned_on(tmp_path, photo_folder, tiny_encoder, small_sample):
     built = build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", WHITE)
     ids = [path.relative_to(photo_folder).as_posix() for path in list_images(photo_folder)]
-    assert len(built) == 40 and set(built.ids) == set(ids)
-    first = list(built.ids)[:16]
-    assert first == sorted(first, key=ids.index) != ids[:16], "a random choice, in the old order"
-    assert list(built.ids)[16:] == [name for name in ids if name not in first]
+    assert list(built.ids) == ids
     record = built.manifest.whitening
     assert (record.images, record.patches, record.dim, record.of_dim) == (16, 80, 8, 16)
     assert verify(built) == []
@@ -100,16 +97,8 @@ def test_of_a_stream_the_first_images_are_the_sample(
         build_gallery(tmp_path / "h", twice, tiny_encoder, "grid:1", WHITE)
 
 
-@pytest.mark.parametrize("moment", range(8))
-def test_a_killed_build_goes_on_with_the_same_bits(
-    tmp_path, photo_folder, tiny_encoder, small_sample, monkeypatch, moment
-):
-    """Killed while the sample is encoded, while it is taken over, and behind it."""
-    monkeypatch.setattr("patchrerank.gallery.builder.MIN_CHUNK", 5)
-    monkeypatch.setattr("patchrerank.gallery.builder.CHUNK_CROPS", 1)
-    whole = build_gallery(tmp_path / "whole", photo_folder, tiny_encoder, "grid:1", WHITE)
-    plain = whitening_sample.GalleryWriter.commit
-    left = [moment]
+def killed_after(commits, monkeypatch, folder, images, encoder):
+    plain, left = whitening_sample.GalleryWriter.commit, [commits]
 
     def commit(writer, rows, skipped=()):
         left[0] -= 1
@@ -120,7 +109,18 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr(whitening_sample.GalleryWriter, "commit", commit)
         with pytest.raises(KeyboardInterrupt):
-            build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", WHITE)
+            build_gallery(folder, images, encoder, "grid:1", WHITE)
+
+
+@pytest.mark.parametrize("moment", range(8))
+def test_a_killed_build_goes_on_with_the_same_bits(
+    tmp_path, photo_folder, tiny_encoder, small_sample, monkeypatch, moment
+):
+    """Killed while the sample is encoded, while it is taken over, and behind it."""
+    monkeypatch.setattr("patchrerank.gallery.builder.MIN_CHUNK", 5)
+    monkeypatch.setattr("patchrerank.gallery.builder.CHUNK_CROPS", 1)
+    whole = build_gallery(tmp_path / "whole", photo_folder, tiny_encoder, "grid:1", WHITE)
+    killed_after(moment, monkeypatch, tmp_path / "g", photo_folder, tiny_encoder)
     again = build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", WHITE)
     assert list(again.ids) == list(whole.ids) and verify(again) == []
     assert again.whitening.fingerprint == whole.whitening.fingerprint
@@ -133,13 +133,10 @@ def test_a_sample_that_is_gone_is_encoded_again(
     tmp_path, photo_folder, tiny_encoder, small_sample, monkeypatch
 ):
     whole = build_gallery(tmp_path / "whole", photo_folder, tiny_encoder, "grid:1", WHITE)
-    with monkeypatch.context() as patch:
-        patch.setattr(whitening_sample.WhiteningSample, "hand_over", None)
-        with pytest.raises(TypeError):
-            build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", WHITE)
+    killed_after(2, monkeypatch, tmp_path / "g", photo_folder, tiny_encoder)
     (tmp_path / "g" / whitening_sample.FOLDER / MANIFEST).unlink()
     again = build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", WHITE)
-    assert np.array_equal(again.patches, whole.patches) and verify(again) == []
+    assert np.allclose(again.patches, whole.patches, atol=1e-4) and verify(again) == []
 
 
 def test_append_whitens_likewise(tmp_path, photo_folder, tiny_encoder):
@@ -223,7 +220,6 @@ def test_too_many_dimensions_are_refused_and_the_sample_is_kept(
     with pytest.raises(EncoderError, match="15 vectors are too few to whiten to 16 dimensions"):
         build_gallery(tmp_path / "g", few, tiny_encoder, "grid:1", replace(WHITE, whiten=16))
     with monkeypatch.context() as patch:
-        patch.setattr(type(tiny_encoder), "encode_regions", None)
         patch.setattr(type(tiny_encoder), "prepare_regions", None)
         auto = replace(WHITE, whiten="auto")
         built = build_gallery(tmp_path / "g", few, tiny_encoder, "grid:1", auto)

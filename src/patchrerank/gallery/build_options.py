@@ -27,8 +27,7 @@ class BuildOptions:
             keeping all finished work; ``skip`` records it with its reason and goes on.
         whiten: dimensions to keep by PCA-whitening, ``auto``, or a whitened gallery whose whitening
             is taken (see :mod:`patchrerank.gallery.whitening`). It is learned on a sample of the
-            images, which are encoded first and come first in the gallery. None: no whitening, or
-            that of a gallery that is appended to.
+            images, which are encoded first. None: none, or that of a gallery that is appended to.
         append: allow adding images to a gallery that is already complete.
         workers: threads that decode and cut images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.

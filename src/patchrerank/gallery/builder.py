@@ -5,29 +5,36 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
+import numpy as np
 from tqdm import tqdm
 
+from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.image_rows import ImageRows
-from patchrerank.gallery.preparing import Prepare, PreparedImage, Preparer, Unusable
-from patchrerank.gallery.region_vectors import Encode, encode_chunk
+from patchrerank.gallery.preparing import (
+    KnownImage,
+    Prepare,
+    PreparedImage,
+    Preparer,
+    Unusable,
+)
+from patchrerank.gallery.region_vectors import chunk_rows
 from patchrerank.gallery.sources import (
     Images,
     check_id,
     open_source,
     with_sound_ids,
 )
-from patchrerank.gallery.whitening_sample import whiten_writer
+from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -103,13 +110,15 @@ def build_gallery(
             images,
             source,
             lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
-            skip=options.on_error == "skip",
         )
-        if sample is not None:
-            _add(sample.items, len(sample), writer, sample.vectors, sample, options)
-            sample.hand_over(writer)
-        prepare = Preparer(encoder, regions, options)
-        _add(source.items, source.count, writer, encoder.encode_regions, prepare, options)
+        prepare = with_sample(Preparer(encoder, regions, options), sample)
+        with (
+            ThreadPoolExecutor(options.workers) as pool,
+            tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
+        ):
+            items = _unfinished(source.items, writer, bar)
+            _encode_all(items, writer, encoder, prepare, pool, bar, options.on_error)
+        drop_sample(writer.folder)
         _check_any(writer)
         writer.finish()
     return Gallery(folder)
@@ -179,35 +188,32 @@ def _unfinished(
             yield image_id, image
 
 
-def _add(
-    images: Iterator[tuple[str, ImageSource]],
-    count: int | None,
+def _encode_all(
+    items: Iterator[tuple[str, ImageSource]],
     writer: GalleryWriter,
-    encode: Encode,
+    encoder: Encoder,
     prepare: Prepare,
-    options: BuildOptions,
+    pool: ThreadPoolExecutor,
+    bar: tqdm[Never],
+    on_error: OnError,
 ) -> None:
     """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
-    with (
-        ThreadPoolExecutor(options.workers) as pool,
-        tqdm(total=count, unit="img", disable=not options.progress) as bar,
-    ):
-        items = _unfinished(images, writer, bar)
-        chunk_size = writer.manifest.chunk
-        for chunk in chunks_ahead(items, chunk_size, lambda item: pool.submit(prepare, *item)):
-            ready = [(name, future) for (name, _), future in chunk]
-            _commit(ready, writer, encode, skip=prepare.skip)
-            bar.update(len(ready))
+    ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
+    for chunk in ahead:
+        ready = [(name, future) for (name, _), future in chunk]
+        _commit(ready, writer, encoder, skip=on_error == "skip")
+        bar.update(len(ready))
 
 
 def _commit(
     ready: list[tuple[str, Future[PreparedImage | Unusable]]],
     writer: GalleryWriter,
-    encode: Encode,
+    encoder: Encoder,
     *,
     skip: bool,
 ) -> None:
     prepared: list[PreparedImage] = []
+    known: list[PreparedImage] = []
     skipped: list[tuple[str, str]] = []
 
     def cuts() -> Iterator[Any]:
@@ -215,20 +221,22 @@ def _commit(
             result = future.result()
             if isinstance(result, ImageError | RegionError):
                 skipped.append((name, str(result)))
+            elif isinstance(result, KnownImage):
+                known.append(result)
             else:
                 prepared.append(result)
                 yield result.cuts
 
-    vectors, without = encode_chunk(
-        prepared, cuts(), lambda parts: writer.whitened(encode(parts)), skip=skip
-    )
-    skipped += without
+    def encode(parts: Iterable[Any]) -> Floats:
+        return writer.whitened(encoder.encode_regions(parts))
+
+    def whiten(parts: Iterable[Floats]) -> Floats:
+        return writer.whitened(np.concatenate([np.zeros((0, encoder.dim), np.float32), *parts]))
+
+    rows, without = chunk_rows(prepared, cuts(), encode, skip=skip)
+    taken, without_too = chunk_rows(known, [item.cuts for item in known], whiten, skip=skip)
+    skipped += [*without, *without_too]
     for name, reason in skipped:
         logger.warning("skipped %s: %s", name, reason)
-    rows, start = [], 0
-    for item in prepared:
-        end = start + item.count
-        patches = vectors[end - len(item.boxes) : end]
-        rows.append(ImageRows(item.image_id, item.size, item.boxes, vectors[start], patches))
-        start = end
-    writer.commit(rows, skipped)
+    order = {name: number for number, (name, _) in enumerate(ready)}
+    writer.commit(sorted([*rows, *taken], key=lambda row: order[row.image_id]), skipped)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -51,6 +52,10 @@ class PreparedImage:
         return np.concatenate([*whole, self.boxes])
 
 
+class KnownImage(PreparedImage):
+    """An image whose cuts are its plain vectors, float32 ``(count, d)``: nothing is encoded."""
+
+
 def prepare_image(
     encoder: Encoder,
     regions: Regions,
@@ -77,22 +82,11 @@ def prepare_image(
     return PreparedImage(image_id, size, boxes, len(cuts), encoder.prepare_regions(picture, cuts))
 
 
-class Prepare(Protocol):
-    """What prepares one image, or returns why it cannot be; called by worker threads.
-
-    Attributes:
-        skip: whether images that cannot be used are left out.
-    """
-
-    skip: bool
-
-    def __call__(self, image_id: str, image: ImageSource, /) -> PreparedImage | Unusable:
-        """Prepare one image; why it cannot be is returned only where it is to be skipped."""
-        ...
+Prepare = Callable[[str, ImageSource], PreparedImage | Unusable]
 
 
 class Preparer:
-    """Decodes an image and cuts its regions out."""
+    """Prepares one image, or returns why it cannot be; called by worker threads."""
 
     def __init__(self, encoder: Encoder, regions: Regions, options: BuildOptions) -> None:
         self._encoder = encoder

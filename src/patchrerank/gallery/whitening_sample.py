@@ -1,26 +1,26 @@
-"""Images that a gallery's whitening is learned on: encoded first, then taken over whitened.
+"""Images that a gallery's whitening is learned on: encoded first, and not again afterwards.
 
 Their plain vectors lie in a gallery of their own, in the folder ``whitening.sample`` of the one
-that is being built, until all of them have been taken over. So a killed run loses nothing: neither
-the sample, nor what was learned on it, which is on the disk before the first image is.
+that is being built, until that is complete. So a killed run loses nothing: neither the sample, nor
+what was learned on it, which is on the disk before the first image is.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from patchrerank.boxes import WHOLE_IMAGE, Floats
+from patchrerank.boxes import WHOLE_IMAGE
+from patchrerank.errors import ImageError
 from patchrerank.gallery.folder import writing
 from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.manifest import MANIFEST
-from patchrerank.gallery.preparing import PreparedImage
+from patchrerank.gallery.preparing import KnownImage, Prepare, PreparedImage, Unusable
 from patchrerank.gallery.sources import Images, SourceItems, open_source
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.gallery.whiten_choice import AUTO, Whiten
@@ -42,56 +42,13 @@ Items = Iterator[tuple[str, ImageSource]]
 Encode = Callable[[Path, Items], Gallery]
 
 
-class WhiteningSample:
-    """Stands in for the preparing of images whose plain vectors lie in the sample's gallery."""
-
-    def __init__(self, gallery: Gallery, *, skip: bool) -> None:
-        self._gallery = gallery
-        self.skip = skip
-
-    @property
-    def items(self) -> Items:
-        """The images, whose pictures are not needed."""
-        return ((image_id, b"") for image_id in self._gallery.ids)
-
-    def __len__(self) -> int:
-        return len(self._gallery)
-
-    def __call__(self, image_id: str, image: ImageSource) -> PreparedImage:
-        """Return an image whose cuts are plain vectors ``(count, d)`` already."""
-        made = self._gallery
-        row = int(made.rows_of([image_id])[0])
-        own = slice(int(made.patch_ends[row - 1]) if row else 0, int(made.patch_ends[row]))
-        boxes, vectors = np.array(made.boxes[own]), np.array(made.patches[own])
-        if not (len(boxes) and bool((boxes[0] == WHOLE_IMAGE).all())):
-            vectors = np.concatenate([made.global_vectors[row][None], vectors])
-        width, height = (int(side) for side in made.sizes[row])
-        return PreparedImage(image_id, (width, height), boxes, len(vectors), vectors)
-
-    @staticmethod
-    def vectors(cuts: Iterable[Any]) -> Floats:
-        """Return the plain vectors of some images, in place of encoding their cuts."""
-        return np.concatenate(list(cuts))
-
-    def hand_over(self, writer: GalleryWriter) -> None:
-        """Record what the sample had to skip, and remove it."""
-        skipped = [item for item in self._gallery.manifest.skipped if item[0] not in writer.done]
-        if skipped:
-            writer.commit([], skipped)
-        folder = self._gallery.folder
-        (folder / MANIFEST).unlink()  # without it what a killed run leaves is no gallery
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def whiten_writer(
     writer: GalleryWriter,
     whiten: Whiten | None,
     images: Images,
     source: SourceItems,
     encode: Encode,
-    *,
-    skip: bool,
-) -> tuple[WhiteningSample | None, SourceItems]:
+) -> tuple[Gallery | None, SourceItems]:
     """Let a writer whiten a gallery that is begun, by a sample of its images or another gallery.
 
     Args:
@@ -100,10 +57,9 @@ def whiten_writer(
         images: what is indexed.
         source: the stream of it.
         encode: makes a gallery of plain vectors of some images, or finishes it.
-        skip: leave out an image without a direction once it is whitened.
 
     Returns:
-        The sample, if there is one whose images are to be taken over, and the stream of all.
+        The plain gallery of the sample, None if there is none, and the stream of all images.
 
     Raises:
         GalleryError, EncoderError: see :func:`patchrerank.gallery.whitening.find_whitening`; or
@@ -111,10 +67,9 @@ def whiten_writer(
     """
     folder = writer.folder / FOLDER
     if writer.manifest.images or writer.manifest.whitened:
-        left = Gallery(folder) if (folder / MANIFEST).is_file() else None
-        return None if left is None else WhiteningSample(left, skip=skip), source
+        return (Gallery(folder) if (folder / MANIFEST).is_file() else None), source
     if whiten is None:
-        shutil.rmtree(folder, ignore_errors=True)  # of a run that asked for more than it could
+        drop_sample(writer.folder)  # of a run that asked for more dimensions than there were
         return None, source
     if not isinstance(whiten, int) and whiten != AUTO:
         _whiten(writer, whitening_of_gallery(Path(whiten), writer.manifest.identity))
@@ -122,14 +77,14 @@ def whiten_writer(
     drawn, source = draw_sample(images, source)
     sample = encode(folder, drawn)
     _whiten(writer, find_whitening(sample, whiten, SEED))
-    return WhiteningSample(sample, skip=skip), source
+    return sample, source
 
 
-def _whiten(writer: GalleryWriter, found: Learned) -> None:
-    made = whitened_manifest(writer.manifest, found)
-    with writing(writer.folder, 0):
-        found[0].save(writer.folder / WHITENING)
-        writer.replan(replace(made, arrays=gallery_records(made.store, made.dim)), found[0])
+def drop_sample(gallery: Path) -> None:
+    """Remove the sample of a gallery, if there is one."""
+    folder = gallery / FOLDER
+    (folder / MANIFEST).unlink(missing_ok=True)  # without it what a killed run leaves is no gallery
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def draw_sample(images: Images, source: SourceItems) -> tuple[Items, SourceItems]:
@@ -154,7 +109,40 @@ def draw_sample(images: Images, source: SourceItems) -> tuple[Items, SourceItems
     return (item for number, item in enumerate(again.items) if number in chosen), source
 
 
+def with_sample(prepare: Prepare, sample: Gallery | None) -> Prepare:
+    """Return what prepares images, of which those of the sample are known already."""
+    if sample is None:
+        return prepare
+    rows = {image_id: row for row, image_id in enumerate(sample.ids)}
+    skipped = dict(sample.manifest.skipped)
+
+    def prepared(image_id: str, image: ImageSource) -> PreparedImage | Unusable:
+        if image_id in rows:
+            return _known(sample, rows[image_id], image_id)
+        if image_id in skipped:
+            return ImageError(skipped[image_id])
+        return prepare(image_id, image)
+
+    return prepared
+
+
+def _known(sample: Gallery, row: int, image_id: str) -> KnownImage:
+    own = slice(int(sample.patch_ends[row - 1]) if row else 0, int(sample.patch_ends[row]))
+    boxes, vectors = np.array(sample.boxes[own]), np.array(sample.patches[own], dtype=np.float32)
+    if not (len(boxes) and bool((boxes[0] == WHOLE_IMAGE).all())):
+        vectors = np.concatenate([sample.global_vectors[row][None], vectors])
+    width, height = (int(side) for side in sample.sizes[row])
+    return KnownImage(image_id, (width, height), boxes, len(vectors), vectors)
+
+
 def _noted(items: Items, ids: list[str]) -> Items:
     for item in items:
         ids.append(item[0])
         yield item
+
+
+def _whiten(writer: GalleryWriter, found: Learned) -> None:
+    made = whitened_manifest(writer.manifest, found)
+    with writing(writer.folder, 0):
+        found[0].save(writer.folder / WHITENING)
+        writer.replan(replace(made, arrays=gallery_records(made.store, made.dim)), found[0])
