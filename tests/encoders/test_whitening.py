@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from patchrerank.encoders import Whitening, learn_whitening
+from patchrerank.encoders import Whitening, learn_spectrum
 from patchrerank.errors import EncoderError
 
 
@@ -13,6 +13,10 @@ def correlated(count: int, dim: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(dim, dim)) * np.geomspace(1, 0.05, dim)
     return (rng.normal(size=(count, dim)) @ mixing.T + rng.normal(size=dim)).astype(np.float32)
+
+
+def learn_whitening(vectors: np.ndarray, dim: int, shrinkage: float = 0.0) -> Whitening:
+    return learn_spectrum(vectors, shrinkage=shrinkage).whitening(dim)
 
 
 def project(whitening: Whitening, vectors: np.ndarray) -> np.ndarray:

@@ -148,7 +148,7 @@ def test_what_whitening_leaves_no_direction_of(tmp_path, photos, blind, monkeypa
     items = [*without(photos, "corner", "x-black", "x-white"), ("grey", grey)]
     mean = encode_queries(blind, [grey]).vectors[0]
     taught = Whitening(mean, np.eye(len(mean), 4))
-    monkeypatch.setattr(encoders, "learn_whitening", lambda vectors, dim: taught)
+    monkeypatch.setattr(encoders.Spectrum, "whitening", lambda spectrum, dim: taught)
     whiten = CompressOptions(whiten=4, store="float32", progress=False)
     made = build_gallery(tmp_path / "g", items, blind, GridPyramid(1), QUIET)
     with pytest.raises(VectorError, match="whitening returned an all-zero vector for 'grey'"):

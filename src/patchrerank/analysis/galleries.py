@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.training_vectors import train_label, training_vectors
+from patchrerank.errors import SettingError
 from patchrerank.gallery import (
     BuildOptions,
     CompressOptions,
@@ -22,6 +23,7 @@ from patchrerank.gallery import (
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.stores import check_store
+from patchrerank.gallery.whiten_choice import AUTO
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class StoreSettings:
 
     Attributes:
         name: ``float32``, ``float16``, ``int8`` or ``pq``.
-        whiten: dimensions kept by PCA-whitening, or None.
+        whiten: dimensions kept by PCA-whitening, ``auto``, or None.
         m: parts of a product quantiser.
         nbits: bits of each part.
         train_on: what it is trained on; see
@@ -47,13 +49,17 @@ class StoreSettings:
     """
 
     name: str = "float32"
-    whiten: int | None = None
+    whiten: int | str | None = None
     m: int = 64
     nbits: int = 8
     train_on: str = "all"
 
     def __post_init__(self) -> None:
         check_store(self.name)
+        if isinstance(self.whiten, str) and self.whiten != AUTO:
+            raise SettingError(
+                f"whiten is {self.whiten!r}; give a number of dimensions such as 512, or 'auto'"
+            )
 
     @property
     def label(self) -> str:

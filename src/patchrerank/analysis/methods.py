@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchrerank.analysis.galleries import StoreSettings
 from patchrerank.errors import SettingError, near_matches
+from patchrerank.gallery.whiten_choice import AUTO
 from patchrerank.pipeline.stages import check_reranker, needs_local, parse_stages
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 GLOBAL = "global"
 """The first stage alone."""
 
-WORDS: Mapping[str, type] = {"store": str, "whiten": int, "m": int, "nbits": int, "train-on": str}
+WORDS: Mapping[str, type] = {"store": str, "whiten": str, "m": int, "nbits": int, "train-on": str}
 """What may follow the stages, as ``word=value``: fields of :class:`StoreSettings`."""
 QUANTISER = ("m", "nbits", "train-on")
 
@@ -113,7 +114,7 @@ FIRST_STAGE = Method(GLOBAL)
 
 
 def parse_method(text: str) -> Method:
-    """Parse ``STAGES [store=…] [whiten=…] [m=…] [nbits=…] [train-on=…] [label=…]``.
+    """Parse ``STAGES [store=…] [whiten=N|auto] [m=…] [nbits=…] [train-on=…] [label=…]``.
 
     ``patchify:400`` reads the gallery as it was built, ``patchify store=pq train-on=boxes`` a copy
     with quantised patches. Words are set apart by spaces; ``label`` is the last and takes the
@@ -131,6 +132,8 @@ def parse_method(text: str) -> Method:
             if name in given:
                 raise SettingError(f"method {text!r}: {name} is for store=pq; add that or leave it")
     settings = {name.replace("-", "_"): value for name, value in given.items()}
+    if "whiten" in settings and settings["whiten"] != AUTO:
+        settings["whiten"] = _number(text, "whiten", settings["whiten"])
     if "store" in settings:
         settings["name"] = settings.pop("store")
     return Method(stages, StoreSettings(**settings), label=label or plain)
@@ -142,9 +145,13 @@ def _word(text: str, name: str, value: str) -> tuple[str, Any]:
             f"method {text!r}: {name!r} is unknown{near_matches(name, WORDS)}; behind the stages "
             f"stand {', '.join(f'{word}=' for word in WORDS)} and, last, label="
         )
-    if WORDS[name] is int and not value.isdigit():
+    return name, _number(text, name, value) if WORDS[name] is int else value
+
+
+def _number(text: str, name: str, value: str) -> int:
+    if not value.isdigit():
         raise SettingError(f"method {text!r}: {name} is {value!r}, not a whole number")
-    return name, WORDS[name](value)
+    return int(value)
 
 
 def check_labels(methods: Sequence[Method]) -> None:

@@ -45,11 +45,12 @@ def command(
 ) -> None:
     """Copy a gallery with its patch vectors stored another way; report bytes and what is lost."""
     from patchrerank.gallery import CompressOptions, Gallery, compress
+    from patchrerank.gallery.whitening import explained
 
     opened = Gallery(gallery)
     how = CompressOptions(
         store=store,
-        whiten=whiten,
+        whiten=opt.whitening(whiten),
         m=m,
         nbits=nbits,
         train=_training_vectors(opened, train_on, boxes, device) if store == "pq" else None,
@@ -58,9 +59,13 @@ def command(
         progress=not quiet,
     )
     result = compress(opened, out, how)
+    learned = Gallery(out).manifest.whitening if whiten is not None else None
     if json:
-        printing.print_json({"gallery": out, "store": store, **asdict(result)})
+        record = {"gallery": out, "store": store, **asdict(result)}
+        printing.print_json(record | ({"whitening": asdict(learned)} if learned else {}))
         return
+    if learned is not None:
+        printing.print_line(explained(learned))
     ratio = result.bytes_before / max(result.bytes_after, 1)
     printing.print_line(
         f"patch vectors: {result.bytes_before:,} → {result.bytes_after:,} bytes ({ratio:.1f}×), "

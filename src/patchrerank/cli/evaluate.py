@@ -92,7 +92,7 @@ def command(
     check_beside_stages(context, "shortlist_size", "lam", "gamma")
     alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
     text = str(best or stages or alone)
-    method = Method(text, StoreSettings(store, whiten, m, nbits, train_on), best)
+    method = Method(text, StoreSettings(store, opt.whitening(whiten), m, nbits, train_on), best)
     chosen = parse_convention(convention) if convention else None
     data = load_dataset(dataset)
     if run is not None:

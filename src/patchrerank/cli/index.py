@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -53,6 +53,7 @@ def command(
             "gallery stays beside it as GALLERY.float32. [float32]"
         ),
     ] = None,
+    whiten: opt.Whiten = opt.INDEX_WHITEN,
     m: opt.Parts = 64,
     nbits: opt.Bits = 8,
     image_size: opt.ImageSize = None,
@@ -115,14 +116,19 @@ def command(
         compress,
         load_own_encoder,
     )
-    from patchrerank.gallery.manifest import MANIFEST
+    from patchrerank.gallery.manifest import BUILDING, MANIFEST
+    from patchrerank.gallery.whitening import explained
     from patchrerank.regions import FixedBoxes, parse_regions
 
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
+    target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
+    begun_before = any((target / name).exists() for name in (MANIFEST, BUILDING))
+    own = begun_before and not was_given(context, "whiten")  # the default is for new galleries
     how = BuildOptions(
         store=None if quantised else store,
         on_error=on_error,
+        whiten=None if own else opt.whitening(whiten),
         append=append,
         workers=workers,
         progress=not quiet,
@@ -144,27 +150,27 @@ def command(
     # what the network cannot do is said before the gallery is built
     maps = None if dense is None else dense.encoder_of(model)
     begun = time.perf_counter()
-    target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
         how = replace(how, append=True)
     strategy = None
     if finished:
         built = Gallery(target, root=root)
     else:
-        strategy = parse_regions(
-            regions,
-            most=max_regions,
-            on_error=how.on_error,
-        )
+        strategy = parse_regions(regions, most=max_regions, on_error=how.on_error)
         built = build_gallery(target, _source(images), maker, strategy, how)
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)
     found = None if dense is None or maps is None else dense.run(built, maps, how)
     seconds = time.perf_counter() - begun
-    skipped = built.manifest.skipped
+    skipped, learned = built.manifest.skipped, built.manifest.whitening
     if json:
-        record = {"images": built.live_count, "patches": built.manifest.patches, "seconds": seconds}
+        record: dict[str, object] = {
+            "images": built.live_count,
+            "patches": built.manifest.patches,
+            "seconds": seconds,
+        }
+        record |= {"whitening": asdict(learned)} if learned is not None else {}
         how_run = {"device": model.device, "backend": model.backend.name}
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):
@@ -172,6 +178,8 @@ def command(
         printing.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
         return
     printing.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    if learned is not None:
+        printing.print_line(explained(learned))
     if found is not None:
         printing.print_line(repr(found))
         skipped = (*skipped, *found.manifest.skipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,6 +78,7 @@ def _described(opened: Gallery) -> dict[str, object]:
         "encoder": made.encoder,
         "identity": made.identity,
         "whitened": made.whitened,
+        "whitening": None if made.whitening is None else asdict(made.whitening),
         "bytes": sizes,
         "skipped": made.skipped,
         **({"local": reason} if reason else {}),
@@ -84,9 +86,13 @@ def _described(opened: Gallery) -> dict[str, object]:
 
 
 def _print(opened: Gallery) -> None:
+    from patchrerank.gallery.whitening import explained
+
     made = opened.manifest
     printing.print_line(repr(opened))
     printing.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
+    if made.whitening is not None:
+        printing.print_line(explained(made.whitening))
     sizes, reason = _sizes(opened)
     rows = [(name, f"{size:,}") for name, size in sizes.items()]
     printing.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])

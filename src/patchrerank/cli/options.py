@@ -32,7 +32,7 @@ STAGES = "name[:K[:lam[:gamma]]], joined by commas"
 METHODS = (
     f"global, or stages {STAGES}; +refine behind a name tightens its boxes, +refine-patches "
     "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq, "
-    "whiten=, m=, nbits=, train-on=all|L0|…|boxes and, last, label=. May be repeated."
+    "whiten=N|auto, m=, nbits=, train-on=all|L0|…|boxes and, last, label=. May be repeated."
 )
 
 EncoderSpec = Annotated[str, typer.Option("--encoder", help=SPECS, rich_help_panel=ENCODER)]
@@ -150,8 +150,15 @@ QueryId = Annotated[
 ]
 Parts = Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")]
 Bits = Annotated[int, typer.Option("--nbits", help="Bits of each part, 1 to 8.")]
+INDEX_WHITEN: str | None = None
+"""What ``index`` does where ``--whiten`` is not given: auto, or None for no whitening."""
 Whiten = Annotated[
-    int | None, typer.Option("--whiten", help="Keep so many dimensions by PCA-whitening.")
+    str | None,
+    typer.Option(
+        "--whiten",
+        help="PCA-whitening, learned on the gallery's own patches: dimensions to keep, auto (90 % "
+        "of their variance), or a whitened GALLERY, to whiten as that is.",
+    ),
 ]
 LocalImageSize = Annotated[
     int | None,
@@ -175,6 +182,12 @@ QueryPartOption = Annotated[
         rich_help_panel=LOCAL,
     ),
 ]
+
+
+def whitening(text: str | None) -> int | str | None:
+    """Parse ``--whiten``."""
+    number = text is not None and text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER
+    return int(text) if text is not None and number else text
 
 
 LONGEST_NUMBER = 19

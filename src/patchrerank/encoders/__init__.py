@@ -14,9 +14,10 @@ from patchrerank.encoders.one_pass_loading import load_one_pass
 from patchrerank.encoders.picking import restrict, salient_part
 from patchrerank.encoders.preprocessing import Preprocessing
 from patchrerank.encoders.presets import PRESETS, Preset
+from patchrerank.encoders.spectrum import Spectrum, learn_spectrum
 from patchrerank.encoders.text_encoder import TextEncoder, encode_texts
 from patchrerank.encoders.views import OnePass, View
-from patchrerank.encoders.whitening import Whitening, learn_whitening
+from patchrerank.encoders.whitening import Whitening
 
 __all__ = [
     "PRESETS",
@@ -29,12 +30,13 @@ __all__ = [
     "Preset",
     "QueryPart",
     "Selection",
+    "Spectrum",
     "TextEncoder",
     "View",
     "Whitening",
     "encode_texts",
     "foreground_mask",
-    "learn_whitening",
+    "learn_spectrum",
     "load_dense_encoder",
     "load_encoder",
     "load_one_pass",

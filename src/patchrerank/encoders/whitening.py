@@ -16,9 +16,6 @@ from patchrerank.files import written_beside
 from patchrerank.numpy_files import read_npz
 from patchrerank.types import Floats
 
-FLOOR = 1e-10
-"""Eigenvalues below this share of the largest one are raised to it."""
-
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
@@ -81,6 +78,8 @@ class Whitening:
         """
         with written_beside(Path(path)) as scratch, scratch.open("wb") as stream:
             np.savez(stream, mean=self.mean, matrix=self.matrix)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Whitening:
@@ -98,58 +97,3 @@ class Whitening:
             raise EncoderError(
                 f"{where}: not a whitening saved by Whitening.save ({said})"
             ) from error
-
-
-def learn_whitening(vectors: npt.ArrayLike, dim: int, *, shrinkage: float = 0.0) -> Whitening:
-    """Learn a PCA whitening.
-
-    The covariance is decomposed in float64; eigenvalues are floored. Source: Jégou & Chum,
-    "Negative evidences and co-occurences in image retrieval" (ECCV 2012).
-
-    Args:
-        vectors: float ``(N, d)``, such as a gallery's descriptors; N well above d is better.
-        dim: how many directions to keep, at most d and at most N.
-        shrinkage: in [0, 1]; pulls the eigenvalues towards their mean, which amplifies weak
-            directions less. 0 is full whitening, 1 a mere rotation and cut.
-
-    Raises:
-        EncoderError: ``dim`` out of range, NaN values, or vectors that span fewer directions.
-    """
-    array = np.asarray(vectors, dtype=np.float64)
-    _check_learning(array, dim, shrinkage)
-    mean = array.mean(axis=0)
-    centred = array - mean
-    values, directions = np.linalg.eigh(centred.T @ centred / len(array))
-    values, directions = values[::-1].clip(0.0), directions[:, ::-1]
-    rank = int((values > values[0] * max(array.shape) * np.finfo(np.float64).eps).sum())
-    if rank < dim:
-        raise EncoderError(
-            f"{len(array)} vectors span only {rank} directions around their mean, fewer than "
-            f"dim={dim}; learn on more (different) vectors or ask for fewer dimensions"
-        )
-    shrunk = (1.0 - shrinkage) * values + shrinkage * values.mean()
-    kept = directions[:, :dim] / np.sqrt(np.maximum(shrunk[:dim], FLOOR * shrunk[0]))
-    return Whitening(mean.astype(np.float32), (kept * _signs(kept)).astype(np.float32))
-
-
-def _check_learning(array: npt.NDArray[np.float64], dim: int, shrinkage: float) -> None:
-    if array.ndim != 2:
-        raise EncoderError(f"whitening is learned on vectors (N, d), got the shape {array.shape}")
-    count, width = array.shape
-    if not 1 <= dim <= width:
-        raise EncoderError(f"dim must lie in 1…{width} (the vectors' dimension), got {dim}")
-    if count < dim:
-        raise EncoderError(
-            f"{count} vectors are too few to whiten to {dim} dimensions; use at least {dim + 1}"
-        )
-    if not 0.0 <= shrinkage <= 1.0:
-        raise EncoderError(f"shrinkage must lie in [0, 1], got {shrinkage}")
-    bad = np.flatnonzero(~np.isfinite(array).all(axis=1))
-    if bad.size:
-        raise EncoderError(f"vector {bad[0]} holds NaN or infinite values; encode it again")
-
-
-def _signs(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return ±1 a column so that its largest entry is positive, whatever the solver chose."""
-    largest = np.abs(matrix).argmax(axis=0)
-    return np.where(matrix[largest, np.arange(matrix.shape[1])] < 0, -1.0, 1.0)

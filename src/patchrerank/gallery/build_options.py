@@ -8,6 +8,7 @@ from typing import Literal
 
 from patchrerank.errors import SettingError
 from patchrerank.gallery.stores import check_store
+from patchrerank.gallery.whiten_choice import Whiten, check_whiten
 from patchrerank.images import MAX_PIXELS
 
 OnError = Literal["raise", "skip"]
@@ -24,6 +25,9 @@ class BuildOptions:
         on_error: ``raise`` stops at the first image that cannot be read, that regions are
             missing for, or that has a vector without a direction (all zeros, NaN or infinite),
             keeping all finished work; ``skip`` records it with its reason and goes on.
+        whiten: dimensions to keep by PCA-whitening, ``auto``, or a whitened gallery whose whitening
+            is taken (see :mod:`patchrerank.gallery.whitening`). It is learned on a sample of the
+            images, which are encoded first. None: none, or that of a gallery that is appended to.
         append: allow adding images to a gallery that is already complete.
         workers: threads that decode and cut images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.
@@ -34,6 +38,7 @@ class BuildOptions:
 
     store: str | None = None
     on_error: OnError = "raise"
+    whiten: Whiten | None = None
     append: bool = False
     workers: int = 2
     max_pixels: int | None = MAX_PIXELS
@@ -43,6 +48,8 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.store is not None:
             check_store(self.store)
+        if self.whiten is not None:
+            check_whiten(self.whiten)
         if self.on_error not in ("raise", "skip"):
             raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
         if self.workers < 1:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
+import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
@@ -19,15 +20,21 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.image_rows import ImageRows
-from patchrerank.gallery.preparing import PreparedImage, Preparer, Unusable
-from patchrerank.gallery.region_vectors import encode_chunk
+from patchrerank.gallery.preparing import (
+    KnownImage,
+    Prepare,
+    PreparedImage,
+    Preparer,
+    Unusable,
+)
+from patchrerank.gallery.region_vectors import chunk_rows
 from patchrerank.gallery.sources import (
     Images,
     check_id,
     open_source,
     with_sound_ids,
 )
+from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -96,12 +103,22 @@ def build_gallery(
         if writer.root_conflict(source.root):
             raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
+        raw = replace(options, store="float32", whiten=None, append=True, root=None)
+        sample, source = whiten_writer(
+            writer,
+            options.whiten,
+            images,
+            source,
+            lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
+        )
+        prepare = with_sample(Preparer(encoder, regions, options), sample)
         with (
             ThreadPoolExecutor(options.workers) as pool,
             tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
         ):
             items = _unfinished(source.items, writer, bar)
-            encode_all(items, writer, encoder, Preparer(encoder, regions, options), pool, bar)
+            encode_all(items, writer, encoder, prepare, pool, bar, options.on_error)
+        drop_sample(writer.folder)
         _check_any(writer)
         writer.finish()
     return Gallery(folder)
@@ -181,15 +198,16 @@ def encode_all(
     items: Iterator[tuple[str, ImageSource]],
     writer: GalleryWriter,
     encoder: Encoder,
-    prepare: Preparer,
+    prepare: Prepare,
     pool: ThreadPoolExecutor,
     bar: tqdm[Never],
+    on_error: OnError,
 ) -> None:
     """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
     ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
     for chunk in ahead:
         ready = [(name, future) for (name, _), future in chunk]
-        _commit(ready, writer, encoder, skip=prepare.skip)
+        _commit(ready, writer, encoder, skip=on_error == "skip")
         bar.update(len(ready))
 
 
@@ -201,6 +219,7 @@ def _commit(
     skip: bool,
 ) -> None:
     prepared: list[PreparedImage] = []
+    known: list[PreparedImage] = []
     skipped: list[tuple[str, str]] = []
 
     def cuts() -> Iterator[Any]:
@@ -208,6 +227,8 @@ def _commit(
             result = future.result()
             if isinstance(result, ImageError | RegionError):
                 skipped.append((name, str(result)))
+            elif isinstance(result, KnownImage):
+                known.append(result)
             else:
                 prepared.append(result)
                 yield result.cuts
@@ -215,15 +236,13 @@ def _commit(
     def encode(parts: Iterable[Any]) -> Floats:
         return writer.whitened(encoder.encode_regions(parts))
 
-    vectors, without = encode_chunk(prepared, cuts(), encode, skip=skip)
-    skipped += without
+    def whiten(parts: Iterable[Floats]) -> Floats:
+        return writer.whitened(np.concatenate([np.zeros((0, encoder.dim), np.float32), *parts]))
+
+    rows, without = chunk_rows(prepared, cuts(), encode, skip=skip)
+    taken, without_too = chunk_rows(known, [item.cuts for item in known], whiten, skip=skip)
+    skipped += [*without, *without_too]
     for name, reason in skipped:
         logger.warning("skipped %s: %s", name, reason)
-    rows, start = [], 0
-    for item in prepared:
-        end = start + item.count
-        patches = vectors[end - len(item.boxes) : end]
-        whole = vectors[start]
-        rows.append(ImageRows(item.image_id, item.size, item.boxes, whole, patches, item.stamp))
-        start = end
-    writer.commit(rows, skipped)
+    order = {name: number for number, (name, _) in enumerate(ready)}
+    writer.commit(sorted([*rows, *taken], key=lambda row: order[row.image_id]), skipped)

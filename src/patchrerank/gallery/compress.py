@@ -17,7 +17,6 @@ from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, write_table
-from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.live_arrays import live_blocks, rows_at
 from patchrerank.gallery.live_folder import copy_local, live_manifest
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
@@ -29,6 +28,8 @@ from patchrerank.gallery.stores import (
     store_columns,
     store_records,
 )
+from patchrerank.gallery.whiten_choice import Whiten, check_whiten
+from patchrerank.gallery.whitening import Learned, find_whitening, whitened_manifest
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class CompressOptions:
 
     Attributes:
         store: ``float32``, ``float16``, ``int8`` or ``pq``.
-        whiten: dimensions to keep by PCA-whitening learned on the gallery's patches; None for
-            none. Global vectors are whitened too, and queries from then on.
+        whiten: dimensions to keep by PCA-whitening learned on the gallery's patches, ``auto``, or
+            a whitened gallery whose whitening is taken; None for none. Global vectors are
+            whitened too, and queries from then on.
         m: parts of a product quantiser; must divide the dimensions.
         nbits: bits of each part, 1 to 8.
         train: float32 ``(n, d)`` vectors the quantiser is trained on; None takes all patches.
@@ -57,7 +59,7 @@ class CompressOptions:
     """
 
     store: str = "int8"
-    whiten: int | None = None
+    whiten: Whiten | None = None
     m: int = 64
     nbits: int = 8
     train: Floats | None = None
@@ -67,6 +69,8 @@ class CompressOptions:
 
     def __post_init__(self) -> None:
         check_store(self.store)
+        if self.whiten is not None:
+            check_whiten(self.whiten)
         if not 0 <= self.seed < LARGEST_SEED:
             raise SettingError(f"seed must lie in 0 … {LARGEST_SEED - 1}, got {self.seed}")
 
@@ -113,7 +117,10 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
 
 
 def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
-    whitening = _learn_whitening(gallery, options)
+    found = (
+        None if options.whiten is None else find_whitening(gallery, options.whiten, options.seed)
+    )
+    whitening = None if found is None else found[0]
     dim = gallery.dim if whitening is None else whitening.matrix.shape[1]
     centroids = _train(gallery, whitening, options)
     records = _records(gallery, options, dim)
@@ -136,7 +143,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
         copy_local(gallery, partial)
-    _write_manifest(gallery, target, options, whitening, writers)
+    _write_manifest(gallery, target, options, found, writers)
     if gallery.has_local:
         partial.rename(target / LOCAL)
 
@@ -148,17 +155,6 @@ def _check_target(gallery: Gallery, target: Path) -> None:
         )
     if (target / MANIFEST).exists():
         raise GalleryError(f"{target}: there is a gallery already; choose another folder")
-
-
-def _learn_whitening(gallery: Gallery, options: CompressOptions) -> Whitening | None:
-    if options.whiten is None:
-        return None
-    if gallery.manifest.whitened:
-        raise GalleryError(f"{gallery.folder}: is already whitened; whiten the raw gallery")
-    from patchrerank.encoders import learn_whitening
-
-    rows = _sample(live_patches(gallery), 20 * SAMPLE_ROWS, options.seed)
-    return learn_whitening(decoded_patches(gallery, rows), options.whiten)
 
 
 def _train(
@@ -203,18 +199,13 @@ def _write_manifest(
     gallery: Gallery,
     target: Path,
     options: CompressOptions,
-    whitening: Whitening | None,
+    found: Learned | None,
     writers: dict[str, ArrayWriter],
 ) -> None:
     made = live_manifest(gallery)
-    if whitening is not None:
-        whitening.save(target / WHITENING)
-        made = replace(
-            made,
-            dim=whitening.matrix.shape[1],
-            whitened=True,
-            identity=combined_identity(made.identity, whitening),
-        )
+    if found is not None:
+        found[0].save(target / WHITENING)
+        made = whitened_manifest(made, found)
     elif made.whitened:
         shutil.copyfile(gallery.folder / WHITENING, target / WHITENING)
     made = replace(made, store=options.store, trained_on=_trained_on(options))

@@ -15,7 +15,8 @@ ARRAYS = (
 )
 """What array files are called."""
 OURS = re.compile(
-    r"(manifest|building|building\.synced|compacted|local)\.tmp|whitening\.npz(\.partial)?|\.[0-9a-f]+\.part"
+    r"(manifest|building|building\.synced|compacted|local)\.tmp|whitening\.(npz(\.partial)?|sample)"
+    r"|\.[0-9a-f]+\.part"
 )
 """Other files that a killed run may leave behind."""
 MANIFEST = json_with("a manifest", "format", "arrays")

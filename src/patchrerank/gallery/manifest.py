@@ -42,6 +42,33 @@ class ArrayRecord:
 
 
 @dataclass(frozen=True)
+class WhiteningRecord:
+    """How a gallery's whitening was learned.
+
+    Attributes:
+        dim: dimensions that were kept.
+        of_dim: dimensions before.
+        chosen: whether ``dim`` was chosen by the spectrum; False: it was asked for.
+        shrinkage: by how much variances were pulled towards their mean, in [0, 1].
+        images: that it was learned on.
+        patches: likewise.
+        seed: of the choice of images, where not all were taken.
+        variance: share of the patches' variance that the kept dimensions hold.
+        spectrum: share of the variance, as text → the fewest dimensions that hold it.
+    """
+
+    dim: int
+    of_dim: int
+    chosen: bool
+    shrinkage: float
+    images: int
+    patches: int
+    seed: int
+    variance: float
+    spectrum: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a gallery except its arrays' contents.
 
@@ -57,6 +84,7 @@ class Manifest:
         chunk: images encoded and committed together.
         trained_on: what a product quantiser was trained on; empty for other stores.
         whitened: whether ``whitening.npz`` is applied after the encoder.
+        whitening: how that was learned; None where nobody recorded it.
         root: folder that ids are relative to, or None.
         skipped: ``[id, reason]`` of each image that could not be read.
         numbering: how often rows were numbered anew, by ``compact``; what is kept beside a gallery
@@ -77,6 +105,7 @@ class Manifest:
     patches: int = 0
     trained_on: str = ""
     whitened: bool = False
+    whitening: WhiteningRecord | None = None
     root: str | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     id_type: str = "text"

@@ -115,6 +115,8 @@ def _check_manifest(made: Manifest, where: str) -> None:
     if made.root is not None and "\0" in made.root:
         raise damaged(where, "root", "no path has a null character")
     check_encoder(made.encoder, where)
+    if made.whitening is not None and not (made.whitened and made.whitening.dim == made.dim):
+        raise damaged(where, "whitening", "is of another number of dimensions than the vectors")
     parts = _parts(made, where)
     template = gallery_records(made.store, made.dim, parts)
     images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ class PreparedImage:
         return np.concatenate([*whole, self.boxes])
 
 
+class KnownImage(PreparedImage):
+    """An image whose cuts are its plain vectors, float32 ``(count, d)``: nothing is encoded."""
+
+
 def prepare_image(
     encoder: Encoder,
     regions: Regions,
@@ -79,6 +84,9 @@ def prepare_image(
     cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
     prepared = encoder.prepare_regions(picture, cuts)
     return PreparedImage(image_id, size, boxes, len(cuts), prepared, stamp)
+
+
+Prepare = Callable[[str, ImageSource], PreparedImage | Unusable]
 
 
 class Preparer:

@@ -10,6 +10,7 @@ import numpy as np
 
 from patchrerank.boxes import Floats, in_region
 from patchrerank.errors import VectorError, whose_vectors
+from patchrerank.gallery.image_rows import ImageRows
 from patchrerank.gallery.removed_rows import items_of
 from patchrerank.types import Rows
 
@@ -26,9 +27,9 @@ STORED = "; index its picture again, or leave it out"
 Encode = Callable[[Iterable[Any]], Floats]
 
 
-def encode_chunk(
+def chunk_rows(
     prepared: list[PreparedImage], cuts: Iterable[Any], encode: Encode, *, skip: bool
-) -> tuple[Floats, list[tuple[str, str]]]:
+) -> tuple[list[ImageRows], list[tuple[str, str]]]:
     """Encode the regions of a chunk of images.
 
     Args:
@@ -39,12 +40,26 @@ def encode_chunk(
             again.
 
     Returns:
-        The vectors of what is left in ``prepared``, and the ids that were left out with reasons.
+        What is written for each image left in ``prepared``, and the ids that were left out with
+        reasons.
 
     Raises:
         VectorError: a vector is all zeros, NaN or infinite, unless ``skip``; names the image and
             the region.
     """
+    vectors, skipped = _encoded(prepared, cuts, encode, skip=skip)
+    rows, start = [], 0
+    for item in prepared:
+        end = start + item.count
+        patches, whole = vectors[end - len(item.boxes) : end], vectors[start]
+        rows.append(ImageRows(item.image_id, item.size, item.boxes, whole, patches, item.stamp))
+        start = end
+    return rows, skipped
+
+
+def _encoded(
+    prepared: list[PreparedImage], cuts: Iterable[Any], encode: Encode, *, skip: bool
+) -> tuple[Floats, list[tuple[str, str]]]:
     skipped: list[tuple[str, str]] = []
     while True:
         try:

@@ -74,7 +74,7 @@ def replace(
             tqdm(total=len(left), unit="img", disable=not options.progress) as bar,
         ):
             prepare = Preparer(model, strategy, appending)
-            encode_all(iter(left), writer, model, prepare, pool, bar)
+            encode_all(iter(left), writer, model, prepare, pool, bar, options.on_error)
         writer.finish()
     return Gallery(folder)
 

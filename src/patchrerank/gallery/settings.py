@@ -22,6 +22,7 @@ from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import REMOVED, Manifest
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import gallery_records
+from patchrerank.gallery.whiten_choice import check_begun
 from patchrerank.regions import FixedBoxes
 from patchrerank.types import Floats
 from patchrerank.version import __version__
@@ -48,6 +49,8 @@ def check_settings(
             f"{folder}: its ids are {ID_TYPES[manifest.id_type].words}, pictures are indexed under "
             "text; use another folder"
         )
+    if options.whiten is not None:
+        check_begun(folder, manifest, options.whiten)
     wanted = replace(options, store=options.store or manifest.store)
     whitening = whitening_of(folder, manifest)
     asked = new_manifest(encoder, regions, wanted, manifest.chunk, whitening)

@@ -105,7 +105,7 @@ def _encode(
         ThreadPoolExecutor(options.workers) as pool,
         tqdm(total=len(items), unit="img", desc="sync", disable=not options.progress) as bar,
     ):
-        encode_all(iter(items), writer, encoder, prepare, pool, bar)
+        encode_all(iter(items), writer, encoder, prepare, pool, bar, options.on_error)
     return {name: reason for name, reason in writer.manifest.skipped if name in tried}
 
 

@@ -153,6 +153,12 @@ class GalleryWriter:
         """Record the folder that ids are relative to."""
         self.manifest = replace(self.manifest, root=root)
 
+    def replan(self, manifest: Manifest, whitening: Whitening) -> None:
+        """Take another plan, whose vectors are whitened; before the first image."""
+        self._files.close()
+        self.manifest, self._whitening = manifest, whitening
+        self._files = ArrayFiles(self.folder, manifest.arrays)
+
     def whitened(self, vectors: Floats) -> Floats:
         """Return an encoder's vectors ``(N, D)`` as they are stored, float32 ``(N, d)``.
 

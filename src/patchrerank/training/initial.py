@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from patchrerank.encoders.checkpoints import check_finite, load_strictly, read_content, weights_in
-from patchrerank.encoders.whitening import learn_whitening
+from patchrerank.encoders.spectrum import learn_spectrum
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.configs import AmesConfig, ElvisConfig
@@ -133,7 +133,7 @@ def _of_full_precision(
 
 def _whiten(network: PairNetwork, descriptors: Floats) -> None:
     """Let the projection begin as a PCA-whitening of unit descriptors."""
-    found = learn_whitening(descriptors, network.model_dim)
+    found = learn_spectrum(descriptors, shrinkage=0.0).whitening(network.model_dim)
     matrix = torch.from_numpy(found.matrix)
     _parameter(network.remap_local[0], "weight").copy_(matrix.T)
     _parameter(network.remap_local[0], "bias").copy_(-torch.from_numpy(found.mean) @ matrix)

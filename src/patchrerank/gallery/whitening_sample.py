@@ -1,0 +1,151 @@
+"""Images that a gallery's whitening is learned on: encoded first, and not again afterwards.
+
+Their plain vectors lie in a gallery of their own, in the folder ``whitening.sample`` of the one
+that is being built, until that is complete. So a killed run loses nothing: neither the sample, nor
+what was learned on it, which is on the disk before the first image is.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+
+from patchrerank.boxes import WHOLE_IMAGE
+from patchrerank.errors import ImageError
+from patchrerank.gallery.folder import writing
+from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.preparing import KnownImage, Prepare, PreparedImage, Unusable
+from patchrerank.gallery.sources import Images, SourceItems, open_source
+from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD, as_stamp, stamps_in
+from patchrerank.gallery.stores import gallery_records
+from patchrerank.gallery.whiten_choice import AUTO, Whiten
+from patchrerank.gallery.whitening import (
+    Learned,
+    find_whitening,
+    whitened_manifest,
+    whitening_of_gallery,
+)
+from patchrerank.gallery.writer import GalleryWriter
+from patchrerank.images import ImageSource
+
+FOLDER = "whitening.sample"
+SAMPLE_IMAGES = 2_048
+"""That a whitening is learned on before a gallery is built; of fewer, all."""
+SEED = 0
+
+Items = Iterator[tuple[str, ImageSource]]
+Encode = Callable[[Path, Items], Gallery]
+
+
+def whiten_writer(
+    writer: GalleryWriter,
+    whiten: Whiten | None,
+    images: Images,
+    source: SourceItems,
+    encode: Encode,
+) -> tuple[Gallery | None, SourceItems]:
+    """Let a writer whiten a gallery that is begun, by a sample of its images or another gallery.
+
+    Args:
+        writer: of the gallery; one that holds images stays as it is.
+        whiten: see :func:`patchrerank.gallery.whitening.find_whitening`; None: not at all.
+        images: what is indexed.
+        source: the stream of it.
+        encode: makes a gallery of plain vectors of some images, or finishes it.
+
+    Returns:
+        The plain gallery of the sample, None if there is none, and the stream of all images.
+
+    Raises:
+        GalleryError, EncoderError: see :func:`patchrerank.gallery.whitening.find_whitening`; or
+            there are no images.
+    """
+    folder = writer.folder / FOLDER
+    if writer.manifest.images or writer.manifest.whitened:
+        return (Gallery(folder) if (folder / MANIFEST).is_file() else None), source
+    if whiten is None:
+        drop_sample(writer.folder)  # of a run that asked for more dimensions than there were
+        return None, source
+    if not isinstance(whiten, int) and whiten != AUTO:
+        _whiten(writer, whitening_of_gallery(Path(whiten), writer.manifest.identity))
+        return None, source
+    drawn, source = draw_sample(images, source)
+    sample = encode(folder, drawn)
+    _whiten(writer, find_whitening(sample, whiten, SEED))
+    return sample, source
+
+
+def drop_sample(gallery: Path) -> None:
+    """Remove the sample of a gallery, if there is one."""
+    folder = gallery / FOLDER
+    (folder / MANIFEST).unlink(missing_ok=True)  # without it what a killed run leaves is no gallery
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def draw_sample(images: Images, source: SourceItems) -> tuple[Items, SourceItems]:
+    """Choose the images that a whitening is learned on.
+
+    Of a folder, a list, or what can be gone through again and has a length, the choice is random;
+    of a stream it is the first ones, since the others are not known yet.
+
+    Returns:
+        The chosen ones, and the stream of all; the latter is to be read after the former.
+    """
+    if isinstance(images, Iterator):
+        begun: list[str] = []
+        first = _noted(islice(source.items, SAMPLE_IMAGES), begun)
+        passed = ((image_id, b"") for image_id in begun)
+        return first, replace(source, items=chain(passed, source.items))
+    again = open_source(images)
+    if again.count is None or again.count <= SAMPLE_IMAGES:
+        return islice(again.items, SAMPLE_IMAGES), source
+    rng = np.random.default_rng(SEED)
+    chosen = set(rng.choice(again.count, SAMPLE_IMAGES, replace=False).tolist())
+    return (item for number, item in enumerate(again.items) if number in chosen), source
+
+
+def with_sample(prepare: Prepare, sample: Gallery | None) -> Prepare:
+    """Return what prepares images, of which those of the sample are known already."""
+    if sample is None:
+        return prepare
+    rows = {image_id: row for row, image_id in enumerate(sample.ids)}
+    skipped = dict(sample.manifest.skipped)
+
+    def prepared(image_id: str, image: ImageSource) -> PreparedImage | Unusable:
+        if image_id in rows:
+            return _known(sample, rows[image_id], image_id)
+        if image_id in skipped:
+            return ImageError(skipped[image_id])
+        return prepare(image_id, image)
+
+    return prepared
+
+
+def _known(sample: Gallery, row: int, image_id: str) -> KnownImage:
+    own = slice(int(sample.patch_ends[row - 1]) if row else 0, int(sample.patch_ends[row]))
+    boxes, vectors = np.array(sample.boxes[own]), np.array(sample.patches[own], dtype=np.float32)
+    if not (len(boxes) and bool((boxes[0] == WHOLE_IMAGE).all())):
+        vectors = np.concatenate([sample.global_vectors[row][None], vectors])
+    width, height = (int(side) for side in sample.sizes[row])
+    stamp = as_stamp(stamps_in(sample.folder, sample.manifest)[row])
+    return KnownImage(image_id, (width, height), boxes, len(vectors), vectors, stamp)
+
+
+def _noted(items: Items, ids: list[str]) -> Items:
+    for item in items:
+        ids.append(item[0])
+        yield item
+
+
+def _whiten(writer: GalleryWriter, found: Learned) -> None:
+    made = whitened_manifest(writer.manifest, found)
+    with writing(writer.folder, 0):
+        found[0].save(writer.folder / WHITENING)
+        arrays = {**gallery_records(made.store, made.dim), STAMPS: STAMPS_RECORD}
+        writer.replan(replace(made, arrays=arrays), found[0])
