@@ -7,6 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +113,13 @@ class ArrayWriter:
         if rows.shape[1:] != record.shape[1:]:
             raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
         data = np.ascontiguousarray(rows, dtype=record.dtype).reshape(-1).view(np.uint8).data
-        with self._named():
-            for start in range(0, len(data), PIECE):
-                self._file.write(data[start : start + PIECE])
+        with ThreadPoolExecutor(1) as beside:
+            crc = beside.submit(zlib.crc32, data, record.crc32)
+            with self._named():
+                for start in range(0, len(data), PIECE):
+                    self._file.write(data[start : start + PIECE])
         shape = (record.shape[0] + len(rows), *record.shape[1:])
-        self.record = replace(record, shape=shape, crc32=zlib.crc32(data, record.crc32))
+        self.record = replace(record, shape=shape, crc32=crc.result())
 
     def flush(self, *, durable: bool) -> None:
         """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""
