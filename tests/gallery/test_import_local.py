@@ -21,6 +21,7 @@ from patchrerank.gallery import (
     export_gallery,
     import_gallery,
     read_vectors,
+    remove,
     verify,
     write_hdf5,
 )
@@ -94,6 +95,32 @@ def test_there_and_back_keeps_every_bit(tmp_path, form, store):
     assert verify(again) == []
     bare = export_gallery(gallery, tmp_path / f"b{FORMS[form]}", form, local=False, progress=False)
     assert read_vectors(bare).local is None
+
+
+@pytest.mark.parametrize("store", ["float32", "binary"])
+@pytest.mark.parametrize("form", FORMS)
+def test_removed_images_are_not_exported(tmp_path, form, store):
+    if form == "parquet":
+        pytest.importorskip("pyarrow")
+    gallery = made(tmp_path / "g", local_store=store, store="int8" if store == "binary" else store)
+    gone = np.array([2, 3, 4, 11, 29])
+    remove(gallery.folder, [IDS["text"][row] for row in gone])
+    out = export_gallery(gallery.folder, tmp_path / FORMS[form], form, progress=False)
+    how = {"local_store": store, "store": "float32", "normalise": store == "binary"}
+    again = import_gallery(tmp_path / "h", **vars(read_vectors(out)) | how, progress=False)
+    kept = np.setdiff1d(np.arange(N), gone)
+    assert list(again.ids) == [IDS["text"][row] for row in kept] and verify(again) == []
+    np.testing.assert_array_equal(again.sizes, SIZES[kept])
+    near = {"rtol": 0, "atol": 0 if store == "float32" else 3e-3}  # what was int8, normalised
+    np.testing.assert_allclose(again.global_vectors, unit(N, D)[kept], **near)
+    patches = np.repeat(np.isin(np.arange(N), kept), 2).nonzero()[0]
+    np.testing.assert_allclose(again.patches, gallery.patch_store.decode(patches), **near)
+    rows = np.repeat(np.isin(np.arange(N), kept), COUNTS).nonzero()[0]
+    every = np.arange(len(rows))
+    np.testing.assert_array_equal(again.local.ends, np.cumsum(COUNTS[kept]))
+    np.testing.assert_array_equal(again.local.places(every), PLACES[rows])
+    decoded = gallery.local.store.decode(rows)
+    np.testing.assert_allclose(again.local.store.decode(every), decoded, **near)
 
 
 class Cells(torch.nn.Module):
