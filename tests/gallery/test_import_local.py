@@ -62,7 +62,8 @@ def made(folder, kind="text", **changes):
 
 
 def same(first: Gallery, second: Gallery):
-    assert first.manifest.arrays == second.manifest.arrays
+    held = first.manifest.arrays.items()  # stamps are of picture files, which are not exported
+    assert {name: one for name, one in held if name != "stamps"} == second.manifest.arrays
     assert first.local.manifest.arrays == second.local.manifest.arrays
     for key in ("encoder", "identity", "fingerprint", "grids", "ids_crc32"):
         assert getattr(first.local.manifest, key) == getattr(second.local.manifest, key)
