@@ -34,18 +34,25 @@ def own_labels(index: Any) -> Labels | None:
     Raises:
         GalleryError: there are not as many labels as vectors.
     """
-    name, count = type(index).__name__, int(index.ntotal)
-    labels = None
+    labels = held_labels(index)
+    return None if np.array_equal(np.sort(labels), np.arange(len(labels))) else labels
+
+
+def held_labels(index: Any) -> Labels:
+    """Return the labels of an index, int64 ``(n,)``, in the order in which it holds its vectors.
+
+    Raises:
+        GalleryError: there are not as many as vectors.
+    """
+    name = type(index).__name__
+    if name == "IndexPreTransform":
+        return held_labels(inner_index(index))
     if name in LABELLED:
-        labels = outer_labels(index)
-    elif name == "IndexPreTransform":
-        return own_labels(inner_index(index))
-    elif hasattr(index, "invlists"):
+        return _outer_labels(index)[held_labels(inner_index(index))]
+    if hasattr(index, "invlists"):
         parts = [list_labels(index, number) for number in range(index.nlist)]
-        labels = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    if labels is None or np.array_equal(np.sort(labels), np.arange(count)):
-        return None
-    return labels
+        return np.concatenate([np.empty(0, dtype=np.int64), *parts])
+    return np.arange(index.ntotal, dtype=np.int64)
 
 
 def inner_index(index: Any) -> Any:
@@ -55,12 +62,8 @@ def inner_index(index: Any) -> Any:
     return faiss.downcast_index(getattr(index, WITHIN[type(index).__name__]))
 
 
-def outer_labels(index: Any) -> Labels:
-    """Return the labels of an ``IDMap``, int64 ``(n,)``, by the label within it.
-
-    Raises:
-        GalleryError: there are not as many as vectors.
-    """
+def _outer_labels(index: Any) -> Labels:
+    """Return the labels of an ``IDMap``, int64 ``(n,)``, by the label within it."""
     import faiss
 
     labels: Labels = faiss.vector_to_array(index.id_map)

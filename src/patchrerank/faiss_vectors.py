@@ -1,14 +1,16 @@
 """Vectors and labels back out of a faiss index, where faiss can give them.
 
-``reconstruct_n`` is asked only of indexes that number their vectors 0 … n−1 and hold them in one
-piece. Elsewhere it ends the process (through an IDMap), leaves rows unwritten (IVF with labels of
-its own) or follows a null pointer (fast scan IVF from a file); there the lists themselves are read.
+``reconstruct_batch`` is asked only of indexes that number their vectors 0 … n−1 and hold them in
+one piece. Elsewhere giving vectors back ends the process (through an IDMap), leaves rows unwritten
+(IVF with labels of its own) or follows a null pointer (fast scan IVF from a file); there the lists
+themselves are read.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
@@ -17,14 +19,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, short_reason
 from patchrerank.faiss_files import open_index
-from patchrerank.faiss_labels import (
-    LABELLED,
-    WITHIN,
-    Labels,
-    inner_index,
-    list_labels,
-    outer_labels,
-)
+from patchrerank.faiss_labels import WITHIN, Labels, held_labels, inner_index
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 Blocks: TypeAlias = Iterator[tuple[Labels, Vectors]]
@@ -83,9 +78,34 @@ class IndexVectors:
     def __len__(self) -> int:
         return int(self.index.ntotal)
 
+    def labels(self) -> Labels:
+        """Return the labels, int64 ``(n,)``, in the order in which the index holds them.
+
+        Raises:
+            GalleryError: there are not as many as vectors.
+        """
+        with self._named():
+            return held_labels(self.index)
+
+    def take(self, places: Labels) -> Vectors:
+        """Return the vectors at places int64 ``(k,)`` of that order, float32 ``(k, d)``.
+
+        Raises:
+            GalleryError: faiss cannot give them back.
+        """
+        with self._named():
+            return _taken(self.index, places)
+
     def __iter__(self) -> Blocks:
+        labels = self.labels()
+        for start in range(0, len(labels), self.block):
+            places = np.arange(start, min(start + self.block, len(labels)))
+            yield labels[places], self.take(places)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
         try:
-            yield from _blocks(self.index, self.block)
+            yield
         except (RuntimeError, IndexError) as error:
             raise GalleryError(
                 f"faiss does not give the vectors of this {type(self.index).__name__} back "
@@ -164,50 +184,28 @@ def _steps(index: Any) -> list[Any]:
     return [faiss.downcast_VectorTransform(chain.at(n)) for n in range(chain.size())]
 
 
-def _blocks(index: Any, block: int) -> Blocks:
+def _taken(index: Any, places: Labels) -> Vectors:
+    """Return the vectors at places, of those that an index holds one behind the other."""
     name = type(index).__name__
-    if name in DECODED:
-        for start in range(0, index.ntotal, block):
-            count = min(block, index.ntotal - start)
-            yield np.arange(start, start + count), index.reconstruct_n(start, count)
-        return
     if name in LISTED:
-        yield from _joined(_list_blocks(index, block), index.d, block)
-        return
-    outer = outer_labels(index) if name in LABELLED else None
-    steps = _steps(index)
-    for labels, vectors in _blocks(inner_index(index), block):
-        for step in reversed(steps):
-            vectors = step.reverse_transform(vectors)
-        yield labels if outer is None else outer[labels], vectors
-
-
-def _list_blocks(index: Any, block: int) -> Blocks:
-    for number in range(index.nlist):
-        labels = list_labels(index, number)
-        for start in range(0, len(labels), block):
-            part = labels[start : start + block]
-            yield part, _list_vectors(index, number, start, len(part))
-
-
-def _list_vectors(index: Any, number: int, start: int, count: int) -> Vectors:
-    import faiss
-
-    vectors = np.empty((count, index.d), dtype=np.float32)
-    for row in range(count):
-        index.reconstruct_from_offset(number, start + row, faiss.swig_ptr(vectors[row]))
+        return _listed(index, places)
+    if name in DECODED:
+        found: Vectors = index.reconstruct_batch(places)
+        return found
+    vectors = _taken(inner_index(index), places)
+    for step in reversed(_steps(index)):
+        vectors = step.reverse_transform(vectors)
     return vectors
 
 
-def _joined(blocks: Blocks, dim: int, block: int) -> Blocks:
-    """Join small blocks to such of at most ``block`` vectors."""
-    labels, vectors, held = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
-    for more, rows in blocks:
-        if held and held + len(more) > block:
-            yield np.concatenate(labels), np.concatenate(vectors)
-            labels, vectors, held = [], [], 0
-        labels.append(more)
-        vectors.append(rows)
-        held += len(more)
-    if held:
-        yield np.concatenate(labels), np.concatenate(vectors)
+def _listed(index: Any, places: Labels) -> Vectors:
+    import faiss
+
+    sizes = [index.invlists.list_size(number) for number in range(index.nlist)]
+    ends = np.cumsum(sizes)
+    lists = np.searchsorted(ends, places, side="right")
+    within = places - (ends - sizes)[lists]
+    vectors = np.empty((len(places), index.d), dtype=np.float32)
+    for row, held in enumerate(zip(lists.tolist(), within.tolist(), strict=True)):
+        index.reconstruct_from_offset(*held, faiss.swig_ptr(vectors[row]))
+    return vectors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
+import faiss
 import numpy as np
 import pytest
 
@@ -153,3 +154,57 @@ def test_other_stores_are_exported_as_floats(galleries, tmp_path):
     small = Gallery(tmp_path / "small")
     held = np.load(tmp_path / "out" / "patches.npy")
     np.testing.assert_array_equal(held, small.patch_store.decode(np.arange(5 * N)))
+
+
+def test_an_index_file_a_table_and_what_only_some_take(files, tmp_path):
+    index = faiss.IndexFlatIP(D)
+    index.add(np.load(files / "globals.npy"))
+    faiss.write_index(index, str(tmp_path / "i.faiss"))
+    how = ["--globals", tmp_path / "i.faiss", "--encoder", "ours", "--quiet"]
+    told = run("import", tmp_path / "a", *how, code=2).stderr
+    assert "nothing to rerank by: say --patches, --local, or the --root" in told
+    run("import", tmp_path / "a", *how, "--patches", files / "patches.npy")
+    assert list(Gallery(tmp_path / "a").ids) == list(range(N))
+    run("import", tmp_path / "b", *words(files, "text", globals=tmp_path / "i.faiss"), "--quiet")
+    assert list(Gallery(tmp_path / "b").ids) == IDS["text"]
+    for option in ("--columns=ids=a", "--lance-version=1"):
+        told = run("import", tmp_path / "c", *how, option, code=2).stderr
+        assert "is for what --from names" in told
+    told = run("import", tmp_path / "c", "--from", tmp_path, "--columns", "ids", code=2).stderr
+    assert "use such as ids=sku,globals=vector" in told
+
+
+def test_a_table(galleries, tmp_path):
+    lancedb = pytest.importorskip("lancedb")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    run("export", galleries / "uuid", tmp_path / "v.parquet", "--format", "parquet", "--quiet")
+    table = parquet.read_table(tmp_path / "v.parquet").rename_columns({"globals": "vector"})
+    lancedb.connect(tmp_path / "db").create_table("t", table)
+    how = ["--from", tmp_path / "db" / "t.lance", "--lance-version", 1, "--store", "float32"]
+    how += ["--columns", "globals=vector,boxes=boxes", "--encoder", "x", "--quiet"]
+    run("import", tmp_path / "g", *how)
+    first, second = Gallery(galleries / "uuid"), Gallery(tmp_path / "g")
+    assert second.manifest.arrays == first.manifest.arrays
+
+
+def test_local_descriptors_and_sizes(galleries, files, tmp_path):
+    local = tmp_path / "local"
+    local.mkdir()
+    np.save(local / "vectors.npy", np.load(files / "patches.npy"))
+    np.save(local / "places.npy", np.full((N, 5, 2), 30.0))
+    np.save(tmp_path / "sizes.npy", np.full((N, 2), 60))
+    how = ["--local", local, "--local-store", "float32", "--sizes", tmp_path / "sizes.npy"]
+    how += ["--local-encoder", "net", "--local-pixels", *words(files, "int"), "--quiet"]
+    run("import", tmp_path / "g", *how)
+    made = Gallery(tmp_path / "g")
+    assert (made.local.positions == 0.5).all() and made.local.identity == "net"
+    run("export", tmp_path / "g", tmp_path / "out", "--quiet")
+    run("export", tmp_path / "g", tmp_path / "bare", "--no-local", "--quiet")
+    assert (tmp_path / "out" / "local").is_dir() and not (tmp_path / "bare" / "local").exists()
+    again = ["--from", tmp_path / "out", "--local-store", "float32", "--quiet"]
+    run("import", tmp_path / "h", *again)
+    arrays = Gallery(tmp_path / "h").local.manifest.arrays
+    assert arrays == made.local.manifest.arrays and verify(Gallery(tmp_path / "h")) == []
+    bare = ["--from", tmp_path / "bare", "--local", tmp_path / "out" / "local", "--quiet"]
+    run("import", tmp_path / "i", *bare)
+    assert Gallery(tmp_path / "i").has_local

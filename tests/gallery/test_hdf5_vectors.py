@@ -47,7 +47,7 @@ def test_files_of_others(tmp_path, ids):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patches": None}, r"holds no data set 'patches'; it has \['globals', 'ids'\]"),
+        ({"globals": None}, r"holds no data set 'globals'; it has \['ids', 'patches'\]"),
         ({"globals": (9 * ONES[:, 0]).astype(np.int32)}, r"globals .*v.h5\): holds int32"),
         ({"patches": ONES[:2]}, r"patches \(.*v.h5\): 2 images, but there are 3 ids"),
         ({"counts": np.array([2, 3, 2])}, "counts: 3 at position 1"),

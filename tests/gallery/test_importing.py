@@ -147,9 +147,10 @@ def test_without_boxes_hits_have_none(tmp_path):
     made = small(tmp_path / "g")
     assert made.manifest.regions == "none" and not made.has_boxes and verify(made) == []
     assert "boxes" not in made.nbytes() and np.isnan(made.boxes).all()
-    for stages in ("patchify", "patchify+refine"):
-        hits = load_reranker(made, stages).rank(unit(D), IDS["text"][:10])
-        assert [hit.box for hit in hits] == [None] * 10
+    hits = load_reranker(made, "patchify").rank(unit(D), IDS["text"][:10])
+    assert [hit.box for hit in hits] == [None] * 10
+    with pytest.raises(GalleryError, match="patches have no boxes to refine by; import it with bo"):
+        load_reranker(made, "patchify+refine")
 
 
 def test_queries_must_be_of_the_model_that_was_named(tmp_path):

@@ -19,19 +19,22 @@ def command(
     format: Annotated[
         Literal["npy", "hdf5", "parquet"],
         typer.Option(
-            help="npy: a folder of ids, globals, patches, counts and boxes; hdf5, parquet: one "
-            "file of them."
+            help="npy: a folder of ids, globals, patches, counts, boxes, sizes and local; hdf5, "
+            "parquet: one file of them."
         ),
     ] = "npy",
+    local: Annotated[
+        bool, typer.Option("--local/--no-local", help="Whether local descriptors are written, too.")
+    ] = True,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a gallery's ids, vectors, counts and boxes; import takes them back."""
+    """Write a gallery's ids, vectors, boxes and local descriptors; import takes them back."""
     from patchrerank.gallery import Gallery, export_gallery
     from patchrerank.gallery.region_vectors import live_patches
 
     opened = Gallery(gallery)
-    export_gallery(opened, out, format, progress=not quiet)
+    export_gallery(opened, out, format, local=local, progress=not quiet)
     if json:
         record = {"images": opened.live_count, "patches": len(live_patches(opened))}
         record["dim"] = opened.dim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,15 +28,28 @@ def command(
         typer.Option(
             "--from",
             help="All of it in one place, as export writes it: a folder of .npy files, .h5, "
-            ".parquet or .arrow.",
+            ".parquet or .arrow; or a LanceDB table: DATABASE/TABLE.lance.",
         ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            help="What columns of --from are called: ids=sku,globals=vector,patches=crops."
+        ),
+    ] = None,
+    lance_version: Annotated[
+        int | None, typer.Option("--lance-version", help="Version of a LanceDB table.", min=1)
     ] = None,
     ids: Annotated[
         Path | None,
-        typer.Option(help="One id an image: .txt (one a line), .json (a list) or .npy."),
+        typer.Option(
+            help="One id an image: .txt (one a line), .json (a list; of an index also {label: id}) "
+            "or .npy. Without: the labels of an index."
+        ),
     ] = None,
     global_vectors: Annotated[
-        Path | None, typer.Option("--globals", help=".npy (N, d): a vector an image.")
+        Path | None,
+        typer.Option("--globals", help="A vector an image: .npy (N, d), or a faiss index file."),
     ] = None,
     patches: Annotated[
         Path | None, typer.Option(help=".npy (N, P, d), or (T, d) with --counts.")
@@ -53,6 +67,26 @@ def command(
         typer.Option(help="What gives the boxes, where there are none: grid:L, sliding:L:stride."),
     ] = None,
     max_regions: opt.MaxRegions = opt.MOST_REGIONS,
+    sizes: Annotated[
+        Path | None, typer.Option(help=".npy (N, 2): width and height of the pictures in pixels.")
+    ] = None,
+    local: Annotated[
+        Path | None,
+        typer.Option(
+            help="Local descriptors: a folder of vectors.npy, places.npy (x, y, scale, weight) and "
+            "counts.npy, or .h5 as AMES has it."
+        ),
+    ] = None,
+    local_store: Annotated[
+        Literal["float16", "int8", "binary", "float32"],
+        typer.Option("--local-store", help="How local descriptors are stored."),
+    ] = "float16",
+    local_encoder: Annotated[
+        str | None, typer.Option("--local-encoder", help="What made local descriptors: any text.")
+    ] = None,
+    local_pixels: Annotated[
+        bool, typer.Option("--local-pixels", help="Their places are in pixels (needs sizes).")
+    ] = False,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +100,10 @@ def command(
     ] = None,
     normalise: Annotated[
         bool, typer.Option("--normalise", help="Divide each vector by its norm.")
+    ] = False,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Take vectors that an index holds only as codes, or turned."),
     ] = False,
     store: Annotated[
         Literal["float32", "float16", "int8"],
@@ -84,24 +122,35 @@ def command(
     from patchrerank.gallery import import_gallery
     from patchrerank.regions import parse_regions
 
-    found = _found(source, ids, global_vectors, patches)
+    given: dict[str, Any] = {"ids": ids, "global_vectors": global_vectors, "patches": patches}
+    given |= {"counts": _number(counts), "boxes": boxes, "sizes": sizes, "local": local}
+    found = _found(source, given, columns, lance_version)
     by = encoder or found.encoder
     if by is None:
         raise SettingError("say what made the vectors with --encoder: a spec, or any text")
-    held = boxes or found.boxes
     strategy: Any = regions or found.regions
-    if regions is not None and held is None:
+    if regions is not None and found.boxes is None:
         strategy = parse_regions(regions, most=max_regions)
+    if found.patches is None and found.local is None and root is None:
+        raise SettingError(
+            "there is nothing to rerank by: say --patches, --local, or the --root of the pictures"
+        )
     made = import_gallery(
         gallery,
         found.ids,
         found.global_vectors,
         found.patches,
-        found.counts if counts is None else _number(counts),
-        boxes=held,
+        found.counts,
+        boxes=found.boxes,
         regions=strategy,
+        sizes=found.sizes,
+        local=found.local,
+        local_store=local_store,
+        local_encoder=local_encoder,
+        local_pixels=local_pixels,
         encoder=by,
         normalise=normalise,
+        lossy=lossy,
         store=store,
         id_type=id_type,
         root=root,
@@ -117,28 +166,36 @@ def command(
 
 
 def _found(
-    source: Path | None, ids: Path | None, whole: Path | None, patches: Path | None
+    source: Path | None, given: dict[str, Any], columns: str | None, version: int | None
 ) -> Vectors:
     """Return the arrays that the options name; single ones replace those of ``--from``."""
-    from dataclasses import replace
-
-    from patchrerank.gallery.vector_files import read_vectors
+    from patchrerank.gallery import read_vectors
     from patchrerank.gallery.vectors import Vectors
 
-    given = {"ids": ids, "global_vectors": whole, "patches": patches}
-    named: dict[str, Any] = {name: file for name, file in given.items() if file is not None}
+    named = {name: value for name, value in given.items() if value is not None}
     if source is not None:
-        return replace(read_vectors(source), **named)
-    if len(named) < len(given):
+        return replace(read_vectors(source, _columns(columns), version=version), **named)
+    for option, value in (("--columns", columns), ("--lance-version", version)):
+        if value is not None:
+            raise SettingError(f"{option} is for what --from names")
+    if "global_vectors" not in named:
         raise SettingError(
             "an import needs --ids, --globals and --patches, or --from with all of them"
         )
-    return Vectors(ids, whole, patches)
+    return replace(Vectors(None, None), **named)
 
 
-def _number(counts: str) -> int | str:
+def _columns(text: str | None) -> dict[str, str]:
+    """Read ``key=name,key=name``."""
+    pairs = [part.partition("=") for part in text.split(",")] if text else []
+    if not all(key.strip() and name.strip() for key, _, name in pairs):
+        raise SettingError(f"--columns is {text!r}; use such as ids=sku,globals=vector")
+    return {key.strip(): name.strip() for key, _, name in pairs}
+
+
+def _number(counts: str | None) -> int | str | None:
     """Return a number, or the file of which this is the path."""
-    if not (counts.isascii() and counts.isdigit()):
+    if counts is None or not (counts.isascii() and counts.isdigit()):
         return counts
     if len(counts) > opt.LONGEST_NUMBER:
         raise SettingError(f"--counts is {counts[:40]!r}; no image has so many patches")

@@ -12,6 +12,7 @@ from patchrerank.gallery.local_builder import LocalOptions, build_local
 from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
 from patchrerank.gallery.local_queries import encode_local_queries
 from patchrerank.gallery.local_store import LocalStore
+from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
@@ -19,6 +20,7 @@ from patchrerank.gallery.removing import remove
 from patchrerank.gallery.replacing import replace
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.syncing import sync
+from patchrerank.gallery.vector_files import read_vectors
 from patchrerank.gallery.verify import verify
 from patchrerank.types import LocalQueries
 
@@ -30,6 +32,7 @@ __all__ = [
     "LocalOptions",
     "LocalQueries",
     "LocalStore",
+    "LocalVectors",
     "SyncOptions",
     "Synced",
     "build_gallery",
@@ -45,6 +48,7 @@ __all__ = [
     "import_hdf5",
     "load_own_encoder",
     "read_hdf5",
+    "read_vectors",
     "remove",
     "replace",
     "sync",

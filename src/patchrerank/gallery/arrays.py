@@ -7,6 +7,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +113,18 @@ class ArrayWriter:
         if rows.shape[1:] != record.shape[1:]:
             raise GalleryError(f"{self.path}: rows of shape {rows.shape[1:]}, not {record.shape}")
         data = np.ascontiguousarray(rows, dtype=record.dtype).reshape(-1).view(np.uint8).data
-        with self._named():
+        crc = self._written(data, record.crc32)
+        shape = (record.shape[0] + len(rows), *record.shape[1:])
+        self.record = replace(record, shape=shape, crc32=crc)
+
+    def _written(self, data: memoryview, before: int) -> int:
+        """Write bytes, and return the checksum that they make of the one before."""
+        with ThreadPoolExecutor(1) as beside, self._named():
+            large = len(data) > PIECE
+            crc = beside.submit(zlib.crc32, data, before) if large else None
             for start in range(0, len(data), PIECE):
                 self._file.write(data[start : start + PIECE])
-        shape = (record.shape[0] + len(rows), *record.shape[1:])
-        self.record = replace(record, shape=shape, crc32=zlib.crc32(data, record.crc32))
+            return zlib.crc32(data, before) if crc is None else crc.result()
 
     def flush(self, *, durable: bool) -> None:
         """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""

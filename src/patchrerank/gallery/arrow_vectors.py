@@ -1,19 +1,29 @@
-"""Vectors in a Parquet or Arrow file, a row an image: ids, globals, patches and boxes.
+"""Vectors in a table, a row an image: ids, globals, patches, boxes, sizes, local descriptors.
 
 ``globals`` is a list of numbers, ``patches`` a list of such lists, ``boxes`` a list of lists of
-four; ``list`` and ``fixed_size_list`` alike, float16 or float32 (float64 is read, too).
+four, ``sizes`` a list of two whole numbers, ``local`` and ``places`` as ``patches``; ``list`` and
+``fixed_size_list`` alike, float16, float32 or float64. A row without any patches may have none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from patchrerank.errors import GalleryError, MissingExtraError, short_reason
-from patchrerank.gallery.export_columns import read_record
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.arrow_columns import (
+    FLOATS,
+    TEXT,
+    UUID_BYTES,
+    find_columns,
+    is_list,
+    is_uuid,
+)
+from patchrerank.gallery.arrow_files import ArrowFile, arrow
+from patchrerank.gallery.export_columns import Record, read_record
+from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.row_sources import BLOCK_BYTES, Array, RowSource
 from patchrerank.gallery.vectors import Vectors
 from patchrerank.types import Rows
@@ -21,81 +31,9 @@ from patchrerank.types import Rows
 RECORD = b"patchrerank"
 """Key of the schema's metadata: what made the vectors."""
 IDS_AT_ONCE = 1 << 16
-UUID_BYTES = 16
-
-
-def arrow() -> Any:
-    """Return pyarrow.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.compute
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError(
-            "Parquet and Arrow files need the package pyarrow; install it with: pip install "
-            "'patchrerank[arrow]'"
-        ) from error
-    return pyarrow
-
-
-class ArrowFile:
-    """A Parquet or Arrow (IPC, Feather) file, read batch by batch.
-
-    Attributes:
-        path: of the file.
-        schema: of its columns.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._arrow, self.path = arrow(), path
-        try:
-            if path.suffix.lower() == ".parquet":
-                self._file = self._arrow.parquet.ParquetFile(path)
-                self.schema = self._file.schema_arrow
-            else:
-                self._file = self._arrow.ipc.open_file(self._arrow.memory_map(str(path)))
-                self.schema = self._file.schema
-        except (OSError, self._arrow.ArrowException) as error:
-            raise GalleryError(f"{path}: cannot be read ({short_reason(error)})") from error
-
-    def batches(self, name: str, rows: int) -> Iterator[Any]:
-        """Yield a column's arrays, of about so many rows, none of them null.
-
-        Raises:
-            GalleryError: a null, or damage; names the column.
-        """
-        first = 0
-        try:
-            for batch in self._record_batches(name, rows):
-                found = batch.column(batch.schema.get_field_index(name))
-                if found.null_count:
-                    row = first + found.is_null().to_pylist().index(True)
-                    raise GalleryError(f"{self.path}: the column {name!r} has none in row {row}")
-                first += len(found)
-                yield found
-        except (OSError, self._arrow.ArrowException) as error:
-            raise GalleryError(
-                f"{self.path}: the column {name!r} cannot be read ({short_reason(error)})"
-            ) from error
-
-    def _record_batches(self, name: str, rows: int) -> Iterator[Any]:
-        if self.path.suffix.lower() == ".parquet":
-            yield from self._file.iter_batches(batch_size=rows, columns=[name])
-            return
-        for number in range(self._file.num_record_batches):
-            batch = self._file.get_batch(number).select([name])
-            for start in range(0, batch.num_rows, rows):
-                yield batch.slice(start, rows)
-
-    def refused(self, name: str, wanted: str) -> GalleryError:
-        """Return the error of a column of another type."""
-        return GalleryError(
-            f"{self.path}: the column {name!r} is {self.schema.field(name).type}; use {wanted}"
-        )
+SAMPLE = 64
+"""First rows, which tell how large rows are."""
+NUMBERS = "fixed_size_list (or list) of float16 or float32"
 
 
 class ArrowRows(RowSource):
@@ -109,28 +47,24 @@ class ArrowRows(RowSource):
         self._source, self._column, self._levels = file, name, levels
         kind = file.schema.field(name).type
         for _ in range(levels):
-            if not _is_list(kind):
+            if not is_list(kind):
                 raise file.refused(name, wanted)
             kind = kind.value_type
-        if str(kind) not in ("halffloat", "float", "double"):
+        if str(kind) not in FLOATS:
             raise file.refused(name, wanted)
         self.name, self.dtype = f"{name} ({file.path})", np.dtype(kind.to_pandas_dtype())
+        self._step = _rows_of_a_block(file, name)
         counts, self._width = [np.zeros(0, dtype=np.int64)], 0
-        for array in file.batches(name, IDS_AT_ONCE // 64):
+        for array in self._arrays():
             counts.append(_lengths(array) if levels > 1 else np.ones(len(array), dtype=np.int64))
             self._width = self._width or self._width_of(array)
         self.counts: Rows = np.concatenate(counts)
         self.shape = (int(self.counts.sum()), self._width)
-        a_row = max(
-            1,
-            self.dtype.itemsize * self._width * int(self.counts.mean() if len(self.counts) else 1),
-        )
-        self._step = max(1, BLOCK_BYTES // a_row)
 
     def blocks(self, counts: Rows | None = None) -> Iterator[Array]:
         """Yield all vectors ``(n, width)``; all of them count."""
         first = 0
-        for array in self._source.batches(self._column, self._step):
+        for array in self._arrays():
             inner = self._vectors(array)
             lengths = _lengths(inner)
             if (lengths != self._width).any():
@@ -145,6 +79,9 @@ class ArrowRows(RowSource):
             first += len(inner)
             yield values.to_numpy(zero_copy_only=False).reshape(-1, self._width)
 
+    def _arrays(self) -> Iterator[Any]:
+        return self._source.batches(self._column, self._step, nulls=self._levels > 1)
+
     def _vectors(self, array: Any) -> Any:
         inner = array.flatten() if self._levels > 1 else array
         if inner.null_count:
@@ -156,59 +93,95 @@ class ArrowRows(RowSource):
         return int(lengths[0]) if len(lengths) else 0
 
 
-def _is_list(kind: Any) -> bool:
-    return str(kind).startswith(("list<", "large_list<", "fixed_size_list<"))
+def _rows_of_a_block(file: ArrowFile, name: str) -> int:
+    first = next(file.batches(name, SAMPLE, nulls=True), None)
+    a_row = 1 if first is None or not len(first) else first.nbytes // len(first)
+    return min(max(1, BLOCK_BYTES // max(1, a_row)), IDS_AT_ONCE)
 
 
 def _lengths(array: Any) -> Rows:
-    lengths = arrow().compute.list_value_length(array)
+    lengths = arrow().compute.list_value_length(array).fill_null(0)
     return np.asarray(lengths.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def read_arrow_vectors(path: Path) -> Vectors:
-    """Open the columns of a file; they are read batch by batch, patches and boxes twice.
+def read_columns(file: ArrowFile, named: Mapping[str, str]) -> Vectors:
+    """Open the columns of a table; they are read batch by batch, lists of vectors twice.
+
+    Args:
+        file: the table.
+        named: what columns are called, where it is not as in ``COLUMNS``.
 
     Raises:
-        GalleryError: not such a file, a column is missing, or of another type; names it.
-        MissingExtraError: pyarrow is not installed.
+        GalleryError: a column is missing, or of another type; names it.
     """
-    file = ArrowFile(path)
-    for name in ("ids", "globals", "patches"):
-        if name not in file.schema.names:
-            held = ", ".join(file.schema.names)[:200]
-            raise GalleryError(f"{path}: holds no column {name!r}; it has {held}")
-    numbers = "fixed_size_list (or list) of float16 or float32"
-    whole = ArrowRows(file, "globals", 1, numbers)
-    patches = ArrowRows(file, "patches", 2, f"list of {numbers}")
+    at = find_columns(file, named)
+    whole = ArrowRows(file, at["globals"], 1, NUMBERS)
+    patches = ArrowRows(file, at["patches"], 2, f"list of {NUMBERS}") if "patches" in at else None
     boxes = None
-    if "boxes" in file.schema.names:
-        boxes = ArrowRows(file, "boxes", 2, "list of fixed_size_list of 4 float32")
-        if not np.array_equal(boxes.counts, patches.counts):
-            row = int(np.argmax(boxes.counts != patches.counts))
-            raise GalleryError(
-                f"{path}: row {row} has {boxes.counts[row]} boxes for {patches.counts[row]} patches"
-            )
+    if patches is not None and "boxes" in at:
+        boxes = ArrowRows(file, at["boxes"], 2, "list of fixed_size_list of 4 float32")
+        _check_counts(file, boxes, patches, "boxes", "patches")
     record = (file.schema.metadata or {}).get(RECORD)
-    origin, regions = (None, None)
+    made = Record()
     if record is not None:
-        origin, regions = read_record(record.decode("utf-8", "replace"), str(path))
-    return Vectors(_ids(file), whole, patches, patches.counts, boxes, regions, origin)
+        made = read_record(record.decode("utf-8", "replace"), str(file.path))
+    return Vectors(
+        _ids(file, at["ids"]),
+        whole,
+        patches,
+        None if patches is None else patches.counts,
+        boxes,
+        made.regions,
+        made.origin,
+        _sizes(file, at["sizes"]) if "sizes" in at else None,
+        _local(file, at, made),
+    )
 
 
-def _ids(file: ArrowFile) -> Any:
+def _local(file: ArrowFile, at: Mapping[str, str], made: Record) -> LocalVectors | None:
+    if "local" not in at:
+        return None
+    if "places" not in at:
+        raise GalleryError(f"{file.path}: has local descriptors, but no column 'places' of theirs")
+    vectors = ArrowRows(file, at["local"], 2, f"list of {NUMBERS}")
+    places = ArrowRows(file, at["places"], 2, "list of fixed_size_list of 2 to 4 float32")
+    _check_counts(file, places, vectors, "places", "descriptors")
+    return LocalVectors(vectors, places, vectors.counts, made.local)
+
+
+def _check_counts(file: ArrowFile, some: ArrowRows, of: ArrowRows, *words: str) -> None:
+    if not np.array_equal(some.counts, of.counts):
+        row = int(np.argmax(some.counts != of.counts))
+        raise GalleryError(
+            f"{file.path}: row {row} has {some.counts[row]} {words[0]} for {of.counts[row]} "
+            f"{words[1]}"
+        )
+
+
+def _sizes(file: ArrowFile, name: str) -> Any:
+    kind = file.schema.field(name).type
+    if not is_list(kind) or not str(kind.value_type).startswith(("int", "uint")):
+        raise file.refused(name, "fixed_size_list of 2 whole numbers")
+    parts = [np.zeros((0, 2), dtype=np.int64)]
+    for array in file.batches(name, IDS_AT_ONCE):
+        if (_lengths(array) != 2).any() or array.flatten().null_count:
+            raise GalleryError(f"{file.path}: the column {name!r} has rows of other than 2 numbers")
+        parts.append(array.flatten().to_numpy(zero_copy_only=False).reshape(-1, 2))
+    return np.concatenate(parts)
+
+
+def _ids(file: ArrowFile, name: str) -> Any:
     """Return ids: a list of text, whole numbers, or uint8 ``(N, 16)`` for UUIDs."""
-    kind = file.schema.field("ids").type
-    arrays = file.batches("ids", IDS_AT_ONCE)
-    text = str(kind)
-    if text in ("string", "large_string", "string_view"):
+    kind = file.schema.field(name).type
+    arrays = file.batches(name, IDS_AT_ONCE)
+    if str(kind) in TEXT:
         return [item for array in arrays for item in array.to_pylist()]
-    if text.startswith(("int", "uint")):
+    if str(kind).startswith(("int", "uint")):
         parts = [array.to_numpy(zero_copy_only=False) for array in arrays]
         return np.concatenate([np.zeros(0, dtype=kind.to_pandas_dtype()), *parts])
-    storage = getattr(kind, "storage_type", kind)
-    if str(storage) == f"fixed_size_binary[{UUID_BYTES}]":
+    if is_uuid(kind):
         raw = b"".join(
             item for array in arrays for item in getattr(array, "storage", array).to_pylist()
         )
         return np.frombuffer(raw, dtype=np.uint8).reshape(-1, UUID_BYTES)
-    raise file.refused("ids", "text, whole numbers, or fixed_size_binary[16] for UUIDs")
+    raise file.refused(name, "text, whole numbers, or fixed_size_binary[16] for UUIDs")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,15 @@ from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import IMPORTED
 from patchrerank.gallery.import_origin import Origin
 from patchrerank.gallery.live_arrays import CUT_BY, counts_at, live_blocks, rows_at
+from patchrerank.gallery.local_store import LocalStore
+from patchrerank.gallery.local_vectors import LocalOrigin
 from patchrerank.gallery.manifest_reading import check_encoder
-from patchrerank.gallery.region_vectors import live_patches
+from patchrerank.gallery.mapped import MappedFolder
+from patchrerank.gallery.removed_rows import items_of
 from patchrerank.gallery.row_sources import Array, RowSource
 from patchrerank.gallery.stores import FLOATS
+from patchrerank.records import from_json
+from patchrerank.types import Rows
 
 BLOCK_ROWS = 1 << 14
 RECORD = ("encoder", "identity", "regions")
@@ -45,46 +50,89 @@ class Column:
         return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
 
 
-def columns_of(gallery: Gallery) -> dict[str, Column]:
-    """Return ``globals``, ``patches``, ``counts`` and, where there are any, ``boxes``.
+def columns_of(gallery: Gallery, *, local: bool = True) -> dict[str, Column]:
+    """Return ``globals``, ``patches``, ``counts``, and ``boxes``, ``sizes`` and local descriptors.
 
-    Patches that are stored as floats are exported as they are, others decoded to float32.
+    The last three only where there are any; local ones are ``local/vectors``, ``local/places``
+    (float32 ``(L, 4)``: x, y, scale, weight) and ``local/counts``. What is stored as floats is
+    exported as it is, else decoded to float32.
+
+    Args:
+        gallery: open.
+        local: whether local descriptors are wanted.
+
+    Raises:
+        GalleryError: local descriptors that do not cover the gallery.
     """
-    counts = counts_at(np.asarray(gallery.patch_ends), gallery.live)
+    live, made = gallery.live, gallery.manifest
+    counts = counts_at(np.asarray(gallery.patch_ends), live)
+    total = int(counts.sum())
     found = {
-        "globals": _stored(gallery, "globals", len(counts)),
-        "patches": _patches(gallery, int(counts.sum())),
-        "counts": Column("<i8", counts.shape, lambda: iter([counts])),
+        "globals": _stored(gallery, live, "globals", len(live)),
+        "patches": _vectors(gallery, live, "patches", total, made.store, gallery.patch_store),
+        "counts": _whole(counts),
     }
-    boxes = {"boxes": _stored(gallery, "boxes", int(counts.sum()))} if gallery.has_boxes else {}
-    return {**found, **boxes}
+    if gallery.has_boxes:
+        found["boxes"] = _stored(gallery, live, "boxes", total)
+    if np.any(gallery.sizes):
+        found["sizes"] = _stored(gallery, live, "sizes", len(live))
+    return {**found, **(_local_columns(gallery.local, live) if local and gallery.has_local else {})}
 
 
-def _stored(gallery: Gallery, name: str, rows: int) -> Column:
-    """Return the array of a gallery, or what is left of it without rows that were removed."""
-    array = gallery.array(name)
+def _local_columns(local: LocalStore, live: Rows) -> dict[str, Column]:
+    counts = counts_at(np.asarray(local.ends), live)
+    total, store = int(counts.sum()), local.manifest.store
+    names = ("positions", "scales", "weights", "ends")
+    blocks = partial(live_blocks, {name: local.array(name) for name in names}, live)
+    return {
+        "local/vectors": _vectors(local, live, "descriptors", total, store, local.store),
+        "local/places": Column(
+            "<f4",
+            (total, 4),
+            lambda: (np.column_stack([block[name] for name in names[:3]]) for block in blocks()),
+        ),
+        "local/counts": _whole(counts),
+    }
+
+
+def _whole(counts: Rows) -> Column:
+    return Column("<i8", counts.shape, lambda: iter([counts]))
+
+
+def _stored(folder: MappedFolder, live: Rows, name: str, rows: int) -> Column:
+    """Return an array, or what is left of it without rows that were removed."""
+    array = folder.array(name)
     if rows == len(array):
         return Column(array.dtype, array.shape, lambda: RowSource(array, "").blocks())
     ends = [CUT_BY[name]] if name in CUT_BY else []
-    arrays = {one: gallery.array(one) for one in (name, *ends)}
-    blocks = partial(live_blocks, arrays, gallery.live)
+    arrays = {one: folder.array(one) for one in (name, *ends)}
+    blocks = partial(live_blocks, arrays, live)
     return Column(
         array.dtype, (rows, *array.shape[1:]), lambda: (block[name] for block in blocks())
     )
 
 
-def _patches(gallery: Gallery, total: int) -> Column:
-    if gallery.manifest.store in FLOATS:
-        return _stored(gallery, "patches", total)
-    store, rows = gallery.patch_store, live_patches(gallery)
+def _vectors(
+    folder: MappedFolder, live: Rows, name: str, total: int, store: str, held: Any
+) -> Column:
+    """Return vectors as they are stored if that is as floats, others decoded."""
+    if store in FLOATS:
+        return _stored(folder, live, name, total)
+    every = total == len(folder.array(name))
+    rows = range(total) if every else items_of(np.asarray(folder.array(CUT_BY[name])), live)
     return Column(
         "<f4",
-        (total, gallery.dim),
+        (total, folder.manifest.dim),
         lambda: (
-            np.asarray(store.decode(np.asarray(rows[start : start + BLOCK_ROWS])))
+            np.asarray(held.decode(np.asarray(rows[start : start + BLOCK_ROWS])))
             for start in range(0, total, BLOCK_ROWS)
         ),
     )
+
+
+def _in_blocks(total: int, read: Callable[[int, int], Array]) -> Iterator[Array]:
+    for start in range(0, total, BLOCK_ROWS):
+        yield np.asarray(read(start, min(start + BLOCK_ROWS, total)))
 
 
 def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None:
@@ -97,19 +145,38 @@ def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.gene
     return rows_at(every, gallery.live)
 
 
-def record_of(gallery: Gallery) -> str:
-    """Return, as JSON, what made the vectors and the regions of a gallery."""
+def record_of(gallery: Gallery, columns: Collection[str]) -> str:
+    """Return, as JSON, what made the exported columns of a gallery."""
     made = gallery.manifest
     encoder: dict[str, object] = dict(made.encoder)
     if made.whitened:  # no encoder makes such vectors by itself
         name = f"{encoder.get('spec')}, whitened"
         encoder = {"spec": name, "architecture": IMPORTED, "precision": "unknown"}
     record = {"encoder": encoder, "identity": made.identity, "regions": made.regions}
+    if "local/vectors" in columns:
+        local = gallery.local.manifest
+        keys = [item.name for item in fields(LocalOrigin)]
+        record["local"] = {key: getattr(local, key) for key in keys}
     return json.dumps(record, ensure_ascii=False)
 
 
-def read_record(text: str, where: str) -> tuple[Origin, str]:
-    """Return who made exported vectors, and the spec of their regions.
+@dataclass(frozen=True)
+class Record:
+    """What made exported vectors.
+
+    Attributes:
+        origin: of the vectors; None: not known.
+        regions: spec of the patches' regions; None: not known.
+        local: what made local descriptors; None: not known.
+    """
+
+    origin: Origin | None = None
+    regions: str | None = None
+    local: LocalOrigin | None = None
+
+
+def read_record(text: str, where: str) -> Record:
+    """Return what made exported vectors.
 
     Raises:
         GalleryError: it is no such record; names the file.
@@ -120,8 +187,10 @@ def read_record(text: str, where: str) -> tuple[Origin, str]:
         if not isinstance(encoder, Mapping) or not isinstance(identity, str):
             raise TypeError("encoder")
         check_encoder(encoder, where)
-        return Origin(dict(encoder), identity), str(regions)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        local = found.get("local")
+        made = None if local is None else from_json(LocalOrigin, local, f"{where}: local")
+        return Record(Origin(dict(encoder), identity), str(regions), made)
+    except (ValueError, TypeError, KeyError, RecursionError, SettingError) as error:
         raise GalleryError(
             f"{where}: the record of an export is damaged; say --encoder, and restore the file"
         ) from error

@@ -25,16 +25,10 @@ from patchrerank.gallery.export_columns import (
 )
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.hdf5_vectors import write_hdf5_vectors
+from patchrerank.gallery.vectors import ENDINGS, format_of
 
 RECORD_FILE = "patchrerank.json"
 """Beside exported ``.npy`` files: what made them."""
-
-ENDINGS: dict[str, tuple[str, ...]] = {
-    "npy": (),
-    "hdf5": (".h5", ".hdf5"),
-    "parquet": (".parquet",),
-}
-"""What names of files end in; of folders in nothing."""
 
 Told = Callable[[int], object]
 
@@ -44,6 +38,7 @@ def export_gallery(
     out: str | os.PathLike[str],
     format: str = "npy",
     *,
+    local: bool = True,
     progress: bool = True,
 ) -> Path:
     """Write a gallery's vectors for other programs, and for :func:`import_gallery`.
@@ -55,15 +50,19 @@ def export_gallery(
         format: ``npy``: a folder with ``globals.npy`` float32 ``(N, d)``, ``patches.npy``
             ``(T, d)``, ``counts.npy`` int64 ``(N,)``, ``boxes.npy`` float32 ``(T, 4)`` where there
             are boxes, and ids: ``ids.json`` for text, ``ids.npy`` for whole numbers (int64) and
-            UUIDs (uint8 ``(N, 16)``). ``hdf5``: one file with the same as data sets, text as
-            text. ``parquet``: one file with a row an image (extra ``arrow``).
+            UUIDs (uint8 ``(N, 16)``); ``sizes.npy`` int32 ``(N, 2)`` where they are known; local
+            descriptors, where there are any, in ``local``: ``vectors.npy`` ``(L, D)``,
+            ``places.npy`` float32 ``(L, 4)`` (x, y, scale, weight), ``counts.npy``. ``hdf5``: one
+            file with the same as data sets, text as text. ``parquet``: one file with a row an
+            image (extra ``arrow``).
+        local: write local descriptors, too.
         progress: show a progress bar.
 
     Returns:
         ``out``.
 
     Raises:
-        GalleryError: no gallery, or a damaged one.
+        GalleryError: no gallery, or a damaged one, or half-written local descriptors.
         SettingError: an unknown format, or another name; something is there; it cannot be
             written.
     """
@@ -77,7 +76,7 @@ def export_gallery(
     if not target.absolute().parent.is_dir():
         raise SettingError(f"{target}: there is no folder {target.parent}; make it first")
     check_name(target, format)
-    columns = columns_of(opened)
+    columns = columns_of(opened, local=local)
     total = sum(column.nbytes for column in columns.values())
     with tqdm(total=total, unit="B", unit_scale=True, desc="export", disable=not progress) as bar:
         WRITERS[format](opened, target, columns, bar.update)
@@ -90,13 +89,13 @@ def check_name(target: Path, format: str) -> None:
     Raises:
         SettingError: says which endings there are.
     """
-    endings = ENDINGS[format]
+    endings = ENDINGS.get(format, ())
     if endings and target.suffix.lower() not in endings:
         raise SettingError(
             f"{target}: a file of the format {format} ends in {' or '.join(endings)}; call it "
             f"{target}{endings[0]}"
         )
-    if not endings and target.suffix.lower() in (*ENDINGS["hdf5"], *ENDINGS["parquet"]):
+    if not endings and format_of(target) is not None:
         raise SettingError(
             f"{target}: the format npy makes a folder, which should not be called like a file; "
             "name another folder, or say the format"
@@ -109,9 +108,10 @@ def _write_npy(gallery: Gallery, target: Path, columns: dict[str, Column], told:
         with writing(target):
             scratch.mkdir()
             for name, column in columns.items():
+                (scratch / name).parent.mkdir(exist_ok=True)
                 _write_array(scratch / f"{name}.npy", column, told)
             _write_ids(gallery, scratch)
-            (scratch / RECORD_FILE).write_text(record_of(gallery), encoding="utf-8")
+            (scratch / RECORD_FILE).write_text(record_of(gallery, columns), encoding="utf-8")
             scratch.rename(target)
     finally:
         with suppress(OSError):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
-from patchrerank.gallery.leftovers import LOCK
+from patchrerank.gallery.gallery import LOCAL
+from patchrerank.gallery.leftovers import LOCK, is_leftover
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
 
 
@@ -28,6 +29,7 @@ def fresh_folder(folder: Path) -> Iterator[None]:
                 f"{folder}: there is a gallery already, or one half-written; choose another "
                 "folder, or delete it"
             )
+        _clear_local(folder)
         check_empty(folder)
         _clear(folder)
         try:
@@ -46,6 +48,18 @@ def fresh_folder(folder: Path) -> Iterator[None]:
 
 def _clear(folder: Path) -> None:
     """Remove what a run that did not end has written."""
+    _clear_local(folder)
     for path in folder.iterdir():
         if path.name != LOCK:
             path.unlink()
+
+
+def _clear_local(folder: Path) -> None:
+    """Remove local descriptors that such a run has written; a folder with anything else stays."""
+    local = folder / LOCAL
+    files = list(local.iterdir()) if local.is_dir() and not local.is_symlink() else None
+    if files is None or not all(is_leftover(path) or path.name == MANIFEST for path in files):
+        return
+    for path in files:
+        path.unlink()
+    local.rmdir()

@@ -142,3 +142,11 @@ ID_TYPES = {
     ),
     "uuid": IdType("uuid", UUID, "UUIDs", "UUID", 16, _pack_uuids, _uuid, UUID),
 }
+
+
+def bytes_of(ids: Sequence[Any]) -> bytes:
+    """Return the bytes of ids of one kind, one behind the other, as a gallery keeps them."""
+    kind = next((one for one in ID_TYPES.values() if ids and isinstance(ids[0], one.kind)), None)
+    if kind is None or kind.size is None:
+        return "".join(ids).encode("utf-8")
+    return kind.pack(ids)[0]

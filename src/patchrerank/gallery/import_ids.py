@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import GalleryError, PatchRerankError, SettingError, described, shown
-from patchrerank.gallery.id_table import table_size
+from patchrerank.gallery.id_table import Table, table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.json_files import read_json
 from patchrerank.numpy_files import map_npy
@@ -34,11 +34,13 @@ class PackedIds:
         kind: what they are: a name in :data:`patchrerank.gallery.id_types.ID_TYPES`.
         blob: uint8, the bytes of all, one behind the other.
         ends: int64 ``(N,)``, where each ends.
+        table: see :mod:`patchrerank.kernels.ids`; it found that none stands twice.
     """
 
     kind: str
     blob: npt.NDArray[np.uint8]
     ends: Rows
+    table: Table | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -63,24 +65,25 @@ def pack_ids(ids: Any, id_type: str | None = None) -> PackedIds:
     """
     if id_type is not None and id_type not in ID_TYPES:
         raise SettingError(f"id_type is {id_type!r}; use {', '.join(ID_TYPES)}")
-    values = _read(ids) if isinstance(ids, str | os.PathLike) else ids
+    values = read_ids(ids) if isinstance(ids, str | os.PathLike) else ids
     packed = _packed(values, id_type)
     if not len(packed):
         raise GalleryError("there are no ids; an import needs one for each image")
-    _check_unique(packed)
-    return packed
+    return _unique(packed)
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
+def read_ids(path: str | os.PathLike[str]) -> Any:
+    """Read a file of ids: ``.npy``, ``.json`` (what it holds), else text with one id a line.
+
+    Raises:
+        GalleryError: it cannot be read.
+    """
     where = Path(path)
     if where.suffix == ".npy":
         return map_npy(where, GalleryError)
     try:
         if where.suffix == ".json":
-            content = read_json(where)
-            if not isinstance(content, list):
-                raise GalleryError(f"{where}: holds no list of ids")
-            return content
+            return read_json(where)
         lines = where.read_bytes().decode("utf-8").removeprefix("\ufeff").split("\n")
     except UnicodeDecodeError as error:
         raise GalleryError(f"{where}: is no UTF-8 text ({error})") from error
@@ -103,8 +106,8 @@ def _packed(values: Any, id_type: str | None) -> PackedIds:
                 raise GalleryError(f"ids: {values.max()} does not fit into 64 bits with a sign")
             numbers = np.ascontiguousarray(values, dtype="<i8")
             return _of_one_size("int", numbers.view(np.uint8), len(values), id_type)
-    if not isinstance(values, Iterable):
-        raise GalleryError(f"the ids are {described(values)}; pass one for each image")
+    if not isinstance(values, Iterable) or isinstance(values, Mapping):
+        raise GalleryError(f"the ids are {described(values)}; pass a list, one for each image")
     return _of_objects(iter(values), id_type)
 
 
@@ -184,12 +187,14 @@ def _bytes_of(
     return b"".join(raws), list(map(len, raws))
 
 
-def _check_unique(packed: PackedIds) -> None:
+def _unique(packed: PackedIds) -> PackedIds:
+    """Return ids with their table."""
     from patchrerank.kernels.ids import table_of
 
-    _, twice = table_of(packed.blob, packed.ends, table_size(len(packed)))
+    table, twice = table_of(packed.blob, packed.ends, table_size(len(packed)))
     if twice >= 0:
         raise GalleryError(
             f"ids: {packed.named(twice)} stands twice, the second time at position {twice}; each "
             "image needs its own"
         )
+    return replace(packed, table=table)

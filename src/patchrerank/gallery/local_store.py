@@ -97,6 +97,11 @@ class LocalStore(MappedFolder):
         """float32 ``(T,)``: strength, non-increasing within an image."""
         return self.floats("weights")
 
+    def places(self, rows: Rows) -> Floats:
+        """Return x, y, scale and weight of descriptors ``(n,)``, float32 ``(n, 4)``."""
+        columns = (self.positions[rows], self.scales[rows], self.weights[rows])
+        return np.asarray(np.column_stack(columns), dtype=np.float32)
+
     @property
     def grids(self) -> tuple[tuple[int, int], ...]:
         """(h, w): cells at each scale; empty for descriptors from elsewhere."""

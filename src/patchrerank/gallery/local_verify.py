@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from patchrerank.gallery.checks import check_ends, check_files, found_by
+from patchrerank.gallery.identity import is_imported
 from patchrerank.gallery.local_manifest import CODES
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.types import Rows
 
-IMPORTED = "hdf5:"
+FROM_HDF5 = "hdf5:"
 """Before the spec of descriptors from elsewhere, of which nobody knows the grids."""
 BLOCK_ROWS = 16_384
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 5e-3, "int8": 5e-2, "binary": 1e-3}
@@ -45,8 +46,9 @@ def _check_ends(store: LocalStore) -> Iterator[str]:
 
 
 def _check_grids(store: LocalStore) -> Iterator[str]:
-    spec = str(store.manifest.encoder.get("spec", ""))
-    if not store.grids and not spec.startswith(IMPORTED):
+    made = store.manifest.encoder
+    spec = str(made.get("spec", ""))
+    if not store.grids and not is_imported(made) and not spec.startswith(FROM_HDF5):
         yield f"grids: none are recorded, but {spec!r} has some"
 
 
@@ -70,7 +72,6 @@ def _check_places(store: LocalStore) -> Iterator[str]:
     if not inside.all():
         row = int(np.argmin(inside))
         yield f"positions: row {row} is {positions[row].tolist()}, outside [0, 1]"
-    most = len(store.grids) or np.iinfo(np.int16).max
     most = len(store.grids) or int(np.iinfo(np.int16).max)
     unknown = np.flatnonzero(scales.clip(0, most - 1) != scales)
     if unknown.size:

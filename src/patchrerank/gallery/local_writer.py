@@ -14,6 +14,7 @@ import numpy as np
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, ArrayFiles
 from patchrerank.gallery.folder import check_empty, check_plan, lock_folder, writing
+from patchrerank.gallery.id_types import bytes_of
 from patchrerank.gallery.local_manifest import (
     CELLS,
     LocalManifest,
@@ -101,7 +102,7 @@ class LocalWriter:
         self._files.flush()
         crc = self.manifest.ids_crc32
         if ids is not None:
-            crc = zlib.crc32("".join(ids).encode("utf-8"), crc or 0)
+            crc = zlib.crc32(bytes_of(ids), crc or 0)
         listed = (*self.manifest.skipped, *skipped)
         counted = self.manifest.with_arrays(self._files.records)
         self.manifest = replace(counted, ids_crc32=crc, skipped=listed)

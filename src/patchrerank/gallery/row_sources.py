@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ Array = npt.NDArray[Any]
 BLOCK_BYTES = 1 << 22
 """Bytes that are read, checked and written at once: what a processor's cache holds."""
 
+AHEAD = 4
+"""Blocks that are asked for ahead of being read."""
+
 
 class RowSource:
     """An array whose rows are read when they are asked for.
@@ -28,6 +32,8 @@ class RowSource:
         shape: of the array.
         dtype: of the array.
     """
+
+    _opened: FileIO | None = None
 
     def __init__(self, values: Any, name: str) -> None:
         self.name, self._values, self._file = name, values, None
@@ -41,6 +47,10 @@ class RowSource:
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __del__(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
 
     def read(self, start: int, stop: int) -> Array:
         """Return rows ``[start, stop)``; of a mapped file they are read, so that none stay.
@@ -83,14 +93,17 @@ class RowSource:
         if len(self._buffers[0]) < size:
             self._buffers[0] = np.empty(size, dtype=np.uint8)
         held = self._buffers[0][:size]
-        with path.open("rb", buffering=0) as file:
-            file.seek(self._offset + start * row)
-            done = 0
-            while done < size:
-                count = file.readinto(held[done:].data)
-                if not count:
-                    raise OSError("the file ends too early")
-                done += count
+        if self._opened is None:
+            self._opened = path.open("rb", buffering=0)
+        file, done = self._opened, 0
+        file.seek(self._offset + start * row)
+        while done < size:
+            count = file.readinto(held[done:].data)
+            if not count:
+                raise OSError("the file ends too early")
+            done += count
+        if hasattr(os, "posix_fadvise"):  # the disk is asked for what comes next
+            os.posix_fadvise(file.fileno(), file.tell(), AHEAD * size, os.POSIX_FADV_WILLNEED)
         return np.asarray(held.view(self.dtype)).reshape(stop - start, *self.shape[1:])
 
 

@@ -1,46 +1,65 @@
-"""Vectors in one place: what an export wrote, and others' files of the same layout."""
+"""Vectors in one place: what an export wrote, others' files of the same layout, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrow_vectors import read_arrow_vectors
-from patchrerank.gallery.export_columns import read_record
+from patchrerank.errors import GalleryError, SettingError, near_matches
+from patchrerank.gallery.arrow_columns import COLUMNS
+from patchrerank.gallery.arrow_files import ArrowFile
+from patchrerank.gallery.arrow_vectors import read_columns
+from patchrerank.gallery.export_columns import Record, read_record
 from patchrerank.gallery.exporting import RECORD_FILE
 from patchrerank.gallery.hdf5_vectors import read_hdf5_vectors
-from patchrerank.gallery.import_origin import Origin
-from patchrerank.gallery.vectors import Vectors
-
-READERS: dict[str, Callable[[Path], Vectors]] = {
-    ".h5": read_hdf5_vectors,
-    ".hdf5": read_hdf5_vectors,
-    ".parquet": read_arrow_vectors,
-    ".arrow": read_arrow_vectors,
-    ".feather": read_arrow_vectors,
-}
-"""Suffix of a file → what reads it."""
+from patchrerank.gallery.lance_table import LanceTable
+from patchrerank.gallery.local_vectors import LocalVectors, read_local_folder
+from patchrerank.gallery.vectors import ENDINGS, Vectors, format_of
 
 
-def read_vectors(path: str | Path) -> Vectors:
-    """Find the arrays of a folder of ``.npy`` files, or of one file.
+def read_vectors(
+    path: str | Path, columns: Mapping[str, str] | None = None, *, version: int | None = None
+) -> Vectors:
+    """Find the arrays of a folder of ``.npy`` files, of one file, or of a LanceDB table.
 
     Args:
-        path: a folder, or a file with one of the suffixes in ``READERS``.
+        path: a folder; or a file ``.h5``, ``.hdf5``, ``.parquet``, ``.arrow`` or ``.feather``; or
+            the folder of a LanceDB table, ``DATABASE/TABLE.lance``.
+        columns: what columns (or data sets) are called, where they are not called ``ids``,
+            ``globals``, ``patches``, ``boxes``, ``sizes``, ``local`` and ``places``, or those of
+            a type that only one has. Of HDF5 ``local/vectors``, ``local/places`` and counts, too.
+        version: of a LanceDB table; None: the newest.
 
     Raises:
-        GalleryError: something is missing; names it.
+        GalleryError: something is missing, or of another type; names it.
+        SettingError: columns that there are none of.
+        MissingExtraError: pyarrow or lancedb is not installed.
     """
-    where = Path(path)
-    if where.suffix.lower() in READERS and not where.is_dir():
-        return READERS[where.suffix.lower()](where)
+    where, named = Path(path), dict(columns or {})
+    kind = format_of(where)
+    if version is not None and kind != "lance":
+        raise SettingError(f"{where}: has no versions; only LanceDB tables (.lance) do")
+    if kind == "hdf5" and not where.is_dir():
+        return read_hdf5_vectors(where, named)
+    strange = sorted(set(named) - set(COLUMNS))
+    if strange:
+        raise SettingError(
+            f"column {strange[0]!r} is unknown{near_matches(strange[0], COLUMNS)}; use "
+            f"{', '.join(COLUMNS)}"
+        )
+    if kind == "lance":
+        return read_columns(LanceTable(where, version), named)
+    if kind is not None and not where.is_dir():
+        return read_columns(ArrowFile(where), named)
     if not where.is_dir():
+        ends = ", ".join(end for ends in ENDINGS.values() for end in ends)
         raise GalleryError(
             f"{where}: is no folder with globals.npy, patches.npy and ids, and its name does not "
-            f"end in {', '.join(READERS)}"
+            f"end in {ends}"
         )
+    if named:
+        raise SettingError(f"{where}: a folder of .npy files has no columns to be named")
     return _read_folder(where)
 
 
@@ -50,26 +69,34 @@ def _read_folder(where: Path) -> Vectors:
     if len(found) != 1:
         held = " and ".join(name.name for name in found) or "no ids (ids.json, ids.npy, ids.txt)"
         raise GalleryError(f"{where}: holds {held}; one file of ids is needed")
-    arrays = {name: where / f"{name}.npy" for name in ("globals", "patches", "counts", "boxes")}
-    there: dict[str, Any] = {name: file for name, file in arrays.items() if file.is_file()}
-    for name in ("globals", "patches"):
-        if name not in there:
-            raise GalleryError(f"{where}: holds no {name}.npy")
-    origin, regions = _record(where / RECORD_FILE)
+    names = [where / f"{name}.npy" for name in ("globals", "patches", "counts", "boxes", "sizes")]
+    there: dict[str, Any] = {name.stem: name for name in names if name.is_file()}
+    if "globals" not in there:
+        raise GalleryError(f"{where}: holds no globals.npy")
+    made = _record(where / RECORD_FILE)
     return Vectors(
         found[0],
         there["globals"],
-        there["patches"],
+        there.get("patches"),
         there.get("counts"),
         there.get("boxes"),
-        regions,
-        origin,
+        made.regions,
+        made.origin,
+        there.get("sizes"),
+        _local(where / "local", made),
     )
 
 
-def _record(path: Path) -> tuple[Origin | None, str | None]:
+def _local(folder: Path, made: Record) -> LocalVectors | None:
+    if not folder.is_dir():
+        return None
+    found = read_local_folder(folder)
+    return LocalVectors(found.vectors, found.places, found.counts, made.local)
+
+
+def _record(path: Path) -> Record:
     if not path.is_file():
-        return None, None
+        return Record()
     try:
         return read_record(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:

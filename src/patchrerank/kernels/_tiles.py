@@ -114,6 +114,27 @@ def _dot_tile(context: Any, tag: Any, queries: Any, rows: Any, dim: Any, out: An
     return types.void(tag, queries, rows, dim, out), build
 
 
+def _square_sum(context: Any, tag: Any, row: Any, dim: Any) -> Any:
+    """Return the sum of the squares of a row (address)."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole = builder.and_(args[2], _INT64(-LANES))
+        total: Any = None
+        for width, span in ((LANES, (_INT64(0), whole)), (1, (whole, args[2]))):
+            wide = _wide(_FLOAT, width)
+            first = ir.Constant(wide, [0.0] * LANES) if width > 1 else total
+            held = cgutils.alloca_once_value(builder, first)
+            loop = cgutils.for_range_slice(builder, *span, _INT64(width), intp=_INT64)
+            with loop as (index, _):
+                value = load(builder, tag, args[1], index, width)
+                squares = builder.fmul(value, value)
+                builder.store(builder.fadd(builder.load(held), squares), held)
+            total = builder.load(held) if width == 1 else _lane_sum(builder, builder.load(held))
+        return total
+
+    return types.float32(tag, row, dim), build
+
+
 def _scale_at(context: Any, address: Any, row: Any) -> Any:
     """Read one float32 scale."""
 
@@ -156,3 +177,4 @@ byte_at: Any = intrinsic(_byte_at)
 word_at: Any = intrinsic(_word_at)
 dot_tile: Any = intrinsic(_dot_tile)
 scale_at: Any = intrinsic(_scale_at)
+square_sum: Any = intrinsic(_square_sum)
