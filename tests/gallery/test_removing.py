@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from uuid import UUID
@@ -25,6 +26,7 @@ from patchrerank.gallery import (
 )
 from patchrerank.gallery.folder import lock_folder
 from patchrerank.gallery.vector_files import read_vectors
+from patchrerank.rerankers import Patchify
 from patchrerank.types import EMPTY, Queries
 
 IDS = {
@@ -247,3 +249,44 @@ def test_compacting_after_compressing_keeps_the_quantiser(tmp_path):
     before = remove(tmp_path / "pq", [IDS["text"][row] for row in GONE])
     after = compact(tmp_path / "pq")
     assert of_rows(after, range(54)) == of_rows(before, LEFT) and verify(after) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"dtype": "<i8"}, r"arrays\.removed\.dtype: expected '\|u1'"),
+        ({"shape": [61]}, r"arrays\.removed\.shape: expected \[60\], got \[61\]"),
+        ({"shape": [-1]}, r"arrays\.removed\.shape"),
+        ({"shape": []}, r"arrays\.removed\.shape"),
+        ({"generation": 7}, r"removed\.7\.bin: is missing"),
+    ],
+)
+def test_flags_that_cannot_be_are_told(tmp_path, edit, message):
+    drawn(tmp_path / "g")
+    remove(tmp_path / "g", [IDS["text"][59]])
+    path = tmp_path / "g/manifest.json"
+    made = json.loads(path.read_text())
+    made["arrays"]["removed"].update(edit)
+    path.write_text(json.dumps(made))
+    with pytest.raises(GalleryError, match=message):
+        Gallery(tmp_path / "g")
+
+
+def test_damaged_flags_are_told(tmp_path):
+    drawn(tmp_path / "g")
+    remove(tmp_path / "g", IDS["text"][:3])
+    (tmp_path / "g/removed.bin").write_bytes(bytes([1, 0, 1]))
+    with pytest.raises(GalleryError, match=r"removed\.bin: checksum differs"):
+        _ = Gallery(tmp_path / "g").live
+    assert any("removed.bin: checksum" in line for line in verify(Gallery(tmp_path / "g")))
+
+
+def test_rows_that_were_removed_are_no_candidates(tmp_path):
+    drawn(tmp_path / "g")
+    reranker = Patchify(remove(tmp_path / "g", IDS["text"][:3]))
+    query = np.eye(1, 16, dtype=np.float32)
+    with pytest.raises(ShortlistError, match="2 rows were removed from the gallery"):
+        reranker.rank_arrays(query, rows=[[5, 2, 0, 7]])
+    assert reranker.rank_arrays(query, rows=[[5, 7, -1]]).rows[0, -1] == -1
+    hits = reranker.rank(query[0], ["p/001.jpg", "p/007.jpg"], missing="drop")
+    assert [hit.id for hit in hits] == ["p/007.jpg"]

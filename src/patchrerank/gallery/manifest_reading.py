@@ -130,7 +130,7 @@ def _check_manifest(made: Manifest, where: str) -> None:
         template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
     if REMOVED in made.arrays:
         template = {**template, REMOVED: REMOVED_RECORD}
-        rows[REMOVED] = min(made.images, *made.arrays[REMOVED].shape)
+        rows[REMOVED] = min((made.images, *made.arrays[REMOVED].shape))
     if STAMPS in made.arrays:
         template, rows[STAMPS] = {**template, STAMPS: STAMPS_RECORD}, made.images
     check_arrays(made.arrays, template, rows, where)

@@ -15,6 +15,7 @@ from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_verify import verify_local
+from patchrerank.gallery.manifest import REMOVED
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
@@ -38,6 +39,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     checks = [
         _check_files,
         _check_ids,
+        _check_removed,
         _check_ends,
         _check_vectors,
         _check_boxes,
@@ -64,6 +66,14 @@ def _check_ids(gallery: Gallery) -> Iterator[str]:
         yield f"ids: {ids[twice]!r} stands twice"
     elif ID_TABLE in gallery.manifest.arrays and not np.array_equal(gallery.array(ID_TABLE), table):
         yield f"{ID_TABLE}: is not the table of these ids"
+
+
+def _check_removed(gallery: Gallery) -> Iterator[str]:
+    if REMOVED in gallery.manifest.arrays:
+        flags = np.asarray(gallery.array(REMOVED), dtype=np.int64)
+        if (flags > 1).any():
+            row = int(np.argmax(flags > 1))
+            yield f"{REMOVED}: row {row} is {flags[row]}, neither 0 nor 1"
 
 
 def _check_ends(gallery: Gallery) -> Iterator[str]:

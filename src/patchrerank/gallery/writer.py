@@ -96,7 +96,7 @@ class GalleryWriter:
         self._lock = lock
         self._centroids = _centroids(folder, manifest)
         with writing(folder, manifest.images):
-            self._files = ArrayFiles(folder, {STAMPS: STAMPS_RECORD, **arrays})
+            self._files = ArrayFiles(folder, {**arrays, STAMPS: arrays.get(STAMPS, STAMPS_RECORD)})
             if STAMPS not in arrays:  # of a gallery of before there were any
                 self._files.append({STAMPS: np.zeros((manifest.images, 4), np.int64)})
                 self._files.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import QueryError, SettingError, ShortlistError
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
@@ -23,6 +23,7 @@ from patchrerank.types import (
     Queries,
     QueryCrop,
     Ranking,
+    Rows,
     ScoreLists,
     Shortlist,
     rank_scores,
@@ -182,7 +183,8 @@ class Ranker(ABC):
 
         Raises:
             QueryError: vectors of another shape, not finite, or not of unit norm.
-            ShortlistError: rows outside the gallery, unknown ids, or scores out of order.
+            ShortlistError: rows outside the gallery, or removed from it, unknown ids, or scores
+                out of order.
             SettingError: both rows and ids, or neither; or ``missing`` beside rows.
         """
         if (rows is None) is (ids is None):
@@ -197,7 +199,9 @@ class Ranker(ABC):
         table = np.asarray(rows)
         if scores is None:
             scores = np.broadcast_to(rank_scores(table.shape[-1]), table.shape)
-        return self.rerank(queries, Shortlist(table, np.asarray(scores, dtype=np.float32)))
+        shortlist = Shortlist(table, np.asarray(scores, dtype=np.float32))
+        _check_there(self.gallery, shortlist.rows)
+        return self.rerank(queries, shortlist)
 
     def encode(
         self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
@@ -214,3 +218,16 @@ class Ranker(ABC):
     def query_encoder(self) -> Encoder | None:
         """Return what encodes query pictures; called when there is one."""
         return self.encoder
+
+
+def _check_there(gallery: Gallery, rows: Rows) -> None:
+    """Refuse rows that were removed; others are checked where they are used."""
+    if gallery.live_count == len(gallery):
+        return
+    known = rows[(rows >= 0) & (rows < len(gallery))]
+    gone = known[gallery.removed[known]]
+    if len(gone):
+        raise ShortlistError(
+            f"{len(gone)} rows were removed from the gallery {gallery.folder}, for example "
+            f"{gone[0]}; gallery.live are those that are there"
+        )

@@ -210,7 +210,7 @@ def _assemble(
         positive_areas=_padded(positive_areas(dataset)),
         n_positives=relevance.n_positives,
         query_ids=tuple(query.id for query in dataset.queries),
-        gallery_ids=tuple(scorer.gallery.ids),
+        gallery_ids=scorer.gallery_ids(),
         groups=dataset.query_objects,
         costs=_costs(scorer, shortlist) if options.timed else {},
         list_depths=scorer.list_depths,

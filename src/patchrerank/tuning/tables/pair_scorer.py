@@ -127,6 +127,13 @@ class PairScorer:
         """Return the bytes an image that a reranker reads, by what is read."""
         return self.rerankers[name].bytes_read()
 
+    def gallery_ids(self) -> tuple[str, ...]:
+        """Return the id of each gallery row, and another name for each that was removed."""
+        names = list(self.gallery.ids)
+        for row in np.flatnonzero(self.gallery.removed).tolist():
+            names[row] = f"removed row {row}"
+        return tuple(names)
+
     def fingerprint(self, size: int) -> str:
         """Return a hash of everything that a table of K = ``size`` slots is made of."""
         truth = [
