@@ -18,6 +18,7 @@ from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.removing import remove
 from patchrerank.gallery.replacing import replace
+from patchrerank.gallery.replacing_vectors import replace_vectors
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.syncing import sync
 from patchrerank.gallery.vector_files import read_vectors
@@ -51,6 +52,7 @@ __all__ = [
     "read_vectors",
     "remove",
     "replace",
+    "replace_vectors",
     "sync",
     "verify",
     "verify_local",

@@ -11,6 +11,8 @@ from typing import IO, Protocol
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.identity import differences
 from patchrerank.gallery.leftovers import LOCK, has_manifest, is_leftover
+from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.gallery.manifest_reading import read_manifest
 
 REMEDIES = {
     errno.ENOSPC: "make room on the disk",
@@ -123,3 +125,20 @@ def check_empty(folder: Path) -> None:
         raise GalleryError(
             f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"
         )
+
+
+def drop_stale(folder: Path) -> None:
+    """Forget what was begun in a complete gallery and has added nothing to it.
+
+    Args:
+        folder: of the gallery, whose lock is held.
+    """
+    begun, complete = folder / BUILDING, folder / MANIFEST
+    if not begun.exists() or not complete.exists():
+        return
+    try:
+        added = read_manifest(begun).images - read_manifest(complete).images
+    except GalleryError:  # damaged by a power cut: whoever takes it up finds an older one
+        return
+    if added <= 0:
+        begun.unlink()

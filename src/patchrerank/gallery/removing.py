@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.folder import lock_folder, writing
+from patchrerank.gallery.folder import drop_stale, lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
 from patchrerank.gallery.removed_rows import sweep, write_flags
@@ -56,6 +56,7 @@ def changing(folder: str | os.PathLike[str]) -> Iterator[Gallery]:
     target = Gallery(folder).folder
     with lock_folder(target):
         opened = Gallery(target)
+        drop_stale(target)
         if (target / BUILDING).exists():
             raise GalleryError(
                 f"{target}: adding images was interrupted; run the same index or sync command "

@@ -107,7 +107,7 @@ def _check_boxes(gallery: Gallery) -> Iterator[str]:
         row = int(np.argmin(good))
         yield f"boxes: row {row} is {boxes[row].tolist()}, not a box within [0, 1]"
     sizes = np.asarray(gallery.sizes, dtype=np.int64)
-    if sizes.any() and (sizes < 1).any():  # of an import all are 0: unknown
+    if (sizes[sizes.any(axis=1)] < 1).any():  # of vectors from elsewhere both are 0: unknown
         yield "sizes: an image has a side under one pixel"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import ArrayFiles, is_intact, open_array
-from patchrerank.gallery.folder import check_empty, lock_folder, writing
+from patchrerank.gallery.folder import check_empty, drop_stale, lock_folder, writing
 from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.image_rows import ImageRows, image_columns
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, REMOVED, SYNCED, Manifest
@@ -57,6 +57,7 @@ def _take_up(
     chunk: int,
     lock: IO[bytes],
 ) -> GalleryWriter:
+    drop_stale(folder)
     begun, complete = folder / BUILDING, folder / MANIFEST
     if not begun.exists() and not complete.exists():
         check_empty(folder)
