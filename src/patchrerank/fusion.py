@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, cached_property
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
 from patchrerank.errors import SettingError, ShortlistError, shown
-from patchrerank.types import EMPTY, Floats, LocalScores, Ranking, Rows
-
-T = TypeVar("T", bound=np.generic)
+from patchrerank.types import Floats, LocalScores, Ranking
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,11 @@ class Fusion:
                 f"shortlist_size must be a whole number or None (all), got {shown(size)}"
             )
 
+    @cached_property
+    def record(self) -> str:
+        """What rankings say of it."""
+        return repr(self)
+
     def stage_text(self, name: str) -> str:
         """Return ``name:K:lam:gamma``, rounded, for people to read."""
         size = "all" if self.shortlist_size is None else self.shortlist_size
@@ -91,19 +95,16 @@ class Fusion:
                 f"local scores have the shape {local.scores.shape}, but {size} candidates of "
                 f"{queries} queries are to be rescored"
             )
-        found, empty = local.scores[:, :size], ranking.rows[:, :size] == EMPTY
-        exact = fuse(ranking.scores[:, :size], found, self.lam, self.gamma)
-        exact[empty] = -np.inf
-        by = np.where(empty, -np.inf, found) if self.lam == 0 and self.gamma > 0 else exact
-        places = np.argsort(-by, axis=1, kind="stable") + size * np.arange(queries)[:, None]
-        return replace(
-            ranking,
-            rows=_moved(ranking.rows[:, :size], places, ranking.rows),
-            scores=_moved(exact, places, ranking.scores),
-            global_scores=_moved(ranking.global_scores[:, :size], places, ranking.global_scores),
-            local_scores=_moved(found, places, ranking.local_scores),
-            boxes=_moved(_newest(ranking.boxes[:, :size], local.boxes), places, ranking.boxes),
-        )
+        kernels, found = _kernels(), local.scores
+        exact = fuse(ranking.scores[:, :size], found[:, :size], self.lam, self.gamma)
+        keys = np.empty_like(exact)
+        kernels.fill_keys(ranking.rows, found, self.lam == 0 and self.gamma > 0, exact, keys)
+        places = np.argsort(keys, axis=1, kind="stable")
+        before = ranking.tables
+        after = tuple(np.empty(table.shape, table.dtype) for table in before)
+        boxes = ranking.boxes if local.boxes is None else local.boxes
+        kernels.move_tables(places, before, exact, found, boxes, after)
+        return ranking.with_tables(after)
 
 
 def fuse(
@@ -137,22 +138,8 @@ def narrowed(limit: float, number: int, size: int | None) -> float:
     return min(limit, reach or limit)
 
 
-def _newest(before: Floats, found: Floats | None) -> Floats:
-    """Return the boxes that were found, where there are any, else those of before."""
-    if found is None:
-        return before
-    now = found[:, : before.shape[1]]
-    unknown = np.isnan(now)
-    return np.where(unknown.any(axis=-1, keepdims=True), before, now) if unknown.any() else now
+@cache
+def _kernels() -> Any:
+    from patchrerank.kernels import resorting
 
-
-def _moved(head: npt.NDArray[np.generic], places: Rows, whole: npt.NDArray[T]) -> npt.NDArray[T]:
-    """Return the head in another order, and behind it the rest of what it is the head of.
-
-    ``places`` int64 ``(Q, k)`` count through the head ``(Q, k, …)`` query by query.
-    """
-    flat = head.reshape(places.size, *head.shape[2:])
-    moved = flat.take(places, axis=0).astype(whole.dtype, copy=False)
-    if head.shape[1] == whole.shape[1]:
-        return moved
-    return np.concatenate([moved, whole[:, head.shape[1] :]], axis=1)
+    return resorting

@@ -51,9 +51,12 @@ def _falling_already(scores: npt.NDArray[np.floating], valid: npt.NDArray[np.boo
     """Tell lists of ordinary float32, far from the limits, that fall strictly as they are."""
     if scores.dtype != np.float32 or not scores.size or (valid is not None and not valid.all()):
         return False
+    if not (scores[:, 1:] < scores[:, :-1]).all():
+        return False
+    if ORDINARY[0] < scores[:, -1].min() and scores[:, 0].max() < ORDINARY[1]:
+        return True
     sizes = np.abs(scores)
-    ordinary = ORDINARY[0] < sizes.min() and sizes.max() < ORDINARY[1]
-    return bool(ordinary and (scores[:, 1:] < scores[:, :-1]).all())
+    return bool(ORDINARY[0] < sizes.min() and sizes.max() < ORDINARY[1])
 
 
 def _steps(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

@@ -78,6 +78,11 @@ class ScoreReading:
         """Whether the numbers are distances."""
         return self.metric in DISTANCES or self.higher_is_better is False
 
+    @property
+    def of_similarities(self) -> bool:
+        """Whether the numbers are taken as they are."""
+        return self.metric is None and not self.lower_is_better
+
     def similarities(self, given: Doubles, valid: Flags) -> Doubles:
         """Return similarities of which higher is better, in the order given.
 

@@ -23,6 +23,7 @@ PLAIN_NUMBERS = frozenset({float, int, np.float16, np.float32, np.float64, np.in
 ID_KINDS = frozenset({str, int, UUID})
 """What ids are, mostly; subclasses and numpy's numbers are looked at one by one."""
 
+LARGEST = float(np.finfo(np.float32).max)
 APART = "pass ids and scores as two lists: list(row), list(row.values())"
 
 
@@ -32,6 +33,8 @@ def batch_of(values: object, what: str) -> list[Any]:
     Raises:
         ShortlistError: one text, a run of several queries, or nothing that has entries.
     """
+    if type(values) is list:
+        return values
     iterable = hasattr(values, "__iter__")
     if isinstance(values, Mapping) or (hasattr(values, "to_dict") and not iterable):
         raise ShortlistError(
@@ -48,10 +51,13 @@ def ids_of(query: int, ids: object) -> list[Any]:
     Raises:
         ShortlistError: no sequence, or an id that is neither text nor a whole number nor a UUID.
     """
-    refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
-    if refused or not hasattr(ids, "__iter__"):
-        _refuse_ids(query, ids)
-    listed = plain_list(ids)
+    if type(ids) is list:
+        listed = ids
+    else:
+        refused = isinstance(ids, str | bytes | Mapping | Set) or hasattr(ids, "columns")
+        if refused or not hasattr(ids, "__iter__"):
+            _refuse_ids(query, ids)
+        listed = plain_list(ids)
     if not set(map(type, listed)) <= ID_KINDS:
         listed = [str(item) if isinstance(item, np.str_) else item for item in listed]
         _check_types(query, listed)
@@ -85,11 +91,18 @@ def scores_of(query: int, scores: object, count: int) -> Doubles:
         raise ShortlistError(
             f"query {query}: {count} ids but {len(values)} scores; pass one score an id"
         )
-    with np.errstate(over="ignore"):
-        bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
-    if bad.size:
-        _refuse_score(query, int(bad[0]), float(values[bad[0]]))
+    if not falls(values):
+        with np.errstate(over="ignore"):
+            bad = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+        if bad.size:
+            _refuse_score(query, int(bad[0]), float(values[bad[0]]))
     return values
+
+
+def falls(scores: Doubles) -> bool:
+    """Tell a list ``(K,)`` of finite float32 that nowhere rises."""
+    inside = len(scores) and scores[-1] >= -LARGEST and scores[0] <= LARGEST
+    return bool(inside and (scores[1:] <= scores[:-1]).all())
 
 
 def plain_list(values: Iterable[Any]) -> list[Any]:
@@ -151,6 +164,8 @@ def _refuse_score(query: int, position: int, value: object) -> NoReturn:
 
 
 def _numbers(query: int, scores: Any) -> Doubles:
+    if type(scores) is list:
+        return _checked(query, scores)
     if hasattr(scores, "detach"):  # a torch tensor, of any device and precision
         scores = scores.detach().cpu().double().numpy()
     if isinstance(scores, np.ma.MaskedArray):

@@ -20,10 +20,12 @@ from patchrerank.rerankers import Patchify
 
 IMAGES, PATCHES, DIM, ROUNDS = 50_000, 30, 256, 101
 LIMITS = {  # K: warm, cold
-    100: (6.0, 5.0),
-    400: (4.5, 3.5),
-    1000: (3.5, 3.0),
+    100: (5.5, 4.0),
+    400: (4.0, 3.0),
+    1000: (3.0, 2.5),
 }
+ARRAYS = 1.7
+"""At K = 1000, warm."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,7 @@ def test_a_request_is_mostly_kernel(reranker, queries, count):
             f"{rank:.2f} = {rank / kernel:.2f}×, rank_arrays {arrays:.2f} = {arrays / kernel:.2f}×"
         )
         assert rank < limit * kernel
+        assert count < 1000 or cold or arrays < ARRAYS * kernel
 
 
 @pytest.mark.slow
@@ -94,4 +97,4 @@ def test_a_batch_is_mostly_kernel(reranker, queries):
     ]
     kernel, batch = medians(calls, cold=False, rounds=21)
     print(f"\n32 queries: kernel {kernel:.1f} ms, rank_batch {batch:.1f} = {batch / kernel:.2f}×")
-    assert batch < 2 * kernel
+    assert batch < 1.8 * kernel

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError, SettingError, ShortlistError
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import Gallery, id_table
+from patchrerank.gallery import Gallery, id_table, remove
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify
 from patchrerank.types import Shortlist
@@ -196,6 +196,22 @@ def test_what_stays_an_error(galleries, caplog):
     assert caplog.messages == [
         "2 of 4 candidates are not in the gallery and were dropped, for example 'x'"
     ]
+
+
+def test_images_that_were_removed_are_missing_from_then_on(tmp_path):
+    ids = [f"{n}.jpg" for n in range(6)]
+    before = Patchify(draw_gallery(tmp_path / "g", ids, 2, DIM))
+    after = Patchify(remove(tmp_path / "g", ids[1:3]))
+    whole = before.rank(unit(0)[0], ids, missing="keep")
+    assert {hit.status for hit in whole} == {"rescored"}, "an open reader keeps its state"
+    with pytest.raises(ShortlistError, match="2 of 6 ids are not in"):
+        after.rank(unit(0)[0], ids)
+    hits = after.rank(unit(0)[0], ids, missing="keep")
+    assert [hit.id for hit in hits if hit.status == "kept"] == ids[1:3]
+    assert [hit.id for hit in hits][1:3] == ids[1:3]
+    held = [hit.id for hit in whole if hit.id not in ids[1:3]]
+    dropped = after.rank(unit(0)[0], ids, missing="drop")
+    assert [hit.id for hit in dropped] == held
 
 
 def test_a_damaged_table_is_told_and_nothing_is_dropped(tmp_path, monkeypatch):

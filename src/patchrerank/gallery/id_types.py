@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -93,12 +94,19 @@ class IdType:
         return True
 
 
+@cache
+def _kernels() -> Any:
+    from patchrerank.kernels import zeros
+
+    return zeros
+
+
 def _pack_text(ids: Sequence[str]) -> Packed:
-    text = "\0".join(ids)
-    if text.isascii() and text.count("\0") == len(ids) - 1:
-        raw = (text + "\0").encode("ascii")
-        return raw, np.flatnonzero(np.frombuffer(raw, dtype=np.uint8) == 0), 1
-    parts = [item.encode("utf-8", "surrogatepass") for item in ids]  # a half of a pair, too
+    raw = "\0".join([*ids, ""]).encode("utf-8", "surrogatepass")  # a half of a pair, too
+    stops = _kernels().zeros_of(raw, len(ids))
+    if len(stops) == len(ids):
+        return raw, stops, 1
+    parts = [item.encode("utf-8", "surrogatepass") for item in ids]  # some hold zeros
     return b"".join(parts), np.cumsum([len(part) for part in parts], dtype=np.int64), 0
 
 

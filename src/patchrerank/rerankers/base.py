@@ -176,4 +176,4 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, ranking: Ranki
     found = fusion.apply(ranking, local)
     if local.failed:
         found = fallen_back(found, ranking, reranker.name, local.failed)
-    return replace(found, settings=(*ranking.settings, f"{reranker.name}: {fusion}"))
+    return replace(found, settings=(*ranking.settings, f"{reranker.name}: {fusion.record}"))

@@ -12,7 +12,6 @@ from patchrerank.types import Ranking
 
 logger = logging.getLogger(__name__)
 
-TABLES = ("rows", "scores", "global_scores", "local_scores", "boxes")
 LONGEST = 300
 
 
@@ -33,12 +32,12 @@ def fallen_back(found: Ranking, before: Ranking, name: str, failed: tuple[str, .
         len(lost),
         next(reason for reason in reasons if reason),
     )
-    tables = {key: getattr(found, key).copy() for key in TABLES}
-    for key, table in tables.items():
-        table[lost] = getattr(before, key)[lost]
+    tables = tuple(table.copy() for table in found.tables)
+    for table, own in zip(tables, before.tables, strict=True):
+        table[lost] = own[lost]
     earlier = before.failed or ("",) * len(reasons)
     told = ("; ".join(filter(None, pair)) for pair in zip(earlier, reasons, strict=True))
-    return replace(found, **tables, failed=tuple(told))
+    return replace(found.with_tables(tables), failed=tuple(told))
 
 
 def check_unfailed(failed: tuple[str, ...]) -> None:

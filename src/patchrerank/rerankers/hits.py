@@ -21,15 +21,20 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     """
     if top_k is not None and (not isinstance(top_k, Integral) or top_k < 0):
         raise SettingError(f"top_k must be a whole number of at least 0, or None; got {top_k!r}")
-    slots = [np.flatnonzero(rows != EMPTY)[:top_k] for rows in ranking.rows]
-    width = max((int(held[-1]) + 1 for held in slots if len(held)), default=0)
-    scores = ranking.hit_scores(width)
+    most = ranking.rows.shape[1] if top_k is None else top_k
+    lengths = [min(_filled(rows), most) for rows in ranking.rows]
+    scores = ranking.hit_scores(max(lengths, default=0))
     return [
-        _hits(ranking, query, held, scores[query, held], gallery)
+        _hits(ranking, query, slice(length), scores[query, :length], gallery)
         if ranking.kept(query) is None
         else _with_kept(ranking, query, top_k, gallery)
-        for query, held in enumerate(slots)
+        for query, length in enumerate(lengths)
     ]
+
+
+def _filled(rows: Rows) -> int:
+    """Return how many slots of one query hold a candidate: the others stand at the end."""
+    return len(rows) if len(rows) and rows[-1] != EMPTY else int((rows != EMPTY).sum())
 
 
 def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery) -> list[Hit]:
@@ -51,20 +56,20 @@ def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery
 def _hits(
     ranking: Ranking,
     query: int,
-    slots: Rows,
+    slots: Rows | slice,
     scores: Floats,
     gallery: Gallery,
     ranks: Iterable[int] | None = None,
 ) -> list[Hit]:
     """Make the hits of one query, column by column; ``ranks`` None: from 1."""
-    local = list(map(_known, ranking.local_scores[query, slots].tolist()))
+    local = [_known(score) for score in ranking.local_scores[query, slots].tolist()]
     known: Iterable[float | None] = repeat(None)
     if ranking.probabilities is not None:
         known = map(_known, ranking.probabilities[query, slots].tolist())
     columns = (
         gallery.ids.at(ranking.rows[query, slots]),
         scores.tolist(),
-        range(1, len(slots) + 1) if ranks is None else ranks,
+        range(1, len(scores) + 1) if ranks is None else ranks,
         ranking.global_scores[query, slots].tolist(),
         local,
         map(_box, ranking.boxes[query, slots].tolist()),

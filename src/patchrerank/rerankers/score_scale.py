@@ -14,7 +14,10 @@ COSINES = 1.01
 
 def warn_of_scale(shortlist: Shortlist, lam: float) -> None:
     """Log it where λ weighs scores that are no cosines against local scores in [0, 1]."""
-    known = shortlist.scores[shortlist.rows != EMPTY]
+    scores = shortlist.scores
+    if not scores.size or -COSINES <= scores.min() <= scores.max() <= COSINES:
+        return
+    known = scores[shortlist.rows != EMPTY]
     if known.size and max(known.max(), -known.min()) > COSINES:
         logger.warning(
             "scores of the shortlist lie between %g and %g, outside the [−1, 1] of cosines, and "

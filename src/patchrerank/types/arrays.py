@@ -16,6 +16,13 @@ EMPTY = -1
 """The row number that marks an empty slot of a shortlist."""
 
 
+def nan_table(*shape: int) -> Floats:
+    """Return a float32 table of NaN."""
+    table = np.empty(shape, dtype=np.float32)
+    table.fill(np.nan)
+    return table
+
+
 def float_array(values: Any, what: str, error: type[PatchRerankError]) -> Floats:
     """Return values as a C-contiguous float32 array.
 

@@ -117,8 +117,8 @@ class Queries:
         vectors = float_array(self.vectors, "query vectors", QueryError)
         if vectors.ndim != 2:
             raise QueryError(f"query vectors need the shape (Q, d), got {vectors.shape}")
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if bad.size:
+        if not np.isfinite(vectors).all():
+            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
             raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
         object.__setattr__(self, "vectors", vectors)
         for name in ("boxes", "images", "local", "texts", "aspects"):

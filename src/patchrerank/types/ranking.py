@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from patchrerank.hit_scores import falling_scores
-from patchrerank.types.arrays import EMPTY, Floats, Rows
+from patchrerank.types.arrays import EMPTY, Floats, Rows, nan_table
 from patchrerank.types.missing import MissingCandidates
 from patchrerank.types.queries import QueryCrop
 from patchrerank.types.shortlist import Shortlist
 
 Status: TypeAlias = Literal["rescored", "behind", "kept", "fallback"]
 """How a hit came by its place."""
+
+Tables: TypeAlias = tuple[npt.NDArray[Any], ...]
+"""Rows, fused, global and local scores of a ranking, ``(Q, K)``, and boxes ``(Q, K, 4)``."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,27 @@ class Ranking:
             rows=shortlist.rows,
             scores=shortlist.scores,
             global_scores=shortlist.scores,
-            local_scores=np.full(shortlist.rows.shape, np.nan, dtype=np.float32),
-            boxes=np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32),
+            local_scores=nan_table(*shortlist.rows.shape),
+            boxes=nan_table(*shortlist.rows.shape, 4),
             crops=crops,
             missing=shortlist.missing,
+        )
+
+    @property
+    def tables(self) -> Tables:
+        """What goes along when the ranking is sorted again."""
+        return self.rows, self.scores, self.global_scores, self.local_scores, self.boxes
+
+    def with_tables(self, tables: Tables) -> Ranking:
+        """Return the ranking with others in their place."""
+        rows, scores, global_scores, local_scores, boxes = tables
+        return replace(
+            self,
+            rows=rows,
+            scores=scores,
+            global_scores=global_scores,
+            local_scores=local_scores,
+            boxes=boxes,
         )
 
     def head(self, size: int) -> Shortlist:
@@ -95,7 +116,8 @@ class Ranking:
         Args:
             first: only of so many first places, each the same as among all.
         """
-        scores, filled = self.scores[:, :first], self.rows[:, :first] != EMPTY
+        scores, rows = self.scores[:, :first], self.rows[:, :first]
+        filled = None if rows.size and rows[:, -1].min() != EMPTY else rows != EMPTY
         return falling_scores(scores, filled, self.rows.shape[1] - scores.shape[1])
 
     def kept(self, query: int) -> MissingCandidates | None:

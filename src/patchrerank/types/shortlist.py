@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.score_reading import Metric, ScoreReading
-from patchrerank.search_results import batch_of, ids_of, refuse_twice, scores_of
+from patchrerank.search_results import batch_of, falls, ids_of, refuse_twice, scores_of
 from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
 from patchrerank.types.missing import (
     Missing,
@@ -57,8 +57,9 @@ class Shortlist:
             )
         if len(self.missing) not in (0, len(rows)):
             raise ShortlistError(f"{len(rows)} queries, but missing holds {len(self.missing)}")
-        scores = np.where(rows == EMPTY, np.float32(-np.inf), scores)
-        _check_scores(rows, scores)
+        if not _is_plain(rows, scores):
+            scores = np.where(rows == EMPTY, np.float32(-np.inf), scores)
+            _check_scores(rows, scores)
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "scores", scores)
 
@@ -128,27 +129,20 @@ class Shortlist:
         given = None if scores is None else _score_lists(scores, lists)
         if given is None and (metric is not None or higher_is_better is not None):
             raise SettingError("metric and higher_is_better say what scores are; pass scores too")
-        width = max((len(query_ids) for query_ids in lists), default=0)
-        rows = np.full((len(lists), width), EMPTY, dtype=np.int64)
-        table = np.full((len(lists), width), -np.inf, dtype=np.float64)
-        strangers: list[list[Any]] = []
-        for number, query_ids in enumerate(lists):
-            count = len(query_ids)
-            rows[number, :count] = _rows_of(index, number, query_ids, missing)
-            strangers.append(number_missing(rows[number, :count], query_ids))
-            if len(set(strangers[number])) < len(strangers[number]):
-                refuse_twice(number, query_ids)
-            ordered = np.sort(rows[number, :count])
-            if (ordered[1:] == ordered[:-1]).any():
-                refuse_twice(number, query_ids)
-            table[number, :count] = rank_scores(count) if given is None else given[number]
-        if given is not None:
-            table = reading.similarities(table, rows != EMPTY)
+        found = [_rows_of(index, number, part, missing) for number, part in enumerate(lists)]
+        rows = _table([part for part, _ in found], EMPTY)
+        if given is None:
+            table = _table([rank_scores(len(part)) for part in lists], -np.inf)
+        elif reading.of_similarities and all(map(falls, given)):
+            table = _table(given, -np.inf)
+        else:
+            table = reading.similarities(_table(given, -np.inf), rows != EMPTY)
         if sort and given is not None:
             order = np.argsort(-table, axis=1, kind="stable")
             rows = np.take_along_axis(rows, order, axis=1)
             table = np.take_along_axis(table, order, axis=1)
         values = table.astype(np.float32)
+        strangers = [names for _, names in found]
         if not any(strangers):
             return cls.trusted(rows, values)
         if missing == "drop":
@@ -156,15 +150,38 @@ class Shortlist:
         return cls.trusted(*told_apart(rows, values, strangers, kept=missing == "keep"))
 
 
-def _rows_of(index: IdIndex, query: int, ids: list[Any], missing: Missing) -> Rows:
+def _table(parts: Sequence[npt.NDArray[Any]], fill: float) -> npt.NDArray[Any]:
+    """Return lists ``(≤ K,)`` as one table ``(Q, K)``, filled up where they are shorter."""
+    width = max(map(len, parts), default=0)
+    if len(parts) == 1:
+        return parts[0].reshape(1, width)
+    if parts and all(len(part) == width for part in parts):
+        return np.concatenate(parts).reshape(len(parts), width)
+    table = np.full((len(parts), width), fill, dtype=parts[0].dtype if parts else np.int64)
+    for line, part in zip(table, parts, strict=True):
+        line[: len(part)] = part
+    return table
+
+
+def _rows_of(
+    index: IdIndex, query: int, ids: list[Any], missing: Missing
+) -> tuple[Rows, list[Any]]:
+    """Return the rows of one query's candidates, and the ids of the missing ones."""
     try:
         rows = index.rows_of(ids) if missing == "error" else index.rows_of(ids, strict=False)
     except ShortlistError as error:
         raise ShortlistError(f"query {query}: {error}") from None
-    lowest = int(rows.min(initial=0))
+    ordered = np.sort(rows)
+    lowest = int(ordered[0]) if len(rows) else 0
     if lowest < (0 if missing == "error" else EMPTY):
         raise ShortlistError(f"query {query}: its index gave the row {lowest}")
-    return rows
+    again = ordered[1:] == ordered[:-1]
+    away = []
+    if lowest == EMPTY:
+        away, again = number_missing(rows, ids), again & (ordered[1:] != EMPTY)
+    if again.any() or len(set(away)) < len(away):
+        refuse_twice(query, ids)
+    return rows, away
 
 
 def rank_scores(count: int) -> Floats:
@@ -194,6 +211,13 @@ def _score_lists(scores: ScoreLists, lists: list[list[str]]) -> list[npt.NDArray
         scores_of(number, row, len(query_ids))
         for number, (row, query_ids) in enumerate(zip(listed, lists, strict=True))
     ]
+
+
+def _is_plain(rows: Rows, scores: Floats) -> bool:
+    """Tell full lists of finite scores that nowhere rise, which need no closer look."""
+    if not rows.size or rows.min() < 0 or not (scores[:, 1:] <= scores[:, :-1]).all():
+        return False
+    return bool(scores[:, 0].max() < np.inf and scores[:, -1].min() > -np.inf)
 
 
 def _check_nan(rows: Rows, scores: Floats) -> None:
