@@ -209,7 +209,7 @@ def test_tuned_search_and_rerank(gallery, photos, tmp_path):
     shortlist = json.dumps([["03.jpg", 0.2], ["01.jpg", 0.1]])
     reranked = ["rerank", gallery, photos / "07.jpg", "-", "--tuned", tuned]
     record = json.loads(run(*reranked, "--json", stdin=shortlist).stdout)
-    assert record["nothing_found"] is (max(h["probability"] for h in record["hits"]) < 0.6)
+    assert record["nothing_found"] is (max(h["score"] for h in record["hits"]) < 0.6)
     certain = Calibration(0.0, 0.0, 9.0, nothing_below=1.0)
     write_tuned(tuned, Gallery(gallery), "patchify", calibration=certain)
     assert "probably nothing was found" in run(*reranked, stdin=shortlist).stdout
@@ -262,6 +262,12 @@ def test_evaluate_tuned(dataset, tmp_path):
     record = json.loads(run("evaluate", *words, "--tuned", few).stdout)
     assert record["settings"]["tuned_on"] == "another data set"
     assert "stages" in run("evaluate", *words[:-1], "--tuned", few).stdout
+    held = found["reliability"]
+    assert list(held) == ["first 5", "first 10"]
+    assert all(0 <= value <= 1 for figures in held.values() for value in figures.values())
+    shown = run("evaluate", *words[:-1], "--tuned", path).stdout
+    assert "calibration error" in shown
+    assert "calibration error" not in run("evaluate", *words[:-1]).stdout
 
 
 def test_evaluate_tuned_with_local_descriptors(dataset, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from command_line import run, run_process
+from patchrerank.cli.tune_output import show_calibration
 from patchrerank.encoders import load_dense_encoder
 from patchrerank.pipeline import Tuned
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
@@ -94,7 +95,7 @@ def test_a_study_goes_on_with_two_workers(table, tmp_path):
     assert second["value"] >= first["value"]
 
 
-def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path):
+def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path, capsys):
     study = tmp_path / "study.toml"
     study.write_text(
         'stages = "patchify"\ntrials = 12\nfolds = 2\n[scores]\n'
@@ -106,6 +107,13 @@ def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path):
     tuned, page = tmp_path / "tuned.json", tmp_path / "page.html"
     found = json.loads(tune(*words, "--out", tuned, "--report", page, "--json").stdout)
     written = Tuned.load(tuned)
+    check = written.calibration.check
+    show_calibration(written.calibration)
+    said = capsys.readouterr().out
+    assert f"first five: Brier {check.first_five.brier:.3f}" in " ".join(said.split())
+    assert "“nothing found” answers" in " ".join(said.split())
+    show_calibration(None)
+    assert not capsys.readouterr().out
     assert written.value == pytest.approx(found["value"])
     assert written.tuned_on.candidates == 18
     assert page.stat().st_size > 1000

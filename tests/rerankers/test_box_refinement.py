@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -107,6 +108,16 @@ def test_a_query_that_looks_like_everything_keeps_its_boxes():
     assert mean.shape == refining._background.mean.shape
     found, before = (made.score(queries, shortlist) for made in (refining, told))
     assert np.array_equal(found.boxes, before.boxes, equal_nan=True)
+
+
+def test_what_was_learned_of_the_gallery_is_not_pickled():
+    told, queries, shortlist = setting()
+    refining = RefineBoxes(told)
+    found = refining.score(queries, shortlist)
+    assert "_background" in vars(refining)
+    again = pickle.loads(pickle.dumps(refining))
+    assert "_background" not in vars(again)
+    assert np.array_equal(again.score(queries, shortlist).boxes, found.boxes, equal_nan=True)
 
 
 def test_neither_batches_nor_input_change():

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import pickle
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -406,3 +407,13 @@ def test_nothing_is_measured_of_an_endpoint_that_fails(encoder, endpoint, tmp_pa
     endpoint.faults = [400] * 9
     with pytest.raises(RerankerError, match="1 of 1 queries could not be scored"):
         evaluate(data, encoder, method=Method(f"pairs@{file}:all:0:1"))
+
+
+def test_without_a_file_there_is_no_endpoint(gallery, encoder):
+    with pytest.raises(SettingError, match="pairs needs an endpoint"):
+        load_reranker(gallery, "pairs", encoder=encoder)
+
+
+def test_it_is_carried_to_another_process(gallery, encoder, endpoint):
+    carried = pickle.loads(pickle.dumps(Pairs(gallery, HttpScorer(endpoint.url), encoder)))
+    assert carried.rank(grey(165), IDS, SCORES)[0].id == by_level(165)[0]

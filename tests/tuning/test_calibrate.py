@@ -1,65 +1,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
-from patchrerank.calibration import Calibration, fit_calibration
+from patchrerank.calibration import Calibration, fit_calibration, fit_level, reliability
 from patchrerank.errors import SettingError
-from patchrerank.tuning.calibrate import BINS, FIRST, calibrate, reliability
+from patchrerank.tuning.calibrate import ABSENT, KEPT, REFUSED, calibrate, level_ranks
 from patchrerank.tuning.statistics import group_folds
 
-PROBABILITIES = st.integers(0, 40).map(lambda number: number / 40)
 
-
-def slow_error(pairs, bins):
-    """Equal counts, in Python; a tie that straddles a border goes to the bin above it."""
-    ordered = sorted(pairs)
-    wanted = [len(ordered) * number // bins for number in range(bins)]
-    begins = sorted({next(i for i, p in enumerate(ordered) if p[0] == ordered[w][0])
-                     for w in wanted})  # fmt: skip
-    error = 0.0
-    for begin, end in zip(begins, [*begins[1:], len(ordered)], strict=True):
-        part = ordered[begin:end]
-        predicted = sum(p for p, _ in part) / len(part)
-        observed = sum(t for _, t in part) / len(part)
-        error += len(part) / len(ordered) * abs(predicted - observed)
-    return error
-
-
-@given(st.lists(st.tuples(PROBABILITIES, st.booleans()), min_size=1, max_size=80),
-       st.integers(1, 12))  # fmt: skip
-def test_reliability_equals_its_twins(pairs, bins):
-    predicted, relevant = map(np.array, zip(*pairs, strict=True))
-    found = reliability(predicted, relevant, bins)
-    assert found.brier == pytest.approx(brier_score_loss(relevant, predicted, pos_label=True))
-    rate = np.full(len(relevant), relevant.mean())
-    assert found.base_brier == pytest.approx(brier_score_loss(relevant, rate, pos_label=True))
-    assert found.calibration_error == pytest.approx(slow_error(pairs, bins))
-    assert sum(row.count for row in found.bins) == found.candidates == len(pairs)
-    assert len(found.bins) <= bins
-    means = [row.predicted for row in found.bins]
-    assert means == sorted(means)
-
-
-def test_bins_have_equal_counts():
-    rng = np.random.default_rng(0)
-    found = reliability(rng.random(1000), rng.random(1000) < 0.5)
-    assert [row.count for row in found.bins] == [100] * BINS
-
-
-def make_lists(seed=0, queries=30, width=60, steep=2.0):
+def make_lists(seed=0, queries=30, width=90, steep=2.0):
     """Lists with up to four relevant candidates; scores of these are higher on average."""
     rng = np.random.default_rng(seed)
     relevant = np.zeros((queries, width), dtype=bool)
     for number in range(queries):
         relevant[number, rng.choice(width, number % 5, replace=False)] = True
-    local = rng.normal(0, 1, (queries, width)) + steep * relevant
+    local = rng.normal(0, 1, (queries, width)) + steep * relevant + rng.normal(0, 1, (queries, 1))
     scores = 1 / (1 + np.exp(-local))
     valid = rng.random((queries, width)) < 0.9
     return scores, relevant, valid, np.arange(queries) // 2
@@ -70,65 +29,101 @@ def lists():
     return make_lists()
 
 
+def sorted_lists(scores, relevant, valid, drop):
+    """The candidates of each list, best first, as it is or without its answers."""
+    lists = []
+    for query in range(len(scores)):
+        slots = [k for k in range(scores.shape[1]) if valid[query, k]]
+        slots = [k for k in slots if not (drop and relevant[query, k])]
+        lists.append(sorted(slots, key=lambda k: -scores[query, k]))
+    return lists
+
+
+def fit_twin(scores, relevant, valid, queries, absent):
+    """Every list twice, as it is and without its answers, one candidate at a time."""
+    rows, marks, weights = [], [], []
+    ranks = level_ranks((relevant & valid)[queries])
+    for drop, weight in ((False, 2 * (1 - absent)), (True, 2 * absent)):
+        slots = sorted_lists(scores, relevant, valid, drop)
+        for query in queries:
+            own = slots[query][: max(100, ranks[1])]
+            rows.append([scores[query, k] for k in own])
+            marks.append([relevant[query, k] for k in own])
+            weights.append(weight)
+    width = max(map(len, rows))
+    table = np.array([row + [0.0] * (width - len(row)) for row in rows])
+    truth = np.array([row + [False] * (width - len(row)) for row in marks])
+    there = np.array([[k < len(row) for k in range(width)] for row in rows])
+    mass = np.array(weights)
+    plain = fit_calibration(table[there], truth[there], np.repeat(mass, there.sum(axis=1)))
+    return fit_level(plain, table, truth, there, mass, ranks)
+
+
 def test_held_out_figures_equal_the_slow_twin(lists):
     scores, relevant, valid, groups = lists
-    found = calibrate(scores, relevant, valid, groups, folds=4, seed=7)
+    found = calibrate(scores, relevant, valid, groups, folds=4, seed=7, absent=0.2)
+    assert found.level is not None
     fold = group_folds(groups, 4, 7)
-    everything, first, there, gone = [], [], [], []
+    pairs, best = [], ([], [])
     for number in range(4):
-        train = [(scores[q, k], relevant[q, k]) for q in range(30) for k in range(60)
-                 if fold[q] != number and valid[q, k]]  # fmt: skip
-        fitted = fit_calibration(*zip(*train, strict=True))
+        fitted = fit_twin(scores, relevant, valid, np.flatnonzero(fold != number), 0.2)
         for query in np.flatnonzero(fold == number):
-            pairs = [
-                (float(fitted.probabilities(scores[query, k])), bool(relevant[query, k]))
-                for k in range(60)
-                if valid[query, k]
-            ]
-            pairs.sort(key=lambda pair: -pair[0])
-            everything += pairs
-            first += pairs[:FIRST]
-            if any(truth for _, truth in pairs):
-                there.append(pairs[0][0])
-            gone.append(max(p for p, truth in pairs if not truth))
+            p = fitted.probabilities(scores[query], valid[query])
+            slots = sorted_lists(scores, relevant, valid, False)[query]
+            pairs.append([(p[k], relevant[query, k]) for k in slots])
+            if any(truth for _, truth in pairs[-1]):
+                best[0].append(scores[query, slots[0]])
+            others = [k for k in slots if not relevant[query, k]]
+            best[1].append(scores[query, others[0]])
     check = found.check
-    for seen, pairs in ((check.all, everything), (check.first, first)):
-        predicted, truth = zip(*pairs, strict=True)
-        assert seen.candidates == len(pairs)
-        assert seen.brier == pytest.approx(brier_score_loss(truth, predicted, pos_label=True))
-        assert seen.calibration_error == pytest.approx(slow_error(pairs, BINS))
-    marks = [1] * len(there) + [0] * len(gone)
-    assert check.nothing.auc == pytest.approx(roc_auc_score(marks, there + gone))
-    assert (check.nothing.lists_with, check.nothing.lists_without) == (len(there), len(gone))
+    for seen, count in ((check.all, 99), (check.first_five, 5), (check.first_ten, 10)):
+        held = reliability(*zip(*(pair for one in pairs for pair in one[:count]), strict=True))
+        assert seen.candidates == held.candidates
+        assert seen.brier == pytest.approx(held.brier, rel=1e-4)
+        assert seen.calibration_error == pytest.approx(held.calibration_error, rel=0.05)
+    marks = [1] * len(best[0]) + [0] * len(best[1])
+    assert check.nothing.auc == pytest.approx(roc_auc_score(marks, best[0] + best[1]))
+    assert (check.nothing.lists_with, check.nothing.lists_without) == tuple(map(len, best))
     assert (check.folds, check.seed) == (4, 7)
-    whole = fit_calibration(scores[valid], relevant[valid])
-    assert replace(found, check=None, nothing_below=0) == whole
+    whole = fit_twin(scores, relevant, valid, np.arange(30), 0.2)
+    assert (found.a, found.b, found.c) == pytest.approx((whole.a, whole.b, whole.c), rel=1e-3)
+    assert found.level.height == pytest.approx(whole.level.height, rel=1e-3)
+    assert (found.absent, calibrate(scores, relevant, valid, groups).absent) == (0.2, ABSENT)
 
 
 def test_the_threshold_answers_best(lists):
     scores, relevant, valid, groups = lists
     found = calibrate(scores, relevant, valid, groups)
-    there, gone = [], []
-    for query in range(len(scores)):
-        p = found.probabilities(scores[query])
-        if (relevant[query] & valid[query]).any():
-            there.append(p[valid[query]].max())
-        gone.append(p[valid[query] & ~relevant[query]].max())
+    there = [s[v].max() for s, r, v in zip(scores, relevant, valid, strict=True) if (r & v).any()]
+    gone = [s[v & ~r].max() for s, r, v in zip(scores, relevant, valid, strict=True)]
 
-    def share(threshold):
-        return np.mean(np.array(there) >= threshold) + np.mean(np.array(gone) < threshold)
+    def margin(threshold):
+        kept, refused = np.mean(np.array(there) >= threshold), np.mean(np.array(gone) < threshold)
+        return min(kept - KEPT, refused - REFUSED)
 
-    best = max(share(threshold) for threshold in [*there, *gone, 1.1])
-    assert share(found.nothing_below) == pytest.approx(best)
+    best = max(margin(threshold) for threshold in [*there, *gone, 1.1])
+    assert margin(found.nothing_below) == pytest.approx(best)
+
+
+def test_ranks_of_a_level_lie_behind_the_answers():
+    relevant = np.zeros((20, 200), dtype=bool)
+    assert level_ranks(relevant) == (15, 60)
+    relevant[:, :4] = True
+    assert level_ranks(relevant) == (15, 60)
+    relevant[:3, :9] = True
+    assert level_ranks(relevant) == (27, 108)
+    relevant[0, :50] = True
+    assert level_ranks(relevant) == (27, 108), "one long list in twenty is none of the nine in ten"
+    assert level_ranks(relevant[:, :0]) == (15, 60)
 
 
 def test_useful_scores_are_useful_and_noise_is_not():
     good = calibrate(*make_lists(1, 60, steep=4.0)).check
     assert good.all.brier < 0.7 * good.all.base_brier
-    assert good.first.brier < 0.5 * good.first.base_brier
+    assert good.first_ten.brier < 0.5 * good.first_ten.base_brier
     assert good.all.calibration_error < 0.01
     assert good.nothing.auc > 0.8
-    assert good.nothing.accuracy > 0.75
+    assert good.nothing.kept + good.nothing.refused > 1.4
     noise = calibrate(*make_lists(2, 60, steep=0.0)).check
     assert noise.all.brier == pytest.approx(noise.all.base_brier, rel=0.02)
     assert noise.nothing.auc == pytest.approx(0.5, abs=0.1)
@@ -139,16 +134,16 @@ def test_separable_lists_are_told_apart():
     relevant[:, 3] = True
     scores = np.where(relevant, 0.9, np.linspace(0.1, 0.4, 50))
     found = calibrate(scores, relevant, np.ones_like(relevant), np.arange(20))
-    assert (found.check.nothing.auc, found.check.nothing.accuracy) == (1.0, 1.0)
-    highest = found.probabilities(0.4)
-    assert highest < found.nothing_below < found.probabilities(0.9)
+    nothing = found.check.nothing
+    assert (nothing.auc, nothing.kept, nothing.refused) == (1.0, 1.0, 1.0)
+    assert 0.4 < found.nothing_below < 0.9
 
 
 def test_neither_order_nor_invalid_candidates_matter(lists):
     scores, relevant, valid, groups = lists
     plain = calibrate(scores, relevant, valid, groups)
     spoilt = np.where(valid, scores, np.nan)
-    turned = np.random.default_rng(0).permutation(60)
+    turned = np.random.default_rng(0).permutation(90)
     other = calibrate(spoilt[:, turned], (relevant | ~valid)[:, turned], valid[:, turned], groups)
     assert (other.a, other.b, other.c) == pytest.approx((plain.a, plain.b, plain.c), rel=1e-4)
     assert other.check.all.brier == pytest.approx(plain.check.all.brier, rel=1e-4)
@@ -188,6 +183,5 @@ def test_errors(change, message):
     }
     with pytest.raises(SettingError, match=message):
         calibrate(**{**plain, **change}, folds=2)
-    for wrong in (([], []), ([0.5], [True, False]), ([1.5], [True]), ([np.nan], [True])):
-        with pytest.raises(SettingError):
-            reliability(*wrong)
+    with pytest.raises(SettingError, match="absent must lie"):
+        calibrate(**plain, absent=1.0)

@@ -19,7 +19,13 @@ from patchrerank.analysis.costs import (
 )
 from patchrerank.analysis.measurable import crop_record, described, ties_of
 from patchrerank.analysis.measured import Measured, Run
-from patchrerank.analysis.measuring import counted, dataset_convention, measure, measure_areas
+from patchrerank.analysis.measuring import (
+    counted,
+    dataset_convention,
+    measure,
+    measure_areas,
+    measure_probabilities,
+)
 from patchrerank.analysis.methods import Method, parse_method
 from patchrerank.analysis.relevance import Relevance, relevance_of
 from patchrerank.analysis.settings import EvaluationSettings, cache_folder
@@ -156,6 +162,7 @@ def _measured(
         queries=len(dataset.queries),
         counted=counted(relevance, dataset),
         ties=ties_of(relevance, counts, convention),
+        reliability=measure_probabilities(relevance, counts),
     )
 
 

@@ -37,6 +37,9 @@ class Measured:
         counted: over how many of them each mean is taken, for they have a positive: ``all``, and
             by object-area bin.
         ties: what candidates that tie leave open.
+        reliability: of the probabilities of each query's ``first 5`` and ``first 10``: ``brier``
+            and ``calibration_error``, in [0, 1], lower is better
+            (:class:`patchrerank.calibration.Reliability`); None without probabilities.
     """
 
     metrics: dict[str, float]
@@ -50,6 +53,7 @@ class Measured:
     queries: int
     counted: dict[str, int]
     ties: Ties
+    reliability: dict[str, dict[str, float]] | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""

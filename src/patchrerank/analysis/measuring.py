@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.analysis.relevance import Relevance, positive_areas
+from patchrerank.calibration import reliability
 from patchrerank.datasets import Dataset
 from patchrerank.metrics import (
     APConvention,
@@ -23,6 +24,8 @@ from patchrerank.types import Ranking
 AREA_BINS = {"<10%": (0.0, 0.10), "10-25%": (0.10, 0.25), "25-70%": (0.25, 0.70)}
 DELTAS = (0.3, 0.4, 0.5)
 RECALL_DEPTHS = (1, 10)
+FIRST = (5, 10)
+"""First hits of a query whose probabilities are compared with what is true."""
 
 
 def measure(
@@ -45,6 +48,27 @@ def measure(
         by_query[f"recall@{depth}"] = recalls_at(relevant, depth, **seen)
     metrics = {name: 100 * mean_over_queries(values) for name, values in by_query.items()}
     return metrics, precisions
+
+
+def measure_probabilities(
+    relevance: Relevance, ranking: Ranking
+) -> dict[str, dict[str, float]] | None:
+    """Return Brier score and calibration error of each query's first probabilities, without junk.
+
+    None where there are no probabilities.
+    """
+    if ranking.probabilities is None:
+        return None
+    known = ~np.isnan(ranking.probabilities) & relevance.valid & ~relevance.junk
+    places = known.cumsum(axis=1)
+    found = {}
+    for count in FIRST:
+        chosen = known & (places <= count)
+        if chosen.any():
+            held = reliability(ranking.probabilities[chosen], relevance.relevant[chosen])
+            figures = {"brier": held.brier, "calibration_error": held.calibration_error}
+            found[f"first {count}"] = figures
+    return found or None
 
 
 def measure_areas(

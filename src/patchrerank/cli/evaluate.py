@@ -174,6 +174,7 @@ def show_measured(results: list[Measured]) -> None:
         ("regions", *(f"{name} (n {results[0].counted[name]})" for name in bins)),
         [(r.settings["regions"], *(_pair(r.areas[name]) for name in bins)) for r in results],
     )
+    _show_reliability(results)
     printing.print_table(
         "cost",
         (
@@ -194,6 +195,17 @@ def show_measured(results: list[Measured]) -> None:
             for r in results
         ],
     )
+
+
+def _show_reliability(results: list[Measured]) -> None:
+    rows = [
+        (r.settings["regions"], first, *(printing.number(value, 3) for value in held.values()))
+        for r in results
+        for first, held in (r.reliability or {}).items()
+    ]
+    if rows:
+        columns = ("regions", "hits", "Brier", "calibration error")
+        printing.print_table("probabilities, against what is true", columns, rows)
 
 
 def _pair(metrics: dict[str, float]) -> str:

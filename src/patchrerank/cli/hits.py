@@ -41,8 +41,8 @@ def show_hits(
     printing.print_table("", wanted, rows)
     if nothing and calibration is not None:
         printing.print_line(
-            "probably nothing was found: no hit has a probability of at least "
-            f"{calibration.nothing_below:.3f}"
+            "probably nothing was found: no hit has a score of at least "
+            f"{calibration.nothing_below:.4f}"
         )
 
 
@@ -60,5 +60,7 @@ def _row(hit: Hit) -> dict[str, str]:
 
 
 def _nothing_found(hits: Sequence[Hit], calibration: Calibration) -> bool:
-    known = [hit.probability for hit in hits if hit.probability is not None]
-    return not hits or (bool(known) and max(known) < calibration.nothing_below)
+    """Tell whether the best score among the hits that have a probability is too low."""
+    known = [hit.score for hit in hits if hit.probability is not None]
+    limit = calibration.nothing_below
+    return not hits or (limit is not None and bool(known) and max(known) < limit)

@@ -10,7 +10,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
-from patchrerank.cli.tune_output import check_outputs, show_result, write_page
+from patchrerank.cli.tune_output import check_outputs, show_calibration, show_result, write_page
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -204,8 +204,9 @@ def _tune(
     table = behind(base, before)
     result = run_tuning(table, settings)
     found = result_record(result, table)
-    if out is not None:
-        tuned_of(result, base, before).save(out)
+    tuned = None if out is None else tuned_of(result, base, before)
+    if tuned is not None and out is not None:
+        tuned.save(out)
     if record is not None:
         write_record(found, record)
     if report is not None:
@@ -214,3 +215,4 @@ def _tune(
         printing.print_json(found)
     else:
         show_result(result, found)
+        show_calibration(None if tuned is None else tuned.calibration)

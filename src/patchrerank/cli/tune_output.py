@@ -10,6 +10,7 @@ from patchrerank.cli import printing
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
+    from patchrerank.calibration import Calibration
     from patchrerank.datasets import Dataset
     from patchrerank.tuning import ScoreTable
     from patchrerank.tuning.study_file import StudyFile
@@ -88,6 +89,24 @@ def show_result(result: TuningResult, record: Mapping[str, Any]) -> None:
     for warning in result.warnings:
         printing.print_line(f"warning: {warning}")
     printing.print_line(f"stages: {record['stages']}")
+
+
+def show_calibration(calibration: Calibration | None) -> None:
+    """Print what the probabilities were worth on held-out queries."""
+    check = None if calibration is None else calibration.check
+    if check is None:
+        return
+    parts = [
+        f"first {count}: Brier {held.brier:.3f}, calibration error {held.calibration_error:.3f}"
+        for count, held in (("five", check.first_five), ("ten", check.first_ten))
+    ]
+    if check.nothing is not None:
+        kept, refused = 100 * check.nothing.kept, 100 * check.nothing.refused
+        parts.append(
+            f"“nothing found” answers {kept:.0f} % of the lists with an answer and refuses "
+            f"{refused:.0f} % of those without"
+        )
+    printing.print_line(f"probabilities, held out: {'; '.join(parts)}")
 
 
 def write_page(

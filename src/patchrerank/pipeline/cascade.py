@@ -128,9 +128,10 @@ class Cascade(Ranker):
         """Return them for what the last stage rescored; behind that, scores are of another one."""
         sizes = [stage.fusion.shortlist_size for stage in self.stages]
         head = next((size for size in reversed(sizes) if size != 0), 0)
+        filled = ranking.rows != EMPTY
         found = np.full(ranking.rows.shape, np.nan, dtype=np.float32)
-        found[:, :head] = calibration.probabilities(ranking.scores[:, :head])
-        found[ranking.rows == EMPTY] = np.nan
+        found[:, :head] = calibration.probabilities(ranking.scores[:, :head], filled[:, :head])
+        found[~filled] = np.nan
         if ranking.failed:  # scores of an earlier stage are on another scale
             found[[bool(reason) for reason in ranking.failed]] = np.nan
         return found

@@ -111,6 +111,9 @@ class RefineBoxes(Reranker):
     def _background(self) -> Background:
         return Background.of(self.gallery.local)
 
+    def __getstate__(self) -> dict[str, object]:
+        return {name: value for name, value in vars(self).items() if name != "_background"}
+
     def complete(self, queries: Queries) -> Queries:
         """Add what the wrapped reranker needs, local descriptors, and aspect ratios."""
         found = super().complete(self.reranker.complete(queries))

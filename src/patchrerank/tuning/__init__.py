@@ -1,6 +1,7 @@
 """Tuning of λ, γ and the shortlist size on cached scores."""
 
-from patchrerank.tuning.calibrate import calibrate, reliability
+from patchrerank.calibration import reliability
+from patchrerank.tuning.calibrate import calibrate
 from patchrerank.tuning.fused.exact_lambda import exact_lambda, exact_lambdas
 from patchrerank.tuning.fused.fused_ap import fused_average_precisions
 from patchrerank.tuning.fused.query_scores import Cost

@@ -12,23 +12,38 @@ from patchrerank.calibration import (
     CalibrationCheck,
     NothingFound,
     Reliability,
-    ReliabilityBin,
     fit_calibration,
+    fit_level,
+    reliability,
 )
 from patchrerank.errors import SettingError
+from patchrerank.records import check_within
 from patchrerank.tuning.statistics import group_folds
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-BINS = 10
-FIRST = 10
-"""Candidates of each query whose probabilities are also checked on their own."""
+FIVE, TEN = 5, 10
+"""First candidates of each query whose probabilities are also checked on their own."""
+
+ABSENT = 0.075
+"""Weight of lists without an answer beside those that are as they are."""
+
+HEAD = 100
+"""A fit looks at so many best candidates of each list: behind them, nothing is at stake."""
+
+ANSWERS, PAST, REACH = 5, 3, 4
+"""A list's level begins behind ``PAST`` times as many candidates as nine lists in ten have
+answers (``ANSWERS`` at least), and ends at ``REACH`` times that rank."""
+
+KEPT, REFUSED = 0.9, 0.8
+"""What "nothing found" should do: answer this share of lists with an answer, and refuse that
+share of those without; the threshold leaves the same margin to both, or lacks the same."""
 
 
 @dataclass(frozen=True)
 class _Lists:
-    """Scores and marks of Q shortlists, all ``(Q, K)``, best first; ``-inf`` where invalid."""
+    """Scores and marks of Q shortlists, all ``(Q, K)``; ``-inf`` where invalid."""
 
     scores: Doubles
     relevant: Bools
@@ -37,6 +52,21 @@ class _Lists:
     def take(self, queries: Bools) -> _Lists:
         return _Lists(self.scores[queries], self.relevant[queries], self.valid[queries])
 
+    def without_answers(self) -> _Lists:
+        """Return the same lists with all relevant candidates removed."""
+        kept = self.valid & ~self.relevant
+        scores = np.where(kept, self.scores, -np.inf)
+        return _Lists(scores, np.zeros_like(self.relevant), kept)
+
+    def head(self, count: int) -> _Lists:
+        """Return the best ``count`` candidates of each list, best first."""
+        order = np.argsort(-self.scores, axis=1, kind="stable")[:, :count]
+        return _Lists(
+            np.take_along_axis(self.scores, order, axis=1),
+            np.take_along_axis(self.relevant, order, axis=1),
+            np.take_along_axis(self.valid, order, axis=1),
+        )
+
     def best(self) -> tuple[Doubles, Doubles]:
         """Return the best score of each list, of those with a relevant candidate as they are.
 
@@ -44,7 +74,7 @@ class _Lists:
         """
         if not self.scores.shape[1]:
             return np.empty(0), np.empty(0)
-        others = np.where(self.relevant, -np.inf, self.scores).max(axis=1)
+        others = self.without_answers().scores.max(axis=1)
         whole = self.scores.max(axis=1)
         return whole[self.relevant.any(axis=1)], others[np.isfinite(others)]
 
@@ -55,122 +85,101 @@ def calibrate(
     valid: npt.ArrayLike,
     groups: npt.ArrayLike,
     *,
+    absent: float = ABSENT,
     folds: int = 5,
     seed: int = 0,
 ) -> Calibration:
     """Fit a calibration to all queries, and check it by fitting it ``folds`` times without some.
 
+    Every list is learned from twice: as it is, and with its relevant candidates removed, since
+    people also ask for what is not there.
+
     Args:
         scores: float ``(Q, K)`` fused scores of one fusion or cascade; higher is better. The
-            order of a list does not matter.
+            order of a list does not matter, but for candidates of one score.
         relevant: bool ``(Q, K)``.
         valid: bool ``(Q, K)``: the last stage rescored the candidate, and it is not junk. Others
             do not count at all.
         groups: ``(Q,)`` which object each query asks for; an object's queries are held out
             together.
+        absent: in [0, 1), how much the lists without relevant candidates weigh: the share of
+            requests that ask for something that is not there.
         folds: how many.
         seed: of the split.
 
     Returns:
-        The calibration of all queries, its ``nothing_below`` where the best probabilities of
-        lists with a relevant candidate are told best from those of the same lists without, and
-        its ``check``: see :class:`~patchrerank.calibration.CalibrationCheck`.
+        The calibration of all queries, its ``nothing_below`` where the best scores of lists with
+        a relevant candidate are told from those of the same lists without (see ``KEPT``), and
+        its ``check``, on lists as they are: see
+        :class:`~patchrerank.calibration.CalibrationCheck`.
 
     Raises:
         SettingError: shapes differ, a valid score is not finite, candidates of one kind only
-            (also in all folds but one), or fewer objects than folds.
+            (also in all folds but one), an impossible share, or fewer objects than folds.
     """
+    check_within(0, 0.99, absent=absent)
     lists = _checked(scores, relevant, valid, groups)
     fold = group_folds(groups, folds, seed)
     probabilities = np.full(lists.scores.shape, np.nan)
     answers = []
     for number in range(folds):
-        held = fold == number
-        fitted = _fitted(lists.take(~held))
-        probabilities[held] = fitted.probabilities(lists.scores[held])
-        there, gone = map(fitted.probabilities, lists.take(held).best())
-        threshold = fitted.nothing_below
-        answers.append((there, gone, there >= threshold, gone < threshold))
+        held = lists.take(fold == number)
+        fitted = _fitted(lists.take(fold != number), absent)
+        probabilities[fold == number] = fitted.probabilities(held.scores, held.valid)
+        there, gone = held.best()
+        limit = -np.inf if fitted.nothing_below is None else fitted.nothing_below
+        answers.append((there, gone, there >= limit, gone < limit))
     check = CalibrationCheck(
-        all=_reliability(probabilities[lists.valid], lists.relevant[lists.valid]),
-        first=_reliability(*_first(lists, probabilities)),
+        all=reliability(probabilities[lists.valid], lists.relevant[lists.valid]),
+        first_five=_first(lists, probabilities, FIVE),
+        first_ten=_first(lists, probabilities, TEN),
         nothing=_nothing_found(*(np.concatenate(parts) for parts in zip(*answers, strict=True))),
         folds=folds,
         seed=seed,
     )
-    return replace(_fitted(lists), check=check)
+    return replace(_fitted(lists, absent), check=check)
 
 
-def reliability(
-    probabilities: npt.ArrayLike, relevant: npt.ArrayLike, bins: int = BINS
-) -> Reliability:
-    """Compare probabilities with what came true; see :class:`Reliability`.
-
-    Args:
-        probabilities: float ``(n,)`` in [0, 1], n at least 1.
-        relevant: bool ``(n,)``.
-        bins: how many, at least 1; fewer where probabilities are equal, since equal ones share
-            a bin.
-
-    Raises:
-        SettingError: a setting is out of range, or lengths differ.
-    """
-    predicted = np.asarray(probabilities, dtype=np.float64).reshape(-1)
-    marks = np.asarray(relevant, dtype=np.bool_).reshape(-1)
-    if not len(predicted) == len(marks) > 0 or bins < 1:
-        raise SettingError(
-            f"{len(predicted)} probabilities, {len(marks)} marks of relevance and {bins} bins; "
-            "at least one of each is needed, and a mark for each probability"
-        )
-    if not ((predicted >= 0) & (predicted <= 1)).all():
-        raise SettingError("probabilities must lie in [0, 1]")
-    return _reliability(predicted, marks, bins)
+def level_ranks(relevant: npt.ArrayLike) -> tuple[int, int]:
+    """Return the ranks at which a list's level lies, for lists with these answers ``(Q, K)``."""
+    answers = np.asarray(relevant, dtype=np.bool_).sum(axis=1)
+    usual = np.quantile(answers[answers > 0], 0.9, method="higher") if answers.any() else 0
+    first = PAST * max(ANSWERS, int(usual))
+    return first, REACH * first
 
 
-def _reliability(predicted: Doubles, relevant: Bools, bins: int = BINS) -> Reliability:
-    order = np.argsort(predicted, kind="stable")
-    ordered, truth = predicted[order], relevant[order].astype(np.float64)
-    wanted = np.linspace(0, len(ordered), bins + 1)[:-1].astype(np.int64)
-    begins = np.unique(np.searchsorted(ordered, ordered[wanted], side="left"))
-    counts = np.diff(np.append(begins, len(ordered)))
-    means = np.add.reduceat(ordered, begins) / counts
-    shares = np.add.reduceat(truth, begins) / counts
-    rate = float(truth.mean())
-    return Reliability(
-        candidates=len(ordered),
-        brier=float(np.mean((ordered - truth) ** 2)),
-        base_brier=rate * (1 - rate),
-        calibration_error=float(np.abs(means - shares) @ counts / len(ordered)),
-        bins=tuple(
-            ReliabilityBin(float(mean), float(share), int(count))
-            for mean, share, count in zip(means, shares, counts, strict=True)
-        ),
+def _fitted(lists: _Lists, absent: float) -> Calibration:
+    """Return the calibration of some lists as they are, and without their answers."""
+    ranks = level_ranks(lists.relevant)
+    reach = max(HEAD, ranks[1])
+    both = [part.head(reach) for part in (lists, lists.without_answers())]
+    scores, relevant, valid = (
+        np.concatenate([getattr(part, name) for part in both])
+        for name in ("scores", "relevant", "valid")
     )
+    weights = np.repeat([2 * (1 - absent), 2 * absent], len(lists.scores))
+    mass = np.broadcast_to(weights[:, None], valid.shape)[valid]
+    plain = fit_calibration(scores[valid], relevant[valid], mass)
+    fitted = fit_level(plain, scores, relevant, valid, weights, ranks)
+    return replace(fitted, absent=absent, nothing_below=_threshold(*lists.best()))
 
 
-def _fitted(lists: _Lists) -> Calibration:
-    """Return the calibration of some lists with the threshold that tells them best apart."""
-    fitted = fit_calibration(lists.scores[lists.valid], lists.relevant[lists.valid])
-    there, gone = map(fitted.probabilities, lists.best())
-    return replace(fitted, nothing_below=_threshold(there, gone))
-
-
-def _threshold(there: Doubles, gone: Doubles) -> float:
+def _threshold(there: Doubles, gone: Doubles) -> float | None:
     """Return where ``there`` (at or above) and ``gone`` (below) are told best apart.
 
-    In the middle between two values; of several equally good places the middle one. 0 where one
-    of them is empty.
+    In the middle between two values; of several equally good places the middle one. None where
+    one of them is empty, or all are the same.
     """
     if not len(there) or not len(gone):
-        return 0.0
+        return None
     values = np.unique(np.concatenate([there, gone]))
     places = (values[:-1] + values[1:]) / 2
     if not len(places):
-        return 0.0
-    answered = 1 - np.searchsorted(np.sort(there), places) / len(there)
+        return None
+    kept = 1 - np.searchsorted(np.sort(there), places) / len(there)
     refused = np.searchsorted(np.sort(gone), places) / len(gone)
-    both = answered + refused
-    best = np.flatnonzero(both >= both.max() - 1e-12)
+    margin = np.minimum(kept - KEPT, refused - REFUSED)
+    best = np.flatnonzero(margin >= margin.max() - 1e-12)
     return float(places[best[(len(best) - 1) // 2]])
 
 
@@ -184,18 +193,19 @@ def _nothing_found(
     up_to = np.searchsorted(ordered, there, side="right")
     return NothingFound(
         auc=float((below + up_to).mean() / (2 * len(gone))),
-        accuracy=float((answered.mean() + refused.mean()) / 2),
+        kept=float(answered.mean()),
+        refused=float(refused.mean()),
         lists_with=len(there),
         lists_without=len(gone),
     )
 
 
-def _first(lists: _Lists, probabilities: Doubles) -> tuple[Doubles, Bools]:
-    """Return probabilities and marks of the best candidates of each list."""
-    order = np.argsort(-lists.scores, axis=1, kind="stable")[:, :FIRST]
+def _first(lists: _Lists, probabilities: Doubles, count: int) -> Reliability:
+    """Return how far probabilities of the best candidates of each list held."""
+    order = np.argsort(-lists.scores, axis=1, kind="stable")[:, :count]
     valid = np.take_along_axis(lists.valid, order, axis=1)
     found = np.take_along_axis(probabilities, order, axis=1)[valid]
-    return found, np.take_along_axis(lists.relevant, order, axis=1)[valid]
+    return reliability(found, np.take_along_axis(lists.relevant, order, axis=1)[valid])
 
 
 def _checked(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,22 +11,29 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from patchrerank.calibration import (
-    RIDGE,
     Calibration,
     CalibrationCheck,
+    ListLevel,
     NothingFound,
     Reliability,
     ReliabilityBin,
     fit_calibration,
+    fit_level,
 )
+from patchrerank.calibration.features import LEAST, level_features
+from patchrerank.calibration.fitting import RIDGE
 from patchrerank.errors import SettingError
 
 SLOPES = st.floats(0, 1e6)
 SCORES = st.lists(st.floats(-10, 10), min_size=1, max_size=30)
 BINS = (ReliabilityBin(0.1, 0.0, 3), ReliabilityBin(0.6, 0.5, 4))
 RELIABILITY = Reliability(7, 0.1, 0.2, 0.05, BINS)
-CHECK = CalibrationCheck(RELIABILITY, RELIABILITY, NothingFound(0.9, 0.8, 5, 6), 5, 0)
-CALIBRATION = Calibration(1.5, 2.0, -3.0, base_rate=0.01, nothing_below=0.2, check=CHECK)
+NOTHING = NothingFound(0.9, 0.8, 0.7, 5, 6)
+CHECK = CalibrationCheck(RELIABILITY, RELIABILITY, RELIABILITY, NOTHING, 5, 0)
+LEVEL = ListLevel(3, 16, 0.5, 1.5, -2.0, 0.4, 0.1, -0.7, 0.3, 0.01)
+CALIBRATION = Calibration(
+    1.5, 2.0, -3.0, base_rate=0.01, absent=0.1, nothing_below=0.2, level=LEVEL, check=CHECK
+)
 
 
 @given(SLOPES, SLOPES, st.floats(-1e3, 1e3), SCORES, st.floats(-5, 0), st.floats(0.1, 5))
@@ -128,6 +135,119 @@ def test_unknown_and_endless_scores():
     assert found[0, 1] < 1e-6 < found[1, 1] < found[1, 0]
 
 
+def place_twin(scores, valid, slot, level):
+    """Height, −ln rank, mean and ln spread of one candidate, and whether they are known."""
+    order = sorted((k for k in range(len(scores)) if valid[k]), key=lambda k: (-scores[k], k))
+    held = [scores[k] for k in order[level.first - 1 : level.last]]
+    if len(held) < LEAST:
+        return None
+    spread = max(np.std(held), level.least_spread)
+    height = (scores[slot] - np.mean(held)) / spread
+    return height, -np.log(order.index(slot) + 1), np.mean(held), np.log(spread)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_probabilities_with_a_level_equal_the_slow_twin(seed):
+    rng = np.random.default_rng(seed)
+    width = (30, 14, 11, 3)[seed % 4]
+    scores = rng.random((4, width)).round(2 if seed > 4 else 9)
+    valid = rng.random((4, width)) < 0.9
+    scores[3] = 0.5
+    found = CALIBRATION.probabilities(scores, valid)
+    known = 0
+    for query, slot in zip(*np.nonzero(valid), strict=True):
+        u = min(max(scores[query, slot], 1e-7), 1 - 1e-7)
+        around = place_twin(scores[query], valid[query], slot, LEVEL)
+        logit = 1.5 * np.log(u) - 2.0 * np.log(1 - u) - 3.0
+        if around is not None:
+            logit = 0.5 * np.log(u) - 1.5 * np.log(1 - u) - 2.0
+            logit += np.dot([0.4, 0.1, -0.7, 0.3], around)
+            known += 1
+        assert found[query, slot] == pytest.approx(expit(logit), rel=1e-9)
+    assert (known > 0) == (width > 12)
+    alone = np.stack([CALIBRATION.probabilities(*row) for row in zip(scores, valid, strict=True)])
+    assert np.array_equal(alone, found), "no list knows another"
+    if not (~valid).any():
+        assert np.array_equal(CALIBRATION.probabilities(scores), found)
+
+
+@given(
+    scores=st.lists(st.floats(-1, 2), min_size=20, max_size=40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_within_a_list_the_probability_never_falls_while_the_score_rises(scores, seed):
+    rng = np.random.default_rng(seed)
+    weights = [*rng.random(2) * 9, *rng.normal(0, 9, 1), *rng.random(2) * 9, *rng.normal(0, 9, 2)]
+    level = ListLevel(3, 16, *weights, 1e-6)
+    found = Calibration(1.0, 1.0, 0.0, level=level).probabilities(np.sort(scores)[::-1])
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (np.diff(found) <= 1e-12).all()
+
+
+def test_the_same_score_is_worth_more_above_a_low_level():
+    level = ListLevel(5, 40, 0.0, 0.0, -6.0, 1.0, 0.0, 0.0, 0.0, 0.01)
+    rng = np.random.default_rng(0)
+    rest = rng.normal(0.5, 0.02, 45)
+    low, high = (np.concatenate([[0.9], rest + shift]) for shift in (0.0, 0.37))
+    calibration = Calibration(1.0, 1.0, 0.0, level=level)
+    far, near = (calibration.probabilities(scores)[0] for scores in (low, high))
+    assert far > 0.99
+    assert near < far - 0.3
+    short = calibration.probabilities(high[:10])
+    assert np.array_equal(short, replace(calibration, level=None).probabilities(high[:10]))
+
+
+def draw_lists(seed, queries=200, width=60):
+    """Each list has a height and a width of its own, on which the truth depends."""
+    rng = np.random.default_rng(seed)
+    relevant = np.zeros((queries, width), dtype=bool)
+    relevant[:, :5] = rng.random((queries, 5)) < 0.8
+    local = rng.normal(0, 1, (queries, width)) + 3.0 * relevant
+    scores = expit(rng.normal(0, 1, (queries, 1)) + rng.uniform(0.2, 1, (queries, 1)) * local)
+    return scores, relevant, rng.random((queries, width)) < 0.95
+
+
+def test_a_level_is_learned_where_lists_have_one():
+    scores, relevant, valid = draw_lists(0)
+    weights = np.ones(len(scores))
+    plain = fit_calibration(scores[valid], relevant[valid])
+    fitted = fit_level(plain, scores, relevant, valid, weights, (15, 50))
+    assert replace(fitted, level=None) == plain
+    assert (fitted.level.first, fitted.level.last) == (15, 50)
+    others, truth, there = draw_lists(1)
+    brier = [
+        ((made.probabilities(others, there) - truth)[there] ** 2).mean() for made in (fitted, plain)
+    ]
+    assert brier[0] < 0.7 * brier[1]
+    assert fit_level(plain, scores[:10], relevant[:10], valid[:10], weights[:10], (15, 50)) == plain
+    assert fit_level(plain, scores, relevant, valid, weights, (55, 90)) == plain, "too short"
+    assert fit_level(plain, scores, relevant & False, valid, weights, (15, 50)) == plain
+    flat = np.full_like(scores, 0.5)
+    assert fit_level(plain, flat, relevant, valid, weights, (15, 50)) == plain
+
+
+def test_a_level_fit_equals_scikit_learn():
+    scores, relevant, valid = draw_lists(2)
+    weights = np.repeat([0.5, 1.5], 100)
+    plain = fit_calibration(scores[valid], relevant[valid])
+    fitted = fit_level(plain, scores, relevant, valid, weights, (15, 50))
+    around, _ = level_features(scores, valid, 15, 50, fitted.level.least_spread)
+    beta = np.stack([np.log(scores), -np.log1p(-scores)])
+    features = np.concatenate([beta, around])[:, valid].T
+    features = (features - features.mean(axis=0)) / features.std(axis=0)
+    slopes = [getattr(fitted.level, name) for name in ("a", "b", "height", "rank")]
+    used = [column for column, slope in enumerate(slopes) if slope > 0] + [4, 5]
+    truth, mass = relevant[valid], np.broadcast_to(weights[:, None], valid.shape)[valid]
+    count, rare = len(truth), truth.sum()
+    targets = np.where(truth, (rare + 1) / (rare + 2), 1 / (count - rare + 2))
+    model = LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=10_000)
+    both = np.concatenate([mass * targets, mass * (1 - targets)])
+    model.fit(np.concatenate([features[:, used]] * 2), np.repeat([1, 0], count), both)
+    expected = model.predict_proba(features[:, used])[:, 1]
+    found = fitted.probabilities(scores, valid)[valid]
+    np.testing.assert_allclose(found, expected, rtol=5e-3, atol=1e-5)
+
+
 def test_the_record_survives_json():
     for calibration in (CALIBRATION, replace(CALIBRATION, check=None), Calibration(0, 0, 1)):
         assert Calibration.from_dict(calibration.as_dict()) == calibration
@@ -146,6 +266,11 @@ def test_the_record_survives_json():
         ({"base_rate": 1.5}, r"base_rate must lie in \[0, 1\], got 1.5"),
         ({"nothing_blow": 1.5}, "nothing_blow: unknown key; did you mean nothing_below"),
         ({"check": {}}, "calibration: check.all: missing"),
+        ({"level": {}}, "calibration: level.first: missing"),
+        ({"level": {**asdict(LEVEL), "height": -1}}, "height must be at least 0, got -1"),
+        ({"level": {**asdict(LEVEL), "last": 3}}, "ranks 1 ≤ first < last"),
+        ({"level": {**asdict(LEVEL), "least_spread": 0}}, "least_spread above 0"),
+        ({"absent": 2}, r"absent must lie in"),
         ({"check": [1]}, r"check: expected an object, got \[1\]"),
     ],
 )
@@ -156,11 +281,13 @@ def test_damaged_records(change, message):
 
 def test_damage_deep_inside():
     record = json.loads(json.dumps(CALIBRATION.as_dict()))
-    record["check"]["first"]["bins"][1]["count"] = 2.5
-    with pytest.raises(SettingError, match=r"check\.first\.bins\[1\]\.count: expected a whole"):
+    record["check"]["first_five"]["bins"][1]["count"] = 2.5
+    with pytest.raises(
+        SettingError, match=r"check\.first_five\.bins\[1\]\.count: expected a whole"
+    ):
         Calibration.from_dict(record)
-    del record["check"]["first"]["bins"][1]["count"]
-    with pytest.raises(SettingError, match=r"check\.first\.bins\[1\]\.count: missing"):
+    del record["check"]["first_five"]["bins"][1]["count"]
+    with pytest.raises(SettingError, match=r"check\.first_five\.bins\[1\]\.count: missing"):
         Calibration.from_dict(record)
     with pytest.raises(SettingError, match="calibration: expected an object, got 3"):
         Calibration.from_dict(3)
