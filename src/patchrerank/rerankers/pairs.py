@@ -100,9 +100,7 @@ class Pairs(Reranker):
     def from_stage(cls, parts: StageParts) -> Reranker:
         """Make one of a stage's text, ``pairs@endpoint.json``; see the base class."""
         if not parts.checkpoint:
-            raise SettingError(
-                "pairs needs an endpoint; name the file that describes it, pairs@FILE"
-            )
+            raise SettingError("pairs needs an endpoint; name the file that says which: pairs@FILE")
         scorer = HttpScorer.load(parts.checkpoint)
         crop, images = parts.query_crop, parts.images
         return cls(parts.gallery, scorer, parts.encoder, query_crop=crop, images=images)
