@@ -28,6 +28,7 @@ from patchrerank.pipeline import load_reranker
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import HttpScorer, Pairs, Patchify
 from patchrerank.rerankers.pairs import within
+from patchrerank.types import Shortlist
 
 PLAIN = Preprocessing(image_size=(16, 16), mean=(0, 0, 0), std=(1, 1, 1))
 GREYS = {f"g{level}.png": level for level in (40, 80, 120, 160, 200)}
@@ -415,5 +416,7 @@ def test_without_a_file_there_is_no_endpoint(gallery, encoder):
 
 
 def test_it_is_carried_to_another_process(gallery, encoder, endpoint):
-    carried = pickle.loads(pickle.dumps(Pairs(gallery, HttpScorer(endpoint.url), encoder)))
-    assert carried.rank(grey(165), IDS, SCORES)[0].id == by_level(165)[0]
+    queries = Pairs(gallery, HttpScorer(endpoint.url), encoder).encode([grey(165)])
+    carried = pickle.loads(pickle.dumps(Pairs(gallery, HttpScorer(endpoint.url))))
+    found = carried.rerank(queries, Shortlist.from_ids(gallery, [IDS], [SCORES]))
+    assert gallery.ids[int(found.rows[0, 0])] == by_level(165)[0]
