@@ -1,6 +1,7 @@
 """Open a gallery again and again, and search it, while others change it; run by test_a_day.
 
-Arguments: the gallery, and a file that says "stop" by being there. Prints, as JSON, the states
+Arguments: the gallery, and a file that says "stop" by being there; one of its name that ends in
+``.begun`` is made once the gallery was opened. Prints, as JSON, the states
 that were seen, in their order, and how often the gallery was opened.
 """
 
@@ -51,6 +52,7 @@ def main() -> None:
         if not seen or seen[-1] != state:
             seen.append(state)
         opened += 1
+        stop.with_suffix(".begun").touch()
     print(json.dumps({"seen": seen, "opened": opened}))
 
 
