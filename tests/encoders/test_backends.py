@@ -306,7 +306,7 @@ def test_a_gallery_of_one_back_end_is_searched_with_another(tmp_path, photo_fold
     gallery = build_gallery(
         tmp_path / "g", photo_folder, encoder("openvino"), GridPyramid(1), quiet
     )
-    paths = [gallery.image_path(row) for row in range(len(gallery))]
+    paths = [gallery.pictures[row] for row in range(len(gallery))]
     queries = encode_queries(encoder("eager"), paths)
     gallery.check_queries(queries)
     assert (queries.vectors * gallery.global_vectors).sum(axis=1).min() > 0.9999

@@ -48,7 +48,7 @@ def test_order_ids_and_lookup(tiny_gallery, photo_folder):
         tiny_gallery.rows_of([7])
     with pytest.raises(ShortlistError, match="1 of 1 ids are not in the gallery"):
         tiny_gallery.rows_of(["7"])
-    assert tiny_gallery.image_path(3) == photo_folder / expected[3]
+    assert tiny_gallery.pictures[3] == photo_folder / expected[3]
     assert verify(tiny_gallery) == []
 
 

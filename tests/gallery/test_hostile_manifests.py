@@ -171,7 +171,7 @@ def test_damaged_ends_of_ids_are_refused_at_first_use(gallery, how):
     with pytest.raises(GalleryError, match=rf"id_ends\.bin: .*({sentence})"):
         opened.rows_of(["01.png"])
     with pytest.raises(GalleryError, match=r"id_ends\.bin"):
-        opened.image_path(0)
+        opened.pictures[0]
     assert any("id_ends" in problem for problem in verify(Gallery(gallery)))
 
 

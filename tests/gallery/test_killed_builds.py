@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from packed_pictures import encoded, write_parquet, write_shards
 from patchrerank.gallery import Gallery, verify
 
 
@@ -29,3 +31,26 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
         for name, path in whole.files().items():
             assert path.read_bytes() == (pieces.folder / path.name).read_bytes(), name
         assert whole.manifest == pieces.manifest
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_build_of_files_of_pictures_killed_at_random_moments(tmp_path, kind):
+    """Shards are gone on with where reading ended; the bits are those of a quiet run."""
+    if kind == "tar":
+        write_shards(tmp_path / "photos", [30, 40, 20])
+    else:
+        pytest.importorskip("pyarrow")
+        (tmp_path / "photos").mkdir()
+        rows = [(f"{n:04d}", None if n % 9 == 4 else encoded(n)) for n in range(100)]
+        write_parquet(tmp_path / "photos" / "a.parquet", rows[:60], group=40)
+        write_parquet(tmp_path / "photos" / "b.parquet", rows[60:], group=40)
+    script = Path(__file__).parents[1] / "helpers" / "killing.py"
+    command = [sys.executable, str(script), str(tmp_path / "photos"), str(tmp_path), "6", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 3, "the build must really have been killed"
+    whole, pieces = Gallery(tmp_path / "whole"), Gallery(tmp_path / "pieces-0")
+    assert verify(pieces) == [] and len(pieces) > 85
+    for name, path in whole.files().items():
+        assert path.read_bytes() == (pieces.folder / path.name).read_bytes(), name
+    assert whole.manifest == pieces.manifest

@@ -66,7 +66,7 @@ def gallery(tmp_path, tiny_gallery) -> Gallery:
 
 @pytest.fixture
 def pictures(gallery) -> list[Path]:
-    return [gallery.image_path(row) for row in range(len(gallery))]
+    return [gallery.pictures[row] for row in range(len(gallery))]
 
 
 def error_bound(store: str, dim: int) -> float:
@@ -183,7 +183,7 @@ def test_a_gallery_that_has_grown(tmp_path, photo_folder, tiny_encoder, dense, q
 
 def test_a_store_of_other_images_is_refused(tmp_path, gallery, dense, tiny_encoder, quiet):
     build_local(gallery, dense, QUIET)
-    files = [gallery.image_path(row) for row in range(len(gallery))][::-1]
+    files = [gallery.pictures[row] for row in range(len(gallery))][::-1]
     other = build_gallery(tmp_path / "other", files, tiny_encoder, GridPyramid(0), quiet)
     shutil.copytree(gallery.folder / "local", other.folder / "local")
     with pytest.raises(GalleryError, match="other images"):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery import Gallery, build_gallery
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
@@ -27,10 +27,11 @@ def moved(tmp_path, photo_folder, tiny_encoder, quiet):
 def test_pictures_are_found_where_they_are_now(moved):
     folder, pictures = moved
     gallery = Gallery(folder, root=pictures)
-    assert gallery.image_path(0) == pictures / gallery.ids[0]
-    assert all(gallery.image_path(row).is_file() for row in range(len(gallery)))
-    assert pickle.loads(pickle.dumps(gallery)).image_path(3) == gallery.image_path(3)
-    assert not Gallery(folder).image_path(0).exists()
+    assert gallery.pictures[0] == pictures / gallery.ids[0]
+    assert all(gallery.pictures[row].is_file() for row in range(len(gallery)))
+    assert pickle.loads(pickle.dumps(gallery)).pictures[3] == gallery.pictures[3]
+    with pytest.raises(ImageError, match=r"no such file \(row 0\).*--root FOLDER"):
+        Gallery(folder).pictures[0]
 
 
 def test_a_folder_that_does_not_hold_them_is_refused(moved, tmp_path):
@@ -51,7 +52,7 @@ def test_new_pictures_are_appended_after_a_move(moved, tiny_encoder, quiet):
     again = replace(more, root=pictures)
     gallery = build_gallery(folder, pictures, tiny_encoder, GridPyramid(0), again)
     assert len(gallery) == 41
-    assert Gallery(folder).image_path(0).is_file(), "the new place is recorded"
+    assert Gallery(folder).pictures[0].is_file(), "the new place is recorded"
 
 
 def test_a_move_alone_is_recorded(moved, tiny_encoder, quiet):
@@ -60,7 +61,7 @@ def test_a_move_alone_is_recorded(moved, tiny_encoder, quiet):
         build_gallery(folder, pictures, tiny_encoder, GridPyramid(0), quiet)
     there = replace(quiet, root=pictures)
     build_gallery(folder, pictures, tiny_encoder, GridPyramid(0), there)
-    assert Gallery(folder).image_path(0).is_file()
+    assert Gallery(folder).pictures[0].is_file()
     assert len(build_gallery(folder, pictures, tiny_encoder, GridPyramid(0), quiet)) == 40
 
 
@@ -82,7 +83,7 @@ def test_galleries_of_lists_of_absolute_paths(moved, tmp_path, tiny_encoder, qui
     gallery = build_gallery(tmp_path / "h", files, tiny_encoder, GridPyramid(0), quiet)
     pictures.rename(tmp_path / "archive")
     found = Gallery(tmp_path / "h", root=tmp_path / "archive")
-    assert found.image_path(2) == tmp_path / "archive" / files[2].relative_to(pictures)
+    assert found.pictures[2] == tmp_path / "archive" / files[2].relative_to(pictures)
     more = replace(quiet, append=True, root=tmp_path / "archive")
     with pytest.raises(GalleryError, match="not relative to a folder"):
         build_gallery(tmp_path / "h", gallery.ids, tiny_encoder, GridPyramid(0), more)

@@ -218,7 +218,7 @@ def test_boxes_that_train_a_quantiser(tmp_path, photos, blind):
     gallery = build_gallery(tmp_path / "g", items, blind, "grid:0", QUIET)
     file = tmp_path / "boxes.json"
     sources = dict.fromkeys(gallery.ids, photos / "corner.png")
-    gallery.image_path = lambda row: sources[gallery.ids[row]]
+    gallery.__dict__["pictures"] = [sources[name] for name in gallery.ids]
     file.write_text(json.dumps({"f.png": [[0.5, 0.5, 1, 1]]}))
     with pytest.raises(VectorError, match=r"corner.png' in the region \(0.5, 0.5, 1, 1\)"):
         training_vectors(gallery, "boxes", file, blind)

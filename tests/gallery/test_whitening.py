@@ -100,11 +100,11 @@ def test_of_a_stream_the_first_images_are_the_sample(
 def killed_after(commits, monkeypatch, folder, images, encoder):
     plain, left = whitening_sample.GalleryWriter.commit, [commits]
 
-    def commit(writer, rows, skipped=()):
+    def commit(writer, *given):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        plain(writer, rows, skipped)
+        plain(writer, *given)
 
     with monkeypatch.context() as patch:
         patch.setattr(whitening_sample.GalleryWriter, "commit", commit)

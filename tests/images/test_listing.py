@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from patchrerank.errors import GalleryError, ImageError
+from patchrerank.gallery import BuildOptions
 from patchrerank.gallery.sources import open_source
 from patchrerank.images import find_images, listing, read_image
 
@@ -93,12 +94,12 @@ def test_a_folder_without_pictures_says_what_it_holds(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"x")
     monkeypatch.setattr(listing, "can_read_heic", lambda: False)
     with pytest.raises(GalleryError, match=r"no images.*1 \.heic.*patchrerank\[heic\]"):
-        open_source(tmp_path)
+        open_source(tmp_path, BuildOptions())
 
 
-def test_the_stream_says_what_was_left_out(tmp_path):
+def test_the_stream_says_what_was_left_out(tmp_path, caplog):
     picture(tmp_path / "a.png")
     (tmp_path / "b.pdf").write_bytes(b"x")
-    source = open_source(tmp_path)
-    assert [name for name, _ in source.items] == ["a.png"]
-    assert source.left_out == "left out 1 file: 1 .pdf"
+    source = open_source(tmp_path, BuildOptions())
+    assert [name for name, _ in source.items(None)] == ["a.png"]
+    assert "left out 1 file: 1 .pdf" in caplog.text

@@ -183,7 +183,7 @@ def test_a_change_of_the_working_directory_loses_no_gallery(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert opened.has_local
     assert len(opened.local) == len(opened)
-    assert opened.image_path(0).is_file()
+    assert opened.pictures[0].is_file()
     assert pickle.loads(pickle.dumps(opened)).ids == opened.ids
     cascade = load_reranker(opened)
     found = pickle.loads(pickle.dumps(cascade)).rank(photos / "00.png", list(opened.ids))

@@ -161,7 +161,7 @@ def local_gallery(tmp_path_factory, photo_folder, tiny_encoder, dense):
 
 def test_drop_in_call_on_a_built_gallery(local_gallery, tiny_gallery, tiny_encoder, dense):
     ids = list(local_gallery.ids[:12])
-    file = local_gallery.image_path(7)
+    file = local_gallery.pictures[7]
     reranker = Chamfer(local_gallery, tiny_encoder, dense_encoder=dense)
     hits = reranker.rank(file, ids, box=[0.25, 0.25, 0.75, 0.75])
     assert hits[0].id == ids[7]
@@ -178,7 +178,7 @@ def test_drop_in_call_on_a_built_gallery(local_gallery, tiny_gallery, tiny_encod
 
 
 def test_in_a_cascade_behind_patchify(local_gallery, tiny_encoder, dense):
-    files = [local_gallery.image_path(row) for row in (3, 20)]
+    files = [local_gallery.pictures[row] for row in (3, 20)]
     queries = encode_queries(tiny_encoder, files)
     local = encode_local_queries(dense, files)
     queries = Queries(queries.vectors, encoder=queries.encoder, local=local)
@@ -202,6 +202,6 @@ def test_a_cascade_encodes_pictures_for_all_its_stages(local_gallery, tiny_encod
     chamfer = Chamfer(local_gallery, dense_encoder=dense)
     cascade = Cascade([Stage(patchify, Fusion()), Stage(chamfer, Fusion(shortlist_size=10))])
     ids = list(local_gallery.ids[:20])
-    hits = cascade.rank(local_gallery.image_path(3), ids, box=[0.1, 0.1, 0.9, 0.9])
+    hits = cascade.rank(local_gallery.pictures[3], ids, box=[0.1, 0.1, 0.9, 0.9])
     assert hits[0].id == ids[3]
     assert len(hits) == 20

@@ -253,7 +253,7 @@ def local_gallery(tmp_path_factory, photo_folder, tiny_encoder, dense):
 @pytest.fixture(scope="module")
 def asked(local_gallery, dense):
     """Queries and shortlists of the gallery's own pictures."""
-    local = encode_local_queries(dense, [local_gallery.image_path(row) for row in (3, 20)])
+    local = encode_local_queries(dense, [local_gallery.pictures[row] for row in (3, 20)])
     rows = np.stack([np.arange(30), np.arange(39, 9, -1)])
     ranks = np.tile(np.linspace(1, 0, 30, dtype=np.float32), (2, 1))
     return Queries(local_gallery.global_vectors[[3, 20]], local=local), Shortlist(rows, ranks)
@@ -388,7 +388,7 @@ def test_drop_in_call_with_a_checkpoint(tmp_path, local_gallery, tiny_encoder, d
     torch.save({"state": network.state_dict()}, tmp_path / "c.pt")
     reranker = kind(local_gallery, tiny_encoder, dense_encoder=dense, checkpoint=tmp_path / "c.pt")
     ids = list(local_gallery.ids[:12])
-    file = local_gallery.image_path(7)
+    file = local_gallery.pictures[7]
     hits = reranker.rank(file, ids, box=[0.1, 0.1, 0.9, 0.9])
     assert sorted(hit.id for hit in hits) == sorted(ids)
     scores = [hit.local_score for hit in hits]

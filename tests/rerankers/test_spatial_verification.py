@@ -228,8 +228,8 @@ def test_broken_and_missing_pictures_are_named(gallery, queries, pictures, tmp_p
     bad = Queries(queries.vectors, images=[broken])
     with pytest.raises(ImageError, match=r"broken\.png"):
         SpatialVerification(gallery, features=SMALL).score(bad, everything())
-    monkeypatch.setattr(type(gallery), "image_path", lambda self, row: tmp_path / f"no{row}.png")
-    with pytest.raises(ImageError, match=r"no0\.png.*pass images="):
+    monkeypatch.setitem(gallery.__dict__, "pictures", gallery.pictures_below(tmp_path / "no"))
+    with pytest.raises(ImageError, match=r"no/0\.png: no such file.*images="):
         SpatialVerification(gallery, features=SMALL).score(queries, everything())
 
 

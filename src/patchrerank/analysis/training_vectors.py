@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,15 @@ from patchrerank.datasets import load_dataset
 from patchrerank.errors import SettingError, whose_vectors
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.storage import training_rows
-from patchrerank.images import read_image
+from patchrerank.images import ImageSource, describe_source, read_image
 from patchrerank.numpy_files import read_npy
 from patchrerank.regions import FixedBoxes
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
+
+
+Given = Iterator[tuple[ImageSource, Floats]]
 
 
 def training_vectors(
@@ -64,22 +68,23 @@ def train_label(train_on: str) -> str:
 def _box_vectors(gallery: Gallery, boxes: Path, encoder: Encoder) -> Floats:
     """Encode each given box of each image as one crop."""
     if boxes.is_dir():
-        data = load_dataset(boxes)
-        given = [(image.file, image.boxes) for image in data.images if len(image.boxes)]
+        images = load_dataset(boxes).images
+        given: Given = ((image.file, image.boxes) for image in images if len(image.boxes))
     else:
         regions = FixedBoxes.from_json(boxes, whole_image=False)
-        rows = gallery.rows_of(list(regions.ids))
+        rows = gallery.rows_of(gallery.ids.kind.read(list(regions.ids)))
         pairs = zip(rows, regions.ids, strict=True)
-        given = [(gallery.image_path(row), regions.boxes(name, 1, 1)) for row, name in pairs]
+        given = ((gallery.pictures[row], regions.boxes(name, 1, 1)) for row, name in pairs)
     parts = [_encoded(file, found, gallery, encoder) for file, found in given if len(found)]
     if not parts:
         raise SettingError(f"{boxes}: holds no boxes to train on")
     return np.concatenate(parts)
 
 
-def _encoded(file: Path, boxes: Floats, gallery: Gallery, encoder: Encoder) -> Floats:
-    with whose_vectors(lambda row: in_region(str(file), boxes[row]), "; leave this box out"):
-        vectors = encoder.encode(encoder.preprocessing.prepare(read_image(file), boxes))
+def _encoded(picture: ImageSource, boxes: Floats, gallery: Gallery, encoder: Encoder) -> Floats:
+    name = describe_source(picture)
+    with whose_vectors(lambda row: in_region(name, boxes[row]), "; leave this box out"):
+        vectors = encoder.encode(encoder.preprocessing.prepare(read_image(picture), boxes))
         return vectors if gallery.whitening is None else gallery.whitening.apply(vectors)
 
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
+from patchrerank.cli.local_pass import LocalPass
 from patchrerank.cli.tuned_option import was_given
-from patchrerank.errors import GalleryError, SettingError
-
-if TYPE_CHECKING:
-    from patchrerank.encoders import DenseEncoder, Encoder
-    from patchrerank.gallery import BuildOptions, Gallery, LocalStore
-
+from patchrerank.errors import GalleryError
 
 MADE_WITH = ("encoder", "image_size", "precision", "random_weights")
 """Options that say which encoder; a gallery's own record says so too."""
@@ -27,7 +23,13 @@ EXAMPLE = "patchrerank index photos/ gallery/ --encoder open_clip:ViT-B-32/laion
 
 def command(
     context: typer.Context,
-    images: Annotated[Path, typer.Argument(help="Folder of pictures, or a text file of paths.")],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of pictures, or a text file of paths; tar shards (WebDataset) or Parquet "
+            "files: one, a folder, or a pattern such as 'shards/{00000..00041}.tar'."
+        ),
+    ],
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
     encoder: opt.EncoderSpec = "efficientnet_lite0",
     regions: Annotated[
@@ -70,6 +72,22 @@ def command(
     ] = "raise",
     append: Annotated[bool, typer.Option("--append", help="Add to a complete gallery.")] = False,
     root: opt.Root = None,
+    id_key: Annotated[
+        str | None,
+        typer.Option(
+            "--id-key",
+            "--id-column",
+            help="Ids of tar shards: key, shard/key, or a field of the JSON such as uid; of "
+            "Parquet files: a column, or file/row. Default: found out.",
+        ),
+    ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column with the bytes of pictures, of Parquet files; the field of a sample that "
+            "is its picture, of tar shards. Default: found out."
+        ),
+    ] = None,
     max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
     local: Annotated[
@@ -114,6 +132,7 @@ def command(
         Gallery,
         build_gallery,
         compress,
+        is_packed,
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import BUILDING, MANIFEST
@@ -133,6 +152,8 @@ def command(
         workers=workers,
         progress=not quiet,
         root=root,
+        id_key=id_key,
+        image_column=image_column,
     )
     finished = dense is not None and not append and (gallery / MANIFEST).exists()
     if finished and not any(was_given(context, name) for name in MADE_WITH):
@@ -157,7 +178,8 @@ def command(
         built = Gallery(target, root=root)
     else:
         strategy = parse_regions(regions, most=max_regions, on_error=how.on_error)
-        built = build_gallery(target, _source(images), maker, strategy, how)
+        pictures = images if is_packed(images) else _source(images)
+        built = build_gallery(target, pictures, maker, strategy, how)
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)
@@ -187,64 +209,14 @@ def command(
         printing.print_line(f"skipped {name}: {reason}")
 
 
-@dataclass(frozen=True)
-class LocalPass:
-    """The second pass, over the local descriptors, as it was asked for."""
-
-    image_size: int
-    scales: str
-    count: int | None
-    store: str
-
-    def __post_init__(self) -> None:
-        from patchrerank.encoders import Selection
-        from patchrerank.gallery import LocalOptions
-
-        LocalOptions(store=self.store)
-        Selection(self.count)
-        self.factors()
-
-    def factors(self) -> list[float]:
-        """Parse the scales."""
-        try:
-            return [float(part) for part in self.scales.split(",")]
-        except ValueError:
-            raise SettingError(
-                f"--local-scales is {self.scales!r}; give numbers with commas, such as 0.7071,1"
-            ) from None
-
-    def encoder_of(self, encoder: Encoder) -> DenseEncoder:
-        """Return the dense encoder with the network of one of crops."""
-        from patchrerank.encoders import Selection, load_dense_encoder
-
-        return load_dense_encoder(
-            encoder,
-            image_size=self.image_size,
-            scales=self.factors(),
-            selection=Selection(self.count),
-        )
-
-    def run(self, gallery: Gallery, dense: DenseEncoder, how: BuildOptions) -> LocalStore:
-        """Store the local descriptors of a gallery's images."""
-        from patchrerank.gallery import LocalOptions, build_local
-
-        options = LocalOptions(
-            store=self.store,
-            on_error=how.on_error,
-            workers=how.workers,
-            max_pixels=how.max_pixels,
-            progress=how.progress,
-        )
-        return build_local(gallery, dense, options)
-
-
 def _source(images: Path) -> Path | list[Path]:
-    if images.is_file():
-        try:
-            lines = images.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise GalleryError(
-                f"{images}: not a text file of paths; pass a folder, or a list of paths"
-            ) from error
-        return [Path(line) for line in lines if line.strip()]
-    return images
+    """Return the paths in a text file; anything else as it is."""
+    if not images.is_file():
+        return images
+    try:
+        lines = images.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise GalleryError(
+            f"{images}: not a text file of paths; pass a folder, or a list of paths"
+        ) from error
+    return [Path(line) for line in lines if line.strip()]

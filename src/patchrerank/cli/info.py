@@ -79,6 +79,7 @@ def _described(opened: Gallery) -> dict[str, object]:
         "identity": made.identity,
         "whitened": made.whitened,
         "whitening": None if made.whitening is None else asdict(made.whitening),
+        "pictures": _pictures(opened),
         "bytes": sizes,
         "skipped": made.skipped,
         **({"local": reason} if reason else {}),
@@ -93,6 +94,10 @@ def _print(opened: Gallery) -> None:
     printing.print_line(f"encoder: {made.encoder.get('spec')} ({made.identity[:12]}…)")
     if made.whitening is not None:
         printing.print_line(explained(made.whitening))
+    lie_in = _pictures(opened)
+    if isinstance(lie_in, dict):
+        told = f"{lie_in['files']} {lie_in['kind']} files, ids of {lie_in['ids']!r}"
+        printing.print_line(f"pictures: in {told}, below {lie_in['root']}")
     sizes, reason = _sizes(opened)
     rows = [(name, f"{size:,}") for name, size in sizes.items()]
     printing.print_table("", ("array", "bytes"), [*rows, ("all", f"{sum(sizes.values()):,}")])
@@ -100,6 +105,15 @@ def _print(opened: Gallery) -> None:
         printing.print_line(f"local descriptors cannot be used: {reason}")
     for name, said in made.skipped:
         printing.print_line(f"skipped {name}: {said}")
+
+
+def _pictures(opened: Gallery) -> dict[str, object] | None:
+    """Return what pictures lie in; None: each is a file of its own."""
+    made = opened.manifest.pictures
+    if made is None:
+        return None
+    how = {"kind": made.kind, "ids": made.ids, "column": made.column}
+    return {"root": opened.manifest.root, "files": len(made.files), **how}
 
 
 def _sizes(opened: Gallery) -> tuple[dict[str, int], str]:

@@ -15,6 +15,8 @@ from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.own_encoder import load_own_encoder
+from patchrerank.gallery.packed_source import is_packed
+from patchrerank.gallery.pictures import Pictures
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.removing import remove
 from patchrerank.gallery.replacing import replace
@@ -34,6 +36,7 @@ __all__ = [
     "LocalQueries",
     "LocalStore",
     "LocalVectors",
+    "Pictures",
     "SyncOptions",
     "Synced",
     "build_gallery",
@@ -47,6 +50,7 @@ __all__ = [
     "export_gallery",
     "import_gallery",
     "import_hdf5",
+    "is_packed",
     "load_own_encoder",
     "read_hdf5",
     "read_vectors",

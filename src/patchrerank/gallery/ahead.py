@@ -14,14 +14,22 @@ Result = TypeVar("Result")
 def chunks_ahead(
     items: Iterator[Item], size: int, submit: Callable[[Item], Future[Result]]
 ) -> Iterator[list[tuple[Item, Future[Result]]]]:
-    """Yield chunks of ``size`` items with their futures, always one chunk submitted ahead."""
+    """Yield chunks of ``size`` items with their futures, always one chunk submitted ahead.
+
+    Where the items end in an error, the chunk before is yielded first.
+    """
 
     def take() -> list[tuple[Item, Future[Result]]]:
         return [(item, submit(item)) for item in islice(items, size)]
 
     waiting = take()
     while waiting:
-        ready, waiting = waiting, take()
+        ready = waiting
+        try:
+            waiting = take()
+        except Exception:
+            yield ready
+            raise
         yield ready
 
 

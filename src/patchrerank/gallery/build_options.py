@@ -34,6 +34,13 @@ class BuildOptions:
         progress: show a progress bar.
         root: the folder that the images already in the gallery are in now, where they have moved
             since; it is recorded, and images of that folder can be added.
+        id_key: what ids are, of tar shards: ``key`` (a sample's name), ``shard/key``, or a field
+            of its JSON such as ``uid`` or ``url`` (text or whole numbers); None: the key, with
+            the shard where shards begin with the same one. Of Parquet files: the column (text,
+            whole numbers or UUIDs), or ``file/row``; None: ``key``, ``id``, ….
+        image_column: the pictures' bytes, of Parquet files: a binary column; None: the only one,
+            or one of a usual name. Of tar shards: the field of a sample, such as ``jpg``; None:
+            any that is a picture.
     """
 
     store: str | None = None
@@ -44,6 +51,8 @@ class BuildOptions:
     max_pixels: int | None = MAX_PIXELS
     progress: bool = True
     root: str | Path | None = None
+    id_key: str | None = None
+    image_column: str | None = None
 
     def __post_init__(self) -> None:
         if self.store is not None:

@@ -20,6 +20,7 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.places import Packed
 from patchrerank.gallery.preparing import (
     KnownImage,
     Prepare,
@@ -27,13 +28,10 @@ from patchrerank.gallery.preparing import (
     Preparer,
     Unusable,
 )
+from patchrerank.gallery.progress import unfinished
 from patchrerank.gallery.region_vectors import chunk_rows
-from patchrerank.gallery.sources import (
-    Images,
-    check_id,
-    open_source,
-    with_sound_ids,
-)
+from patchrerank.gallery.settings import check_pictures, pictures_so_far
+from patchrerank.gallery.sources import Images, Items, items_to_come, open_source
 from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
@@ -67,7 +65,9 @@ def build_gallery(
 
     Args:
         folder: the gallery directory; made if absent.
-        images: a folder, a list of files, or an iterable of ``(id, image)`` with unique ids.
+        images: a folder, a list of files, or an iterable of ``(id, image)`` with unique ids;
+            tar shards or Parquet files (one, a folder, a pattern such as ``{000..012}.tar``, or a
+            list of them), which are streamed, and taken up where reading ended before.
             Ids that the gallery already holds are passed over.
         encoder: what :func:`patchrerank.encoders.load_encoder` returned, or its spec.
         regions: a strategy, or its spec such as ``grid:2`` (see
@@ -89,21 +89,21 @@ def build_gallery(
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
     options = options or BuildOptions()
     regions, encoder = _strategy(regions, options.on_error), loaded_encoder(encoder)
-    source = open_source(images)
-    if options.on_error == "skip":
-        source = replace(source, items=with_sound_ids(source.items))
-    if source.left_out:
-        logger.warning("%s: %s", source.root, source.left_out)
+    source = open_source(images, options, pictures_so_far(Path(folder)))
     if is_complete(Path(folder)) and not options.append:
         return finished(Path(folder), source, encoder, regions, options)
-    writer = open_writer(Path(folder), encoder, regions, options, chunk_size(encoder, regions))
-    with writer:
+    size = chunk_size(encoder, regions)
+    with open_writer(
+        Path(folder), encoder, regions, options, size, source.pictures, source.id_type
+    ) as writer:
+        check_pictures(writer.folder, writer.manifest, source.pictures, source.id_type)
         if options.root is not None:
             writer.move_root(options.root)
         if writer.root_conflict(source.root):
             raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
-        raw = replace(options, store="float32", whiten=None, append=True, root=None)
+        plain = replace(options, id_key=None, image_column=None)
+        raw = replace(plain, store="float32", whiten=None, append=True, root=None)
         sample, source = whiten_writer(
             writer,
             options.whiten,
@@ -112,12 +112,14 @@ def build_gallery(
             lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
         )
         prepare = with_sample(Preparer(encoder, regions, options), sample)
+        before = writer.progress.before()
+        items = items_to_come(source, before, options)
         with (
             ThreadPoolExecutor(options.workers) as pool,
-            tqdm(total=source.count, unit="img", disable=not options.progress) as bar,
+            tqdm(total=source.count(before), unit="img", disable=not options.progress) as bar,
         ):
-            items = _unfinished(source.items, writer, bar)
-            encode_all(items, writer, encoder, prepare, pool, bar, options.on_error)
+            left = unfinished(items, writer.progress, bar)
+            encode_all(left, writer, encoder, prepare, pool, bar, options.on_error)
         drop_sample(writer.folder)
         _check_any(writer)
         writer.finish()
@@ -179,23 +181,8 @@ def chunk_size(encoder: Encoder, regions: Regions) -> int:
     return max(least, math.ceil(encoder.batch_size / crops))
 
 
-def _unfinished(
-    items: Iterator[tuple[str, ImageSource]], writer: GalleryWriter, bar: tqdm[Never]
-) -> Iterator[tuple[str, ImageSource]]:
-    """Yield images that are not in the gallery yet, refusing an id that comes twice."""
-    seen: set[str] = set()
-    for image_id, image in items:
-        if check_id(image_id) in seen:
-            raise GalleryError(f"id {image_id!r} comes twice; ids must be unique")
-        seen.add(image_id)
-        if image_id in writer.done:
-            bar.update(1)
-        else:
-            yield image_id, image
-
-
 def encode_all(
-    items: Iterator[tuple[str, ImageSource]],
+    items: Items,
     writer: GalleryWriter,
     encoder: Encoder,
     prepare: Prepare,
@@ -206,13 +193,12 @@ def encode_all(
     """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
     ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
     for chunk in ahead:
-        ready = [(name, future) for (name, _), future in chunk]
-        _commit(ready, writer, encoder, skip=on_error == "skip")
-        bar.update(len(ready))
+        _commit(chunk, writer, encoder, skip=on_error == "skip")
+        bar.update(len(chunk))
 
 
 def _commit(
-    ready: list[tuple[str, Future[PreparedImage | Unusable]]],
+    chunk: list[tuple[tuple[Any, ImageSource | Packed], Future[PreparedImage | Unusable]]],
     writer: GalleryWriter,
     encoder: Encoder,
     *,
@@ -221,12 +207,13 @@ def _commit(
     prepared: list[PreparedImage] = []
     known: list[PreparedImage] = []
     skipped: list[tuple[str, str]] = []
+    places = {name: image.place for (name, image), _ in chunk if isinstance(image, Packed)}
 
     def cuts() -> Iterator[Any]:
-        for name, future in ready:
+        for (name, _), future in chunk:
             result = future.result()
             if isinstance(result, ImageError | RegionError):
-                skipped.append((name, str(result)))
+                skipped.append((str(name), str(result)))
             elif isinstance(result, KnownImage):
                 known.append(result)
             else:
@@ -244,5 +231,7 @@ def _commit(
     skipped += [*without, *without_too]
     for name, reason in skipped:
         logger.warning("skipped %s: %s", name, reason)
-    order = {name: number for number, (name, _) in enumerate(ready)}
-    writer.commit(sorted([*rows, *taken], key=lambda row: order[row.image_id]), skipped)
+    order = {name: number for number, ((name, _), _) in enumerate(chunk)}
+    made = sorted([*rows, *taken], key=lambda row: order[row.image_id])
+    made = [replace(row, place=places.get(row.image_id)) for row in made]
+    writer.commit(made, skipped, list(places.values()))

@@ -62,12 +62,12 @@ def derive_gallery(
     reason = misfit(source, encoder, regions)
     if reason is not None:
         raise GalleryError(f"{source.folder}: {reason}; encode the images instead")
-    options = BuildOptions(store="float32")
-    with open_writer(
-        Path(folder), encoder, regions, options, chunk_size(encoder, regions)
-    ) as writer:
-        writer.manifest = replace(writer.manifest, encoder=dict(source.manifest.encoder))
-        writer.set_root(source.manifest.root)
+    made, options = source.manifest, BuildOptions(store="float32")
+    size = chunk_size(encoder, regions)
+    lies = made.pictures and replace(made.pictures, files=())
+    with open_writer(Path(folder), encoder, regions, options, size, lies, made.id_type) as writer:
+        writer.manifest = replace(writer.manifest, encoder=dict(made.encoder))
+        writer.set_root(made.root)
         _copy(source, writer, regions, progress=progress)
         writer.finish()
     return Gallery(folder)
@@ -135,7 +135,8 @@ def _images(source: Gallery, rows: list[int], finder: _Finder) -> Iterator[Image
         patches = np.asarray(source.patches[places], dtype=np.float32)
         whole = np.asarray(source.global_vectors[row])
         stamp = as_stamp(stamps[row])
-        yield ImageRows(source.ids[row], (width, height), wanted, whole, patches, stamp)
+        place = source.pictures.place(row)
+        yield ImageRows(source.ids[row], (width, height), wanted, whole, patches, stamp, place)
 
 
 class _Finder:

@@ -10,10 +10,9 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.folder import lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
-from patchrerank.gallery.moved import check_root
-from patchrerank.gallery.settings import check_settings
-from patchrerank.gallery.sources import SourceItems
-from patchrerank.gallery.writer import roots_differ
+from patchrerank.gallery.pictures import check_root
+from patchrerank.gallery.settings import check_pictures, check_settings, roots_differ
+from patchrerank.gallery.sources import Source, items_to_come
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -27,7 +26,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def finished(
-    folder: Path, source: SourceItems, encoder: Encoder, regions: Regions, options: BuildOptions
+    folder: Path, source: Source, encoder: Encoder, regions: Regions, options: BuildOptions
 ) -> Gallery:
     """Return a complete gallery that holds all that is asked for; nothing is encoded.
 
@@ -40,6 +39,7 @@ def finished(
     made = Gallery(folder)
     try:
         check_settings(folder, made.manifest, encoder, regions, options)
+        check_pictures(folder, made.manifest, source.pictures, source.id_type)
     except GalleryError as error:
         raise GalleryError(
             f"{error}; this gallery is complete: append=True (--append) adds images to it, made "
@@ -50,7 +50,8 @@ def finished(
     if roots_differ(made.manifest, source.root):
         raise GalleryError(other_folder(folder, made.manifest.root, source.root))
     known = {*made.ids.living(), *(name for name, _ in made.manifest.skipped)}
-    missing = next((image_id for image_id, _ in source.items if image_id not in known), None)
+    coming = items_to_come(source, made.manifest.pictures, options)
+    missing = next((image_id for image_id, _ in coming if image_id not in known), None)
     if missing is not None:
         raise GalleryError(
             f"{folder}: this gallery is complete, and {missing!r} is not in it; pass append=True "
@@ -65,7 +66,7 @@ def re_rooted(gallery: Gallery, root: str | Path) -> Gallery:
     Raises:
         GalleryError: they are not there, or another process is at work on the gallery.
     """
-    check_root(gallery.folder, gallery.ids, gallery.sizes, root, gallery.live)
+    check_root(gallery.folder, gallery.pictures_below(root), gallery.sizes, root, gallery.live)
     there = str(Path(root).resolve())
     if gallery.manifest.root in (None, there):
         return gallery

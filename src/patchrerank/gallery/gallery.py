@@ -21,7 +21,8 @@ from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
 from patchrerank.gallery.mapped import MappedFolder
-from patchrerank.gallery.moved import check_root, common_folder, picture_below
+from patchrerank.gallery.pictures import Pictures, check_root
+from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
 from patchrerank.search_results import listed_ids
@@ -75,7 +76,7 @@ class Gallery(MappedFolder):
         self.manifest = settled(lambda: read_manifest(path), use)
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
-            check_root(self.folder, self.ids, self.sizes, root, self.live)
+            check_root(self.folder, self.pictures, self.sizes, root, self.live)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
@@ -230,15 +231,14 @@ class Gallery(MappedFolder):
             return self.manifest.arrays["ids"].crc32
         return self.ids.crc_of(rows)
 
-    def image_path(self, row: int) -> Path:
-        """Return where the image of ``row`` was read from, or lies below ``root`` now."""
-        if self._root is not None:
-            return picture_below(self._root, self.ids[row], self._common)
-        return Path(self.manifest.root or "") / str(self.ids[row])
-
     @cached_property
-    def _common(self) -> str:
-        return common_folder(list(self.ids.living()))
+    def pictures(self) -> Pictures:
+        """The picture of each row, a file or the bytes of one, below ``root`` now."""
+        return self.pictures_below(self._root)
+
+    def pictures_below(self, root: str | os.PathLike[str] | None) -> Pictures:
+        """Return the pictures as they lie below a folder; None: where they were read."""
+        return Pictures(self.manifest, self.ids, self._arrays.get(PLACES), root)
 
     def check_queries(self, queries: Queries) -> None:
         """Refuse queries that do not live in this gallery's space.

@@ -86,6 +86,11 @@ class IdType:
                 ) from None
         return found
 
+    def bytes_of(self, item: Any) -> bytes:
+        """Return the bytes of one id."""
+        raw, ends, _ = self.pack([item])
+        return raw[: int(ends[0])]
+
     def _fits(self, item: Any) -> bool:
         try:
             self.pack([item])

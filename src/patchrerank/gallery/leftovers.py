@@ -10,7 +10,16 @@ from patchrerank.files import json_with
 LOCK = "build.lock"
 ARRAYS = (
     *("ids", "id_ends", "id_table", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
-    *("patch_ends", "boxes", "removed", "stamps", "descriptors", "descriptor_scales", "ends"),
+    *(
+        "patch_ends",
+        "boxes",
+        "places",
+        "removed",
+        "stamps",
+        "descriptors",
+        "descriptor_scales",
+        "ends",
+    ),
     *("positions", "scales", "weights"),
 )
 """What array files are called."""

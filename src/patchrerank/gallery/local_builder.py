@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -88,8 +88,8 @@ def build_local(
         gallery: complete; it need not come from the same encoder.
         encoder: see :func:`patchrerank.encoders.load_dense_encoder`.
         options: see :class:`LocalOptions`.
-        sources: the picture of each row (path, bytes or picture), where they are not at
-            ``gallery.image_path(row)``.
+        sources: the picture of each row (path, bytes or picture), where they are not those of
+            ``gallery.pictures``.
 
     Raises:
         ImageError: an image cannot be read (unless ``on_error="skip"``).
@@ -153,7 +153,7 @@ class _Preparer:
         self._gallery = gallery
         self._encoder = encoder
         self._options = options
-        self._sources = sources
+        self._sources = gallery.pictures if sources is None else sources
 
     def __call__(self, row: int) -> list[Crops] | ImageError | None:
         """Return what the network takes, or why there is nothing; None of a row that is gone."""
@@ -172,28 +172,19 @@ class _Preparer:
         return self._encoder.prepare(picture)
 
     def _source(self, row: int) -> ImageSource:
-        if self._sources is not None:
-            try:
-                return self._sources[row]
-            except LookupError as error:
-                raise GalleryError(
-                    f"sources has no picture for row {row} ({self._gallery.ids[row]!r})"
-                ) from error
-        path = self._gallery.image_path(row)
-        if not path.is_file():
-            raise ImageError(
-                f"{path}: no such file (row {row}); if the gallery's pictures have moved, open it "
-                "with Gallery(folder, root=FOLDER) (--root FOLDER); if they were never files, pass "
-                "sources={row: picture}"
-            )
-        return path
+        try:
+            return self._sources[row]
+        except LookupError as error:
+            raise GalleryError(
+                f"sources has no picture for row {row} ({self._gallery.ids[row]!r})"
+            ) from error
 
 
 def _commit(
     chunk: Sequence[tuple[int, Future[list[Crops] | ImageError | None]]],
     writer: LocalWriter,
     encoder: DenseEncoder,
-    ids: Sequence[str],
+    ids: Sequence[Any],
     *,
     skip: bool,
 ) -> None:
@@ -208,16 +199,16 @@ def _commit(
     for name, reason in skipped.items():
         logger.warning("no local descriptors of %s: %s", name, reason)
     nothing = _nothing(encoder.dim)
-    listed = [(name, skipped[name]) for name in names if name in skipped]
+    listed = [(str(name), skipped[name]) for name in names if name in skipped]
     kept = [nothing if gone is None else found.get(name, nothing) for name, gone in found_of]
     writer.commit(kept, every, listed)
 
 
 def _encoded(
-    pictures: dict[str, list[Crops]], encoder: DenseEncoder, *, skip: bool
-) -> tuple[dict[str, LocalDescriptors], dict[str, str]]:
+    pictures: dict[Any, list[Crops]], encoder: DenseEncoder, *, skip: bool
+) -> tuple[dict[Any, LocalDescriptors], dict[Any, str]]:
     """Return the descriptors of pictures, and why some of them were skipped, by id."""
-    skipped: dict[str, str] = {}
+    skipped: dict[Any, str] = {}
     while True:
         names = [name for name in pictures if name not in skipped]
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -76,7 +76,7 @@ class LocalWriter:
     def commit(
         self,
         pictures: Sequence[LocalDescriptors],
-        ids: Sequence[str] | None = None,
+        ids: Sequence[Any] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Add the descriptors of the next images.
@@ -95,7 +95,7 @@ class LocalWriter:
     def _commit(
         self,
         pictures: Sequence[LocalDescriptors],
-        ids: Sequence[str] | None,
+        ids: Sequence[Any] | None,
         skipped: Sequence[tuple[str, str]],
     ) -> None:
         self._files.append(self._columns(pictures))

@@ -69,6 +69,25 @@ class WhiteningRecord:
 
 
 @dataclass(frozen=True)
+class PictureRecord:
+    """Pictures that lie in other files: which ones, and how far they were read.
+
+    Attributes:
+        kind: of the files: ``tar`` or ``parquet``.
+        ids: what ids were made of: ``key``, ``shard/key`` or a field of each sample's JSON (tar);
+            a column or ``file/row`` (Parquet).
+        column: of the pictures' bytes; of a tar the field, or empty: every picture.
+        files: of each file its path relative to the gallery's root, its size in bytes when it was
+            read, and where reading goes on: an offset in bytes (tar), or a row.
+    """
+
+    kind: str
+    ids: str
+    column: str
+    files: tuple[tuple[str, int, int], ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a gallery except its arrays' contents.
 
@@ -85,11 +104,12 @@ class Manifest:
         trained_on: what a product quantiser was trained on; empty for other stores.
         whitened: whether ``whitening.npz`` is applied after the encoder.
         whitening: how that was learned; None where nobody recorded it.
-        root: folder that ids are relative to, or None.
+        root: folder that ids, or the files that pictures lie in, are relative to; or None.
         skipped: ``[id, reason]`` of each image that could not be read.
         numbering: how often rows were numbered anew, by ``compact``; what is kept beside a gallery
             in the order of its rows is of one numbering.
         id_type: what ids are: ``text``, ``int`` or ``uuid``.
+        pictures: the files that pictures lie in; None: each is a file of its own, or none.
         arrays: name → record.
         format: layout version of the directory.
         version: patchrerank version that wrote it.
@@ -109,6 +129,7 @@ class Manifest:
     root: str | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     id_type: str = "text"
+    pictures: PictureRecord | None = None
     numbering: int = 0
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
     format: int = FORMAT

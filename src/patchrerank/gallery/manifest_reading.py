@@ -15,13 +15,8 @@ from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.identity import is_imported
-from patchrerank.gallery.manifest import (
-    FORMAT,
-    NO_REGIONS,
-    REMOVED,
-    ArrayRecord,
-    Manifest,
-)
+from patchrerank.gallery.manifest import FORMAT, NO_REGIONS, REMOVED, ArrayRecord, Manifest
+from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.removed_rows import REMOVED_RECORD
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import STORES, gallery_records
@@ -126,6 +121,9 @@ def _check_manifest(made: Manifest, where: str) -> None:
     rows = {**images, **patches, "pq_centroids": parts}
     if made.regions == NO_REGIONS:
         template = {name: one for name, one in template.items() if name != "boxes"}
+    _check_pictures(made, where)
+    if made.pictures is not None:
+        template, rows[PLACES] = {**template, PLACES: PLACES_RECORD}, made.images
     if ID_TABLE in made.arrays:
         template, rows[ID_TABLE] = {**template, ID_TABLE: TABLE_RECORD}, table_size(made.images)
     if REMOVED in made.arrays:
@@ -134,6 +132,17 @@ def _check_manifest(made: Manifest, where: str) -> None:
     if STAMPS in made.arrays:
         template, rows[STAMPS] = {**template, STAMPS: STAMPS_RECORD}, made.images
     check_arrays(made.arrays, template, rows, where)
+
+
+def _check_pictures(made: Manifest, where: str) -> None:
+    if made.pictures is None:
+        return
+    kind = made.pictures.kind
+    if kind not in FILES:
+        raise damaged(where, "pictures.kind", f"{kind!r} is none of {', '.join(FILES)}")
+    for number, (name, held, read) in enumerate(made.pictures.files):
+        if not name or "\0" in name or held < 0 or read < 0:
+            raise damaged(where, f"pictures.files[{number}]", "expected [name, bytes, from where]")
 
 
 def check_sizes(where: str, dim: int, chunk: int, **counts: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import ImageError, RegionError
+from patchrerank.gallery.places import Packed
 from patchrerank.gallery.stamps import UNKNOWN, Stamp, stamp_of
 from patchrerank.images import (
     MAX_PIXELS,
@@ -41,7 +42,7 @@ class PreparedImage:
         stamp: of its file.
     """
 
-    image_id: str
+    image_id: Any
     size: tuple[int, int]
     boxes: Floats
     count: int
@@ -62,7 +63,7 @@ class KnownImage(PreparedImage):
 def prepare_image(
     encoder: Encoder,
     regions: Regions,
-    image_id: str,
+    image_id: Any,
     image: ImageSource,
     max_pixels: int | None = MAX_PIXELS,
 ) -> PreparedImage:
@@ -78,7 +79,7 @@ def prepare_image(
     picture = read_image(image, max_pixels=max_pixels, min_size=min_size)
     given = isinstance(regions, FixedBoxes)
     orientation = stored_orientation(image, max_pixels=max_pixels) if given else UPRIGHT
-    found = boxes_in(regions, image_id, picture, size, orientation)
+    found = boxes_in(regions, str(image_id), picture, size, orientation)
     boxes = check_boxes(found, f"regions of {image_id!r}")
     whole = len(boxes) > 0 and bool((boxes[0] == WHOLE_IMAGE).all())
     cuts = boxes if whole else np.concatenate([WHOLE_IMAGE[None], boxes])
@@ -86,7 +87,7 @@ def prepare_image(
     return PreparedImage(image_id, size, boxes, len(cuts), prepared, stamp)
 
 
-Prepare = Callable[[str, ImageSource], PreparedImage | Unusable]
+Prepare = Callable[[Any, ImageSource | Packed], PreparedImage | Unusable]
 
 
 class Preparer:
@@ -98,12 +99,12 @@ class Preparer:
         self.options = options
         self.skip = options.on_error == "skip"
 
-    def __call__(self, image_id: str, image: ImageSource) -> PreparedImage | Unusable:
+    def __call__(self, image_id: Any, image: ImageSource | Packed) -> PreparedImage | Unusable:
         """Prepare one image; why it cannot be is returned only where it is to be skipped."""
         try:
-            return prepare_image(
-                self._encoder, self._regions, image_id, image, self.options.max_pixels
-            )
+            held = image.read() if isinstance(image, Packed) else image
+            most = self.options.max_pixels
+            return prepare_image(self._encoder, self._regions, image_id, held, most)
         except (ImageError, RegionError) as error:
             if self.skip:
                 return error

@@ -83,7 +83,7 @@ def _take_out(prepared: list[PreparedImage], error: VectorError) -> list[tuple[s
         owner: str(error.of(lambda row: _region(prepared, row), rows=own))
         for owner, own in rows.items()
     }
-    taken = [(prepared[owner].image_id, reason) for owner, reason in reasons.items()]
+    taken = [(str(prepared[owner].image_id), reason) for owner, reason in reasons.items()]
     prepared[:] = [item for number, item in enumerate(prepared) if number not in rows]
     return taken
 
@@ -92,7 +92,7 @@ def _region(prepared: Sequence[PreparedImage], row: int) -> str:
     """Return how messages name the image and region of a row of vectors."""
     for item in prepared:
         if row < item.count:
-            return in_region(item.image_id, item.regions[row])
+            return in_region(str(item.image_id), item.regions[row])
         row -= item.count
     return f"row {row}"
 

@@ -17,11 +17,10 @@ from patchrerank.gallery.builder import chunk_size, encode_all, loaded_encoder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
-from patchrerank.gallery.settings import ids_of
-from patchrerank.gallery.sources import Images, check_id, open_source
+from patchrerank.gallery.settings import check_pictures, ids_of
+from patchrerank.gallery.sources import Images, Item, check_id, open_source
 from patchrerank.gallery.stamps import UNKNOWN, as_stamp, stamp_of, stamps_in
 from patchrerank.gallery.writer import GalleryWriter, open_writer
-from patchrerank.images import ImageSource
 from patchrerank.regions import Regions
 
 if TYPE_CHECKING:
@@ -60,7 +59,9 @@ def replace(
     """
     options = options or BuildOptions()
     gallery = Gallery(folder)
-    items = list(open_source(images).items)
+    source = open_source(images, options, gallery.manifest.pictures)
+    check_pictures(gallery.folder, gallery.manifest, source.pictures, source.id_type)
+    items = list(source.items(None))
     _check_ids(gallery, items, options)
     model = load_index_encoder(gallery) if encoder is None else loaded_encoder(encoder)
     strategy = own_regions(gallery, regions, on_error=options.on_error)
@@ -79,9 +80,7 @@ def replace(
     return Gallery(folder)
 
 
-def _check_ids(
-    gallery: Gallery, items: list[tuple[str, ImageSource]], options: BuildOptions
-) -> None:
+def _check_ids(gallery: Gallery, items: list[Item], options: BuildOptions) -> None:
     names = [check_id(name) for name, _ in items]
     if len(set(names)) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
@@ -91,7 +90,7 @@ def _check_ids(
         raise ShortlistError(f"{gallery.folder}: no images are given to replace any with")
 
 
-def _done(writer: GalleryWriter, items: list[tuple[str, ImageSource]]) -> list[bool]:
+def _done(writer: GalleryWriter, items: list[Item]) -> list[bool]:
     """Tell the files that a run that was killed has encoded, and that are as they were."""
     first = 0 if writer.complete is None else writer.complete.images
     ids = ids_of(writer.folder, writer.manifest, writer.gone.astype(np.uint8))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import numpy as np
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, open_array
@@ -19,7 +22,16 @@ from patchrerank.gallery.identity import (
     loading_call,
 )
 from patchrerank.gallery.ids import Ids
-from patchrerank.gallery.manifest import REMOVED, Manifest
+from patchrerank.gallery.manifest import (
+    BUILDING,
+    MANIFEST,
+    REMOVED,
+    ArrayRecord,
+    Manifest,
+    PictureRecord,
+)
+from patchrerank.gallery.manifest_reading import read_manifest
+from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.gallery.whiten_choice import check_begun
@@ -44,11 +56,6 @@ def check_settings(
     Raises:
         GalleryError: other settings, or other boxes of an image that is there.
     """
-    if manifest.id_type != "text":
-        raise GalleryError(
-            f"{folder}: its ids are {ID_TYPES[manifest.id_type].words}, pictures are indexed under "
-            "text; use another folder"
-        )
     if options.whiten is not None:
         check_begun(folder, manifest, options.whiten)
     wanted = replace(options, store=options.store or manifest.store)
@@ -58,6 +65,45 @@ def check_settings(
         manifest = _with_boxes(folder, manifest, asked.regions, regions)
     _check_plan(folder, manifest, asked)
     return manifest
+
+
+def check_pictures(
+    folder: Path, manifest: Manifest, pictures: PictureRecord | None, id_type: str
+) -> None:
+    """Refuse to add pictures that lie, or have ids, in another way than those that are there.
+
+    Args:
+        folder: of the gallery.
+        manifest: its own.
+        pictures: how those that come are read; None: each is a file.
+        id_type: what their ids are.
+
+    Raises:
+        GalleryError: names what differs, then and now.
+    """
+    if manifest.id_type != id_type:
+        raise GalleryError(
+            f"{folder}: its ids are {ID_TYPES[manifest.id_type].words}, pictures are indexed under "
+            f"{ID_TYPES[id_type].words}; use another folder"
+        )
+    was, now = map(_lie_in, (manifest.pictures, pictures))
+    if manifest.images and was != now:
+        raise GalleryError(f"{folder}: its pictures {was}, these {now}; use another folder")
+
+
+def _lie_in(pictures: PictureRecord | None) -> str:
+    if pictures is None:
+        return "are files"
+    column = f" and pictures of {pictures.column!r}" if pictures.column else ""
+    return f"lie in {FILES[pictures.kind]}, with ids of {pictures.ids!r}{column}"
+
+
+def pictures_so_far(folder: Path) -> PictureRecord | None:
+    """Return how the pictures of a gallery were read, if one is there, begun or complete."""
+    for name in (BUILDING, MANIFEST):
+        with suppress(GalleryError):
+            return read_manifest(folder / name).pictures
+    return None
 
 
 def _with_boxes(folder: Path, manifest: Manifest, asked: str, regions: FixedBoxes) -> Manifest:
@@ -73,7 +119,7 @@ def _with_boxes(folder: Path, manifest: Manifest, asked: str, regions: FixedBoxe
         ids_of(folder, manifest), ends.tolist(), sizes.tolist(), strict=True
     ):
         held_here = cast("Floats", boxes[start:end])
-        if not regions.agree(image_id, (width, height), held_here):
+        if not regions.agree(str(image_id), (width, height), held_here):
             raise GalleryError(
                 f"{folder}: the boxes of {image_id!r} are others than those it was indexed with; "
                 "give the boxes of before for images that are there, or use another folder"
@@ -88,6 +134,8 @@ def new_manifest(
     options: BuildOptions,
     chunk: int,
     whitening: Whitening | None = None,
+    pictures: PictureRecord | None = None,
+    id_type: str = "text",
 ) -> Manifest:
     """Return the manifest of a gallery without images that is made with these settings."""
     store = options.store or "float32"
@@ -100,9 +148,17 @@ def new_manifest(
         identity=identity_of(encoder, whitening),
         chunk=chunk,
         whitened=whitening is not None,
-        arrays={**gallery_records(store, dim), STAMPS: STAMPS_RECORD},
+        id_type=id_type,
+        pictures=pictures,
+        arrays=begun_arrays(store, dim, pictures),
         version=__version__,
     )
+
+
+def begun_arrays(store: str, dim: int, pictures: PictureRecord | None) -> dict[str, ArrayRecord]:
+    """Return the arrays of a gallery without images."""
+    places = {} if pictures is None else {PLACES: PLACES_RECORD}
+    return {**gallery_records(store, dim), STAMPS: STAMPS_RECORD, **places}
 
 
 def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
@@ -137,3 +193,16 @@ def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:
     from patchrerank.encoders import Whitening
 
     return Whitening.load(folder / WHITENING)
+
+
+def centroids_of(folder: Path, manifest: Manifest) -> Floats | None:
+    """Return the centroids of a product quantiser, if there is one."""
+    record = manifest.arrays.get("pq_centroids")
+    if record is None or not record.shape[0]:
+        return None
+    return np.array(open_array(folder, "pq_centroids", record), dtype=np.float32)
+
+
+def roots_differ(manifest: Manifest, root: str | None) -> bool:
+    """Return whether a gallery holds images of another folder."""
+    return manifest.images > 0 and manifest.root != root

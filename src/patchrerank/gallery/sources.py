@@ -7,67 +7,149 @@ import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-from patchrerank.errors import GalleryError, described
-from patchrerank.images import ImageSource, find_images
+from patchrerank.errors import GalleryError, SettingError, described
+from patchrerank.gallery.manifest import PictureRecord
+from patchrerank.gallery.packed_source import open_packed, packed_files
+from patchrerank.gallery.places import Packed
+from patchrerank.images import FoundImages, ImageSource, find_images
 
-Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | tuple[str, ImageSource]]
+if TYPE_CHECKING:
+    from patchrerank.gallery.build_options import BuildOptions
+
+Pair = tuple[str, ImageSource | Packed]
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Pair]
+Item = tuple[Any, ImageSource | Packed]
+Items = Iterator[Item]
 
 
 logger = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where images come from; each kind is one class."""
+
+    @property
+    def root(self) -> str | None:
+        """The folder that ids, or the files that pictures lie in, are relative to."""
+        ...
+
+    @property
+    def pictures(self) -> PictureRecord | None:
+        """How pictures that lie in other files are read; None: each is a file of its own."""
+        ...
+
+    @property
+    def id_type(self) -> str:
+        """What ids are: a name in ``id_types.ID_TYPES``."""
+        ...
+
+    def count(self, before: PictureRecord | None) -> int | None:
+        """Return how many images are to come; None: not known."""
+        ...
+
+    def items(self, before: PictureRecord | None) -> Items:
+        """Yield ``(id, image)``, from where reading ended before."""
+        ...
+
+
 @dataclass(frozen=True)
-class SourceItems:
-    """Where images come from.
+class PlainSource:
+    """Pictures that are files, or objects.
 
     Attributes:
-        items: a stream of ``(id, image)``.
-        count: its length, where known.
+        pairs: a stream of ``(id, image)``.
+        length: its length, where known.
         root: the folder that ids are relative to, or None.
         left_out: in words, which files of the folder are no images; empty if all are.
     """
 
-    items: Iterator[tuple[str, ImageSource]]
-    count: int | None
+    pairs: Iterator[Pair]
+    length: int | None
     root: str | None
     left_out: str = ""
+    pictures: None = None
+    id_type: str = "text"
+
+    def count(self, before: PictureRecord | None) -> int | None:
+        """Return how many images there are."""
+        return self.length
+
+    def items(self, before: PictureRecord | None) -> Items:
+        """Yield all of them."""
+        if self.left_out:
+            logger.warning("%s: %s", self.root, self.left_out)
+        yield from self.pairs
 
 
-def open_source(images: Images) -> SourceItems:
-    """Turn a folder, a list of files, or an iterator of ``(id, image)`` into one stream.
+def open_source(
+    images: Images, options: BuildOptions, before: PictureRecord | None = None
+) -> Source:
+    """Turn whatever holds images into one stream.
 
     Ids: of a folder, the path relative to it with forward slashes; of a list of files, the path
-    as given; of pairs, the string given.
+    as given; of pairs, the string given; of tar shards and Parquet files see ``options.id_key``.
+
+    Args:
+        images: a folder of pictures, a list of files, an iterator of ``(id, image)``; or tar
+            shards or Parquet files: one, a folder, a pattern, or a list of them.
+        options: how shards and columns are read, and what is done about damaged ones.
+        before: how the pictures of the gallery were read so far.
 
     Raises:
-        GalleryError: a folder without images, or entries that are neither path nor pair.
+        GalleryError: no images, or entries that are neither path nor pair; shards or columns
+            that cannot be read.
         ImageError: the folder does not exist.
+        SettingError: ``options`` name a column, and nothing has columns.
     """
-    if isinstance(images, str | os.PathLike):
-        root = Path(images)
-        found = find_images(root)
-        left_out = str(found) if found.left_out else ""
-        if not found.files:
-            why = f"; {left_out}" if left_out else ""
-            raise GalleryError(f"{root}: no images found in this folder{why}")
-        pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
-        return SourceItems(pairs, len(found.files), str(root.resolve()), left_out)
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable | os.PathLike):
         raise GalleryError(
             f"the images are {described(images)}; pass a folder of pictures, a list of files, or "
             "(id, image) pairs"
         )
+    folder = isinstance(images, str | os.PathLike) and Path(images).is_dir()
+    packed = None if folder else packed_files(images)
+    if packed is None and isinstance(images, str | os.PathLike):
+        found = find_images(images)
+        packed = None if found.files else packed_files(images)
+        if packed is None:
+            return _of_folder(Path(images), found, options)
+    if packed is not None:
+        how = options.id_key, options.image_column
+        return open_packed(*packed, *how, strict=options.on_error == "raise", before=before)
+    assert not isinstance(images, str | os.PathLike)
+    _check_plain(options)
     count = len(images) if isinstance(images, Sized) else None
-    return SourceItems(_pairs(images), count, None)
+    return PlainSource(_pairs(images), count, None)
 
 
-def check_id(image_id: str) -> str:
-    """Return an id that can be stored.
+def _of_folder(root: Path, found: FoundImages, options: BuildOptions) -> PlainSource:
+    left_out = str(found) if found.left_out else ""
+    if not found.files:
+        why = f"; {left_out}" if left_out else ""
+        raise GalleryError(f"{root}: no images found in this folder{why}")
+    _check_plain(options)
+    pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
+    return PlainSource(pairs, len(found.files), str(root.resolve()), left_out)
+
+
+def _check_plain(options: BuildOptions) -> None:
+    if options.id_key is not None or options.image_column is not None:
+        raise SettingError(
+            "id_key and image_column (--id-key, --image-column) are for tar shards and Parquet "
+            "files; other pictures have their paths for ids"
+        )
+
+
+def check_id(image_id: Any) -> Any:
+    """Return an id that can be stored; whole numbers and UUIDs always can.
 
     Raises:
         GalleryError: it is empty, or no valid Unicode (a file name in another encoding).
     """
+    if not isinstance(image_id, str):
+        return image_id
     if not image_id:
         raise GalleryError("an id is empty; pass (id, image) pairs with ids that name the image")
     try:
@@ -79,9 +161,15 @@ def check_id(image_id: str) -> str:
     return image_id
 
 
-def with_sound_ids(items: Iterator[tuple[str, ImageSource]]) -> Iterator[tuple[str, ImageSource]]:
-    """Pass over images whose ids cannot be stored, with a warning for each."""
-    for image_id, image in items:
+def items_to_come(source: Source, before: PictureRecord | None, options: BuildOptions) -> Items:
+    """Yield a source's images; with ``skip`` those with an id that can be stored.
+
+    For each of the others there is a warning.
+    """
+    if options.on_error == "raise":
+        yield from source.items(before)
+        return
+    for image_id, image in source.items(before):
         try:
             yield check_id(image_id), image
         except GalleryError as error:
@@ -89,8 +177,8 @@ def with_sound_ids(items: Iterator[tuple[str, ImageSource]]) -> Iterator[tuple[s
 
 
 def _pairs(
-    entries: Iterable[str | os.PathLike[str] | tuple[str, ImageSource]],
-) -> Iterator[tuple[str, ImageSource]]:
+    entries: Iterable[str | os.PathLike[str] | Pair],
+) -> Iterator[Pair]:
     for number, entry in enumerate(entries):
         if isinstance(entry, str | os.PathLike):
             yield os.fspath(entry), entry

@@ -14,7 +14,6 @@ import numpy as np
 from patchrerank.gallery.arrays import open_array
 from patchrerank.gallery.manifest import ArrayRecord, Manifest
 from patchrerank.gallery.removed_rows import write_anew
-from patchrerank.images import ImageSource
 from patchrerank.types import Rows
 
 STAMPS = "stamps"
@@ -27,7 +26,7 @@ DIGEST_BYTES = 16
 Stamp = tuple[int, int, int, int]
 
 
-def stamp_of(image: ImageSource) -> Stamp:
+def stamp_of(image: object) -> Stamp:
     """Return the stamp of a picture's file as it is now; of what is no file, ``UNKNOWN``.
 
     It is taken before the picture is read: what changes in between is seen as a change later.

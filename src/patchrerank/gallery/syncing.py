@@ -148,7 +148,7 @@ def _check(gallery: Gallery, pictures: Path) -> None:
             "only you can run: make vectors of what is new with it and import all anew, or take "
             f"out what is gone with patchrerank remove {gallery.folder}"
         )
-    if made.root is None or made.id_type != "text":
+    if made.root is None or made.id_type != "text" or made.pictures is not None:
         raise GalleryError(
             f"{gallery.folder}: was not made of a folder of pictures, so none can be followed; "
             "add images with append=True (--append) and take them out with remove"

@@ -16,6 +16,7 @@ from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.manifest import REMOVED
+from patchrerank.gallery.places import PLACES
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
@@ -43,6 +44,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         _check_ends,
         _check_vectors,
         _check_boxes,
+        _check_places,
         _check_identity,
         _check_local,
     ]
@@ -109,6 +111,17 @@ def _check_boxes(gallery: Gallery) -> Iterator[str]:
     sizes = np.asarray(gallery.sizes, dtype=np.int64)
     if (sizes[sizes.any(axis=1)] < 1).any():  # of vectors from elsewhere both are 0: unknown
         yield "sizes: an image has a side under one pixel"
+
+
+def _check_places(gallery: Gallery) -> Iterator[str]:
+    if gallery.manifest.pictures is None:
+        return
+    places = np.asarray(gallery.array(PLACES), dtype=np.int64)
+    files = len(gallery.manifest.pictures.files)
+    good = (places >= 0).all(axis=1) & (places[:, 0] < files)
+    if not good.all():
+        row = int(np.argmin(good))
+        yield f"{PLACES}: row {row} is {places[row].tolist()}, of {files} files"
 
 
 def _check_identity(gallery: Gallery) -> Iterator[str]:

@@ -8,22 +8,27 @@ what was learned on it, which is on the disk before the first image is.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import ImageError
+from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.folder import writing
 from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.packed_source import PackedSource
+from patchrerank.gallery.places import Packed
 from patchrerank.gallery.preparing import KnownImage, Prepare, PreparedImage, Unusable
-from patchrerank.gallery.sources import Images, SourceItems, open_source
-from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD, as_stamp, stamps_in
-from patchrerank.gallery.stores import gallery_records
+from patchrerank.gallery.settings import begun_arrays
+from patchrerank.gallery.sources import Images, Items, PlainSource, Source, open_source
+from patchrerank.gallery.stamps import as_stamp, stamps_in
 from patchrerank.gallery.whiten_choice import AUTO, Whiten
 from patchrerank.gallery.whitening import (
     Learned,
@@ -39,7 +44,6 @@ SAMPLE_IMAGES = 2_048
 """That a whitening is learned on before a gallery is built; of fewer, all."""
 SEED = 0
 
-Items = Iterator[tuple[str, ImageSource]]
 Encode = Callable[[Path, Items], Gallery]
 
 
@@ -47,9 +51,9 @@ def whiten_writer(
     writer: GalleryWriter,
     whiten: Whiten | None,
     images: Images,
-    source: SourceItems,
+    source: Source,
     encode: Encode,
-) -> tuple[Gallery | None, SourceItems]:
+) -> tuple[Gallery | None, Source]:
     """Let a writer whiten a gallery that is begun, by a sample of its images or another gallery.
 
     Args:
@@ -88,26 +92,31 @@ def drop_sample(gallery: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def draw_sample(images: Images, source: SourceItems) -> tuple[Items, SourceItems]:
+def draw_sample(images: Images, source: Source) -> tuple[Items, Source]:
     """Choose the images that a whitening is learned on.
 
     Of a folder, a list, or what can be gone through again and has a length, the choice is random;
-    of a stream it is the first ones, since the others are not known yet.
+    of a stream, tar shards and Parquet files it is the first ones, since the others are not known
+    yet; a sample has text for ids.
 
     Returns:
         The chosen ones, and the stream of all; the latter is to be read after the former.
     """
-    if isinstance(images, Iterator):
+    if isinstance(source, PackedSource):
+        first = islice(replace(source, left_out=Counter()).items(None), SAMPLE_IMAGES)
+        return ((str(image_id), picture) for image_id, picture in first), source
+    if isinstance(images, Iterator) and isinstance(source, PlainSource):
         begun: list[str] = []
-        first = _noted(islice(source.items, SAMPLE_IMAGES), begun)
+        noted = _noted(islice(source.pairs, SAMPLE_IMAGES), begun)
         passed = ((image_id, b"") for image_id in begun)
-        return first, replace(source, items=chain(passed, source.items))
-    again = open_source(images)
-    if again.count is None or again.count <= SAMPLE_IMAGES:
-        return islice(again.items, SAMPLE_IMAGES), source
+        return noted, replace(source, pairs=chain(passed, source.pairs))
+    again, count = open_source(images, BuildOptions()), source.count(None)
+    items = again.items(None)
+    if count is None or count <= SAMPLE_IMAGES:
+        return islice(items, SAMPLE_IMAGES), source
     rng = np.random.default_rng(SEED)
-    chosen = set(rng.choice(again.count, SAMPLE_IMAGES, replace=False).tolist())
-    return (item for number, item in enumerate(again.items) if number in chosen), source
+    chosen = set(rng.choice(count, SAMPLE_IMAGES, replace=False).tolist())
+    return (item for number, item in enumerate(items) if number in chosen), source
 
 
 def with_sample(prepare: Prepare, sample: Gallery | None) -> Prepare:
@@ -117,17 +126,18 @@ def with_sample(prepare: Prepare, sample: Gallery | None) -> Prepare:
     rows = {image_id: row for row, image_id in enumerate(sample.ids)}
     skipped = dict(sample.manifest.skipped)
 
-    def prepared(image_id: str, image: ImageSource) -> PreparedImage | Unusable:
-        if image_id in rows:
-            return _known(sample, rows[image_id], image_id)
-        if image_id in skipped:
-            return ImageError(skipped[image_id])
+    def prepared(image_id: Any, image: ImageSource | Packed) -> PreparedImage | Unusable:
+        name = str(image_id)
+        if name in rows:
+            return _known(sample, rows[name], image_id)
+        if name in skipped:
+            return ImageError(skipped[name])
         return prepare(image_id, image)
 
     return prepared
 
 
-def _known(sample: Gallery, row: int, image_id: str) -> KnownImage:
+def _known(sample: Gallery, row: int, image_id: Any) -> KnownImage:
     own = slice(int(sample.patch_ends[row - 1]) if row else 0, int(sample.patch_ends[row]))
     boxes, vectors = np.array(sample.boxes[own]), np.array(sample.patches[own], dtype=np.float32)
     if not (len(boxes) and bool((boxes[0] == WHOLE_IMAGE).all())):
@@ -147,5 +157,5 @@ def _whiten(writer: GalleryWriter, found: Learned) -> None:
     made = whitened_manifest(writer.manifest, found)
     with writing(writer.folder, 0):
         found[0].save(writer.folder / WHITENING)
-        arrays = {**gallery_records(made.store, made.dim), STAMPS: STAMPS_RECORD}
+        arrays = begun_arrays(made.store, made.dim, made.pictures)
         writer.replan(replace(made, arrays=arrays), found[0])

@@ -12,15 +12,24 @@ import numpy as np
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.gallery.arrays import ArrayFiles, is_intact, open_array
+from patchrerank.gallery.arrays import ArrayFiles, open_array
 from patchrerank.gallery.folder import check_empty, drop_stale, lock_folder, writing
 from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.image_rows import ImageRows, image_columns
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, REMOVED, SYNCED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest
-from patchrerank.gallery.moved import check_root
+from patchrerank.gallery.pictures import Pictures, check_root
+from patchrerank.gallery.places import Place
+from patchrerank.gallery.progress import Progress, complete_state, newest_state
 from patchrerank.gallery.removed_rows import Flags, removed_flags, sweep, write_flags
-from patchrerank.gallery.settings import check_settings, ids_of, new_manifest, whitening_of
+from patchrerank.gallery.settings import (
+    centroids_of,
+    check_settings,
+    ids_of,
+    new_manifest,
+    roots_differ,
+    whitening_of,
+)
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD, Stamp, write_stamps
 from patchrerank.gallery.stores import UNTRAINED
 from patchrerank.gallery.superseded import superseded
@@ -29,13 +38,22 @@ from patchrerank.types import Rows
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
     from patchrerank.gallery.build_options import BuildOptions
+    from patchrerank.gallery.manifest import PictureRecord
     from patchrerank.regions import Regions
 
 
 def open_writer(
-    folder: Path, encoder: Encoder, regions: Regions, options: BuildOptions, chunk: int
+    folder: Path,
+    encoder: Encoder,
+    regions: Regions,
+    options: BuildOptions,
+    chunk: int,
+    pictures: PictureRecord | None = None,
+    id_type: str = "text",
 ) -> GalleryWriter:
     """Start a gallery in an empty or absent folder, or take up one that is there.
+
+    ``pictures`` and ``id_type`` are those of a new one.
 
     Raises:
         GalleryError: a complete gallery without ``append``, other settings, foreign files, or
@@ -43,7 +61,8 @@ def open_writer(
     """
     lock = lock_folder(folder)
     try:
-        return _take_up(folder, encoder, regions, options, chunk, lock)
+        new = new_manifest(encoder, regions, options, chunk, pictures=pictures, id_type=id_type)
+        return _take_up(folder, encoder, regions, options, new, lock)
     except BaseException:
         lock.close()
         raise
@@ -54,7 +73,7 @@ def _take_up(
     encoder: Encoder,
     regions: Regions,
     options: BuildOptions,
-    chunk: int,
+    new: Manifest,
     lock: IO[bytes],
 ) -> GalleryWriter:
     drop_stale(folder)
@@ -63,12 +82,12 @@ def _take_up(
         check_empty(folder)
         if options.store == "pq":
             raise SettingError(UNTRAINED)
-        return GalleryWriter(folder, new_manifest(encoder, regions, options, chunk), None, lock)
+        return GalleryWriter(folder, new, None, lock)
     if not begun.exists() and not options.append:
         raise GalleryError(
             f"{folder}: this gallery is complete; pass append=True (--append) to add images"
         )
-    manifest = _begun(folder) if begun.exists() else read_manifest(complete)
+    manifest = newest_state(folder) if begun.exists() else read_manifest(complete)
     manifest = check_settings(folder, manifest, encoder, regions, options)
     return GalleryWriter(folder, manifest, whitening_of(folder, manifest), lock)
 
@@ -81,30 +100,30 @@ class GalleryWriter:
 
     Attributes:
         complete: what ``manifest.json`` says, which readers see; None: there is none yet.
-        done: the ids that are there.
+        progress: the images that are there, and how far files of pictures were read.
+        done: the row of each id that is there; -1: it was skipped.
     """
 
     def __init__(
         self, folder: Path, manifest: Manifest, whitening: Whitening | None, lock: IO[bytes]
     ) -> None:
         self.folder = folder
-        self.complete = _complete(folder)
+        self.complete = complete_state(folder)
         self._kept = {REMOVED: manifest.arrays[REMOVED]} if REMOVED in manifest.arrays else {}
         growing = manifest.arrays.keys() - {ID_TABLE, REMOVED}
         arrays = {name: one for name, one in manifest.arrays.items() if name in growing}
         self.manifest = manifest
         self._whitening = whitening
         self._lock = lock
-        self._centroids = _centroids(folder, manifest)
+        self._centroids = centroids_of(folder, manifest)
         with writing(folder, manifest.images):
             self._files = ArrayFiles(folder, {**arrays, STAMPS: arrays.get(STAMPS, STAMPS_RECORD)})
             if STAMPS not in arrays:  # of a gallery of before there were any
                 self._files.append({STAMPS: np.zeros((manifest.images, 4), np.int64)})
                 self._files.flush()
         self.manifest = self._counted()
-        self.done = set(ids_of(folder, manifest).at(self.live))
-        if (folder / BUILDING).exists() and manifest.images:
-            self.done.update(name for name, _ in manifest.skipped)  # an append tries them again
+        self.progress = Progress(folder, manifest, self.live)
+        self.done = self.progress.done
 
     def __enter__(self) -> GalleryWriter:
         return self
@@ -147,7 +166,9 @@ class GalleryWriter:
                 "append; pass the images under the ids that they have"
             )
         sizes = open_array(self.folder, "sizes", self.manifest.arrays["sizes"])
-        check_root(self.folder, ids_of(self.folder, self.manifest), sizes, root, self.live)
+        ids = ids_of(self.folder, self.manifest)
+        pictures = Pictures(self.manifest, ids, self.progress.places, root)
+        check_root(self.folder, pictures, sizes, root, self.live)
         self.set_root(str(Path(root).resolve()))
 
     def set_root(self, root: str | None) -> None:
@@ -168,26 +189,37 @@ class GalleryWriter:
         """
         return vectors if self._whitening is None else self._whitening.apply(vectors)
 
-    def commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]] = ()) -> None:
-        """Add images, and images that were skipped with their reasons."""
+    def commit(
+        self,
+        rows: Sequence[ImageRows],
+        skipped: Sequence[tuple[str, str]] = (),
+        read: Sequence[Place] = (),
+    ) -> None:
+        """Add images, images that were skipped with their reasons, and how far files were read."""
         with writing(self.folder, self.manifest.images):
-            self._commit(rows, skipped)
+            self._commit(rows, skipped, read)
 
-    def _commit(self, rows: Sequence[ImageRows], skipped: Sequence[tuple[str, str]]) -> None:
-        columns = image_columns(rows, self.manifest, self._centroids)
+    def _commit(
+        self,
+        rows: Sequence[ImageRows],
+        skipped: Sequence[tuple[str, str]],
+        read: Sequence[Place],
+    ) -> None:
+        self.progress.note(rows, self.manifest.images, read)
+        columns = image_columns(rows, self.manifest, self._centroids, self.progress.numbers)
         for ends, cut in (("id_ends", "ids"), ("patch_ends", "patches")):
             columns[ends] = columns[ends] + self._files.rows(cut)
         self._files.append(columns)
         durable = self._files.flush()
-        committed = {item.image_id for item in rows} | {name for name, _ in skipped}
+        committed = {str(item.image_id) for item in rows} | {name for name, _ in skipped}
+        committed |= self.progress.tried_again(read)
         before = [entry for entry in self.manifest.skipped if entry[0] not in committed]
         counted = self._counted()
-        self.manifest = replace(counted, skipped=(*before, *skipped))
+        pictures = self.progress.pictures()
+        self.manifest = replace(counted, skipped=(*before, *skipped), pictures=pictures)
         self.manifest.write(self.folder / BUILDING, durable=durable)
         if durable:
             self.manifest.write(self.folder / SYNCED)
-        self.done.update(item.image_id for item in rows)
-        self.done.update(name for name, _ in skipped)
 
     def finish(self, gone: Collection[int] = (), stamps: Mapping[int, Stamp] | None = None) -> None:
         """Declare the gallery complete.
@@ -216,34 +248,3 @@ class GalleryWriter:
         flags[list(gone)] = True
         same = np.array_equal(flags, removed_flags(self.folder, whole))
         return whole if same else write_flags(self.folder, whole, flags)
-
-
-def _begun(folder: Path) -> Manifest:
-    """Return the newest state of a build that is whole on the disk (a power cut may lose some)."""
-    for name in (BUILDING, SYNCED):
-        try:
-            manifest = read_manifest(folder / name)
-        except GalleryError:
-            continue
-        if is_intact(folder, manifest.arrays):
-            return manifest
-    raise GalleryError(
-        f"{folder}: the half-written gallery is damaged; delete the folder and index again"
-    )
-
-
-def roots_differ(manifest: Manifest, root: str | None) -> bool:
-    """Return whether a gallery holds images of another folder."""
-    return manifest.images > 0 and manifest.root != root
-
-
-def _complete(folder: Path) -> Manifest | None:
-    path = folder / MANIFEST
-    return read_manifest(path) if path.exists() else None
-
-
-def _centroids(folder: Path, manifest: Manifest) -> Floats | None:
-    record = manifest.arrays.get("pq_centroids")
-    if record is None or not record.shape[0]:
-        return None
-    return np.array(open_array(folder, "pq_centroids", record), dtype=np.float32)

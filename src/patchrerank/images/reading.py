@@ -28,6 +28,23 @@ HeldSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image
 
 ImageSource: TypeAlias = HeldSource | bytearray | memoryview | BinaryIO
 
+
+class PictureBytes(bytes):
+    """The bytes of a picture file that lies in another file.
+
+    Attributes:
+        name: what messages call it.
+    """
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str = "") -> PictureBytes:
+        """Name bytes."""
+        made = super().__new__(cls, content)
+        made.name = name
+        return made
+
+
 MAX_PIXELS = 178_956_970
 """Default limit on the declared size of an image (where Pillow itself begins to raise)."""
 
@@ -108,6 +125,8 @@ def describe_source(source: ImageSource) -> str:
         return getattr(source, "filename", "") or f"<{source.mode} picture in memory>"
     if not isinstance(source, str | bytes | os.PathLike):
         raise ImageError(f"a picture is {EXPECTED}, not {type(source).__name__}")
+    if isinstance(source, PictureBytes) and source.name:
+        return shortened(source.name)
     return f"<{len(source)} bytes>" if isinstance(source, bytes) else shortened(os.fspath(source))
 
 

@@ -30,12 +30,12 @@ class GalleryFeatures:
     Args:
         gallery: says where its pictures lie.
         extractor: finds the features.
-        images: ``{gallery id: picture}``; None takes the files the gallery was built from.
+        images: ``{gallery id: picture}``; None takes those the gallery was built from.
         cache_bytes: how much is kept in memory, least recently used first out; 0 keeps nothing.
         folder: where features are kept from run to run, one file a picture; None: nowhere. A
-            picture that has changed (path, size or time), other settings or another version of
-            the package make another file; old ones are never deleted. Pictures that are not
-            files are not kept there.
+            picture that has changed (path, size or time; of one given as bytes its bytes), other
+            settings or another version of the package make another file; old ones are never
+            deleted. Pictures that are neither are not kept there.
 
     Raises:
         SettingError: ``cache_bytes`` is negative, or the folder cannot be made.
@@ -109,14 +109,7 @@ class GalleryFeatures:
             if name not in self._images:
                 raise ImageError(f"{name}: images has no picture for this gallery id")
             return self._images[name]
-        path = self._gallery.image_path(row)
-        if not path.is_file():
-            raise ImageError(
-                f"{path}: the picture of gallery image {name!r} is not there; if the pictures have "
-                "moved, open it with Gallery(folder, root=FOLDER) (--root FOLDER), or pass "
-                "images={id: path} to say where they are"
-            )
-        return path
+        return self._gallery.pictures[row]
 
     def _find(self, source: ImageSource) -> LocalFeatures:
         file = self._file(source)
@@ -128,13 +121,15 @@ class GalleryFeatures:
         return features
 
     def _file(self, source: ImageSource) -> Path | None:
-        if self._folder is None or not isinstance(source, str | os.PathLike):
+        if self._folder is None or not isinstance(source, str | os.PathLike | bytes):
             return None
-        path = Path(source)
-        if not path.is_file():
-            return None  # reading it raises the error
-        state = path.stat()
-        parts = (self._extractor.fingerprint, path.resolve(), state.st_size, state.st_mtime_ns)
+        which: tuple[object, ...] = ()
+        if isinstance(source, bytes):
+            which = (hashlib.sha256(source).hexdigest(),)
+        elif Path(source).is_file():  # else reading it raises the error
+            state = Path(source).stat()
+            which = (Path(source).resolve(), state.st_size, state.st_mtime_ns)
+        parts = (self._extractor.fingerprint, *which)
         digest = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
         return self._folder / f"{digest[:32]}.npz"
 

@@ -155,7 +155,7 @@ class Pairs(Reranker):
     def _picture(self, row: int) -> Image.Image:
         name = self.gallery.ids[row]
         given = None if self.images is None else self.images.get(name)
-        return self._small(read_image(self.gallery.image_path(row) if given is None else given))
+        return self._small(read_image(self.gallery.pictures[row] if given is None else given))
 
     def _small(self, picture: Image.Image) -> Image.Image:
         if isinstance(self.scorer, HttpScorer):

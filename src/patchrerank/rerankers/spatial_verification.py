@@ -61,7 +61,7 @@ class SpatialVerification(Reranker):
         features: kind, resolution and number of local features.
         verification: how matches become a homography; None takes the defaults with the ratio
             that suits the kind (XFeat 0.95, otherwise 0.8).
-        images: ``{gallery id: picture}``; None takes the files the gallery was built from.
+        images: ``{gallery id: picture}``; None takes those the gallery was built from.
         cache_bytes: how many bytes of gallery features are kept in memory; 0 for none.
         cache_folder: where they are kept from run to run; None for nowhere.
         threads: candidates verified at a time. While scores are computed, threading inside
@@ -111,8 +111,10 @@ class SpatialVerification(Reranker):
 
     def _bytes_of(self, kind: Read) -> float:
         given = self.images or {}
-        rows = enumerate(self.gallery.ids)
-        return sum(_file_size(given.get(name, self.gallery.image_path(row))) for row, name in rows)
+        return sum(
+            _file_size(given[name]) if name in given else self.gallery.pictures.nbytes(row)
+            for row, name in enumerate(self.gallery.ids)
+        )
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return inliers and projected outlines; see the class and the base class.
