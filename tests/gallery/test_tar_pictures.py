@@ -21,6 +21,7 @@ from patchrerank.gallery import (
     compress,
     derive_gallery,
     remove,
+    replace_vectors,
     sync,
     verify,
 )
@@ -363,6 +364,9 @@ def test_pictures_of_shards_are_replaced_by_those_of_shards(shards, build, tmp_p
     assert replaced.pictures[replaced.rows_of(["000000007"])[0]] == encoded(77)
     with pytest.raises(GalleryError, match=r"lie in tar shards.*, these are files"):
         change(gallery.folder, [("000000008", encoded(1))], tiny_encoder, "grid:1")
+    one = replaced.global_vectors[:1], replaced.patches[:5]
+    with pytest.raises(GalleryError, match="vectors say nothing of where"):
+        replace_vectors(gallery.folder, ["000000000"], *one)
     (folder / "a.png").write_bytes(encoded(1, "PNG"))
     with pytest.raises(GalleryError, match="was not made of a folder of pictures"):
         sync(folder, gallery.folder, encoder=tiny_encoder)

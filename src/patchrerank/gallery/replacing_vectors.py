@@ -66,6 +66,11 @@ def replace_vectors(
             are being added, or adding them was interrupted; it cannot be written.
     """
     with changing(folder) as gallery:
+        if gallery.manifest.pictures is not None:
+            raise GalleryError(
+                f"{gallery.folder}: its pictures lie in tar shards or Parquet files, and vectors "
+                "say nothing of where; use replace, which encodes pictures, or another folder"
+            )
         given = _Given.of(gallery, ids, global_vectors, patches, counts, boxes, normalise)
         gallery.rows_of(list(given.ids(gallery)), strict=not append)
         gallery.manifest.write(gallery.folder / BUILDING)
