@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from patchrerank.calibration import Calibration
+from patchrerank.calibration import Calibration, ListLevel
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline import Cascade, Stage
@@ -142,6 +144,28 @@ def test_probabilities_of_what_the_last_stage_rescored(tiny_gallery, setting, si
                 assert hit.probability == found.probabilities[query, slot]
             else:
                 assert hit.probability is None
+
+
+def test_a_list_has_its_own_level_whoever_else_asks(tiny_gallery):
+    rng = np.random.default_rng(5)
+    table = rng.random(len(tiny_gallery), dtype=np.float32)
+    rows = np.stack([rng.permutation(40)[:30] for _ in range(3)])
+    rows[1, 20:] = -1
+    rows[2, 9:] = -1
+    scores = np.tile(np.linspace(1, 0, 30, dtype=np.float32), (3, 1))
+    queries, shortlist = Queries(np.eye(16, dtype=np.float32)[:3]), Shortlist(rows, scores)
+    level = ListLevel(3, 14, 0.5, 0.5, -1.0, 1.0, 0.5, 0.1, 0.1, 1e-3)
+    calibration = Calibration(1.0, 1.0, 0.0, level=level)
+    stage = Stage(TableReranker(tiny_gallery, table), Fusion(0.3, 2.0, 25))
+    found = Cascade([stage], calibration).rerank(queries, shortlist)
+    for number, held in enumerate((25, 20, 9)):
+        own = found.scores[number, :held]
+        expected = calibration.probabilities(own)
+        np.testing.assert_allclose(found.probabilities[number, :held], expected, rtol=1e-6)
+        assert np.isnan(found.probabilities[number, held:]).all()
+        assert (np.diff(found.probabilities[number, :held]) <= 0).all(), "the order's own"
+        levelled = not np.allclose(expected, replace(calibration, level=None).probabilities(own))
+        assert levelled == (held > 9), "nine candidates have no level"
 
 
 def test_probabilities_through_the_drop_in_call(tiny_gallery, tiny_encoder, photo_folder):
