@@ -67,9 +67,10 @@ def main(
     images: Annotated[list[int], typer.Option(help="Learned on so many.")] = list(IMAGES),  # noqa: B006
     dims: Annotated[list[int], typer.Option(help="Kept.")] = list(DIMS),  # noqa: B006
     seeds: Annotated[int, typer.Option()] = 3,
+    other: Annotated[Path | None, typer.Option(help="Gallery of other pictures.")] = None,
     out: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
-    """Print three tables: learning on few images, small galleries, objects never seen."""
+    """Print what whitening gains: learned on few images, in small galleries, on other pictures."""
     bench = read(Gallery(gallery), load_dataset(dataset))
     total = len(bench.ends)
     found = {
@@ -78,6 +79,8 @@ def main(
         "small_galleries": [small(bench, n, dims, seeds) for n in images if n <= total],
         "held_out": held_out(bench, dims),
     }
+    if other is not None:
+        found["other"] = learned_elsewhere(bench, Gallery(other), dims)
     show(found)
     if out is not None:
         text = json.dumps(found, indent=1).replace("NaN", "null")
@@ -146,6 +149,14 @@ def held_out(bench: Bench, dims: Sequence[int]) -> dict[str, Any]:
     return {name: asdict(gain(without, row)) for name, row in rows.items()}
 
 
+def learned_elsewhere(bench: Bench, other: Gallery, dims: Sequence[int]) -> dict[str, Any]:
+    """Learn on the patches of another gallery; return gains as :func:`held_out`."""
+    found = learn_spectrum(np.array(other.patches), np.array(other.patch_ends))
+    without = bench.precisions(None)
+    rows = {f"other_{dim}": bench.precisions(found.whitening(dim)) for dim in dims}
+    return {name: asdict(gain(without, row)) for name, row in rows.items()}
+
+
 def tried(bench: Bench, found: Spectrum, dim: int) -> float:
     """Return the mAP with so many dimensions; NaN where the vectors span fewer."""
     return bench.mAP(found.whitening(dim)) if dim <= found.rank else float("nan")
@@ -165,7 +176,7 @@ def show(found: dict[str, Any]) -> None:
         for row in found[name]:
             print(f"| {' | '.join(figures(row.values()))} |")
         print()
-    for name, one in found["held_out"].items():
+    for name, one in {**found["held_out"], **found.get("other", {})}.items():
         print(f"{name}: {one['mean']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]")
 
 
