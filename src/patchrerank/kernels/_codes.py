@@ -57,23 +57,26 @@ def table_of(query: Floats, by_dimension: Floats, table: Floats) -> None:
 @compiled_loose
 def sum_slots(
     table: Floats,
-    address: int,
-    shape: tuple[int, int],
+    parts: int,
+    places: tuple[int, int, int, int],
     begins: Rows,
     counts: Rows,
     scores: Floats,
     patches: Rows,
 ) -> None:
-    """Answer the slots ``(K,)`` of one query from its look-up table."""
-    codes = carray(pointer(address), shape)
-    parts = shape[1]
+    """Answer the slots ``(K,)`` of one query from its look-up table.
+
+    ``places`` and ``begins`` tell where each image's codes lie, of ``parts`` bytes; see
+    ``_row_walks``.
+    """
     for slot in range(len(counts)):
         after = slot + AHEAD
         if after < len(counts):
-            _fetch(address + begins[after] * parts, counts[after] * parts)
+            _fetch(places[0] + places[1] * begins[after], counts[after] * parts)
         best, win = np.float32(-np.inf), -1
+        codes = carray(pointer(places[0] + places[1] * begins[slot]), (counts[slot], parts))
         for patch in range(counts[slot]):
-            row = codes[begins[slot] + patch]
+            row = codes[patch]
             total = np.float32(0)
             for part in range(parts):
                 total += table[part * TABLE + row[part]]

@@ -1,8 +1,9 @@
 """Compiled walks over float32, float16 and int8 rows: the best inner product of each image.
 
-``base`` is the address of the first row, ``stride`` the bytes from row to row; ``tag`` is any
-float32, uint16 (half floats) or int8 value whose type says how rows are stored; ``scales`` is
-the address of one float32 a row, or 0.
+``tag`` is any float32, uint16 (half floats) or int8 value whose type says how rows are stored,
+``stride`` the bytes from row to row, ``scaled`` whether each row has a float32 scale. Images may
+lie anywhere: ``begins``, ``scales`` and ``places`` (``base, unit, scale_base, scale_unit``) tell
+the address of an image's first row, ``base + unit * begins[slot]``, and of its scale.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from patchrerank.types import Floats, Rows
 
 ROWS = 4  # rows walked at a time: four memory streams
 QUERIES = 4  # queries that share the loaded rows of one image
-SLOT, AT, LEFT, BEGIN, WIN = range(5)  # what a lane of the walk holds
+SLOT, AT, LEFT, BEGIN, WIN, SCALE = range(6)  # what a lane of the walk holds
 
 
 @compiled
 def _board(
     lane: int,
     slot: int,
-    stop: int,
     begins: Rows,
+    scales: Rows,
+    places: tuple[int, int, int, int],
     counts: Rows,
     scores: Floats,
     patches: Rows,
@@ -31,13 +33,13 @@ def _board(
     best: Floats,
 ) -> int:
     """Put the next image that has patches on a lane; answer empty slots on the way."""
-    while slot < stop:
+    while slot < len(counts):
         if counts[slot] > 0:
             lanes[lane, SLOT] = slot
-            lanes[lane, AT] = begins[slot]
+            lanes[lane, AT] = places[0] + places[1] * begins[slot]
+            lanes[lane, SCALE] = places[2] + places[3] * scales[slot]
             lanes[lane, LEFT] = counts[slot]
-            lanes[lane, BEGIN] = begins[slot]
-            lanes[lane, WIN] = begins[slot]
+            lanes[lane, BEGIN] = lanes[lane, WIN] = lanes[lane, AT]
             best[lane] = -np.inf
             return slot + 1
         scores[slot] = -np.inf
@@ -50,9 +52,8 @@ def _board(
 @compiled
 def _stride_on(
     tag: np.generic,
-    base: int,
     stride: int,
-    scales: int,
+    scaled: bool,
     query: int,
     dim: int,
     steps: int,
@@ -64,14 +65,13 @@ def _stride_on(
     out = np.int64(sums.ctypes.data)
     a, b, c, d = lanes[0, AT], lanes[1, AT], lanes[2, AT], lanes[3, AT]
     best_a, best_b, best_c, best_d = best[0], best[1], best[2], best[3]
-    for _ in range(steps):
-        rows = (base + a * stride, base + b * stride, base + c * stride, base + d * stride)
-        dot_tile(tag, (query,), rows, dim, out)
-        if scales:
-            sums[0] *= scale_at(scales, a)
-            sums[1] *= scale_at(scales, b)
-            sums[2] *= scale_at(scales, c)
-            sums[3] *= scale_at(scales, d)
+    for step in range(steps):
+        dot_tile(tag, (query,), (a, b, c, d), dim, out)
+        if scaled:
+            sums[0] *= scale_at(lanes[0, SCALE], step)
+            sums[1] *= scale_at(lanes[1, SCALE], step)
+            sums[2] *= scale_at(lanes[2, SCALE], step)
+            sums[3] *= scale_at(lanes[3, SCALE], step)
         if sums[0] > best_a:
             best_a, lanes[0, WIN] = sums[0], a
         if sums[1] > best_b:
@@ -80,28 +80,29 @@ def _stride_on(
             best_c, lanes[2, WIN] = sums[2], c
         if sums[3] > best_d:
             best_d, lanes[3, WIN] = sums[3], d
-        a, b, c, d = a + 1, b + 1, c + 1, d + 1
+        a, b, c, d = a + stride, b + stride, c + stride, d + stride
     best[0], best[1], best[2], best[3] = best_a, best_b, best_c, best_d
 
 
 @compiled
 def walk_slots(
     tag: np.generic,
-    base: int,
     stride: int,
-    scales: int,
+    scaled: bool,
     query: Floats,
     begins: Rows,
+    scales: Rows,
+    places: tuple[int, int, int, int],
     counts: Rows,
     scores: Floats,
     patches: Rows,
 ) -> None:
     """Answer all slots ``(K,)`` of one query, four images at a time."""
-    lanes = np.zeros((ROWS, 5), dtype=np.int64)
+    lanes = np.zeros((ROWS, 6), dtype=np.int64)
     best = np.empty(ROWS, dtype=np.float32)
-    address, stop, slot = query.ctypes.data, len(counts), 0
+    address, slot, source = query.ctypes.data, 0, (begins, scales, places)
     for lane in range(ROWS):
-        slot = _board(lane, slot, stop, begins, counts, scores, patches, lanes, best)
+        slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
     while True:
         live, steps = -1, 0
         for lane in range(ROWS):
@@ -111,45 +112,49 @@ def walk_slots(
             return
         for lane in range(ROWS):
             if lanes[lane, SLOT] < 0:  # nothing left for this lane: it walks along
-                lanes[lane, AT] = lanes[live, AT]
-        _stride_on(tag, base, stride, scales, address, len(query), steps, lanes, best)
+                lanes[lane, AT], lanes[lane, SCALE] = lanes[live, AT], lanes[live, SCALE]
+        _stride_on(tag, stride, scaled, address, len(query), steps, lanes, best)
         for lane in range(ROWS):
-            lanes[lane, AT] += steps
+            lanes[lane, AT] += steps * stride
+            lanes[lane, SCALE] += 4 * steps
             lanes[lane, LEFT] -= steps
             if lanes[lane, SLOT] >= 0 and lanes[lane, LEFT] == 0:
                 done = lanes[lane, SLOT]
                 scores[done] = best[lane]
-                patches[done] = lanes[lane, WIN] - lanes[lane, BEGIN]
-                slot = _board(lane, slot, stop, begins, counts, scores, patches, lanes, best)
+                patches[done] = (lanes[lane, WIN] - lanes[lane, BEGIN]) // stride
+                slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
 
 
 @compiled
 def _share_image(
     tag: np.generic,
-    base: int,
     stride: int,
-    scales: int,
+    scaled: bool,
     dim: int,
-    image: tuple[int, int],
+    image: tuple[int, int, int],
     addresses: tuple[int, ...],
     sums: Floats,
     best: Floats,
     win: Rows,
 ) -> None:
     """Walk one image in four streams for up to four queries; best and win are ``(4, 4)``."""
-    begin, count = image
+    begin, count, scales = image
     quarter = (count + ROWS - 1) // ROWS
-    out, last = np.int64(sums.ctypes.data), begin + count - 1
+    out, last = np.int64(sums.ctypes.data), count - 1
     best[:] = -np.inf
     win[:] = 0
     for step in range(quarter):
-        a = begin + step
-        b, c = min(a + quarter, last), min(a + 2 * quarter, last)
-        d = min(a + 3 * quarter, last)
-        rows = (base + a * stride, base + b * stride, base + c * stride, base + d * stride)
+        b, c = min(step + quarter, last), min(step + 2 * quarter, last)
+        d = min(step + 3 * quarter, last)
+        rows = (
+            begin + step * stride,
+            begin + b * stride,
+            begin + c * stride,
+            begin + d * stride,
+        )
         dot_tile(tag, addresses, rows, dim, out)
-        if scales:
-            sums[0] *= scale_at(scales, a)
+        if scaled:
+            sums[0] *= scale_at(scales, step)
             sums[1] *= scale_at(scales, b)
             sums[2] *= scale_at(scales, c)
             sums[3] *= scale_at(scales, d)
@@ -168,9 +173,8 @@ def _share_image(
 @compiled
 def walk_images(
     tag: np.generic,
-    base: int,
     stride: int,
-    scales: int,
+    scaled: bool,
     queries: Floats,
     images: Rows,
     members: Rows,
@@ -179,8 +183,9 @@ def walk_images(
 ) -> None:
     """Answer slots grouped by image: each image is read once for all queries that want it.
 
-    ``images`` int64 ``(G, 4)``: begin, count, first and past-the-last member; ``members`` int64
-    ``(M, 2)``: query and slot; ``scores`` and ``patches`` ``(Q, K)``.
+    ``images`` int64 ``(G, 5)``: address of the first row and of its scale, count, first and
+    past-the-last member; ``members`` int64 ``(M, 2)``: query and slot; ``scores`` and ``patches``
+    ``(Q, K)``.
     """
     dim = queries.shape[1]
     base_q, step_q = np.int64(queries.ctypes.data), 4 * dim
@@ -188,7 +193,8 @@ def walk_images(
     best = np.empty((ROWS, QUERIES), dtype=np.float32)
     win = np.empty((ROWS, QUERIES), dtype=np.int64)
     for number in range(len(images)):
-        begin, count, first, stop = images[number]
+        begin, scales, count, first, stop = images[number]
+        image = (begin, count, scales)
         for member in range(first, stop, QUERIES):
             last = stop - 1
             addresses = (
@@ -197,7 +203,7 @@ def walk_images(
                 base_q + members[min(member + 2, last), 0] * step_q,
                 base_q + members[min(member + 3, last), 0] * step_q,
             )
-            _share_image(tag, base, stride, scales, dim, (begin, count), addresses, sums, best, win)
+            _share_image(tag, stride, scaled, dim, image, addresses, sums, best, win)
             for column in range(min(QUERIES, stop - member)):
                 query, slot = members[member + column]
                 scores[query, slot] = best[0, column]

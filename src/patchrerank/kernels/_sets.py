@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import carray
 
 from patchrerank.kernels._set_tiles import HAS_INT8, ROWS, VECTORS, WIDTH, pointer, set_tile, widen
+from patchrerank.kernels._tiles import scale_at
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
@@ -65,17 +66,21 @@ def _pass_queries(
 @compiled
 def compare_slots(
     tag: np.generic,
-    base: int,
     stride: int,
-    scales: int,
+    scaled: bool,
     packed: Floats,
     dim: int,
     begins: Rows,
+    scales: Rows,
+    places: tuple[int, int, int, int],
     counts: Rows,
     best: Floats,
     where: npt.NDArray[np.int32],
 ) -> None:
-    """Fill best and where ``(K, n)``: for each slot the best value of each query descriptor."""
+    """Fill best and where ``(K, n)``: for each slot the best value of each query descriptor.
+
+    ``begins``, ``scales`` and ``places`` tell where its rows lie; see ``_row_walks``.
+    """
     line = np.empty((CHUNK, dim), dtype=np.float32)
     whole = np.float32(0)
     for slot in range(len(counts)):
@@ -83,13 +88,14 @@ def compare_slots(
         where[slot] = -1 if counts[slot] == 0 else 0
         for first in range(0, counts[slot], CHUNK):
             rows = (first, min(CHUNK, counts[slot] - first))
-            start = begins[slot] + first
-            source, step = base + start * stride, stride
-            if scales or stride != 4 * dim:
+            source = places[0] + places[1] * begins[slot] + first * stride
+            scale_at_first = places[2] + places[3] * scales[slot] + 4 * first
+            step = stride
+            if scaled or stride != 4 * dim:
                 for row in range(rows[1]):
                     scale = np.float32(1)
-                    if scales:
-                        scale = carray(pointer(scales, whole), (start + row + 1,))[start + row]
+                    if scaled:
+                        scale = scale_at(scale_at_first, row)
                     target = np.int64(line[row].ctypes.data)
                     widen(tag, source + row * stride, dim, scale, target)
                 source, step = np.int64(line.ctypes.data), 4 * dim
@@ -99,11 +105,11 @@ def compare_slots(
 
 @compiled
 def compare_int8_slots(
-    base: int,
-    scales: int,
     packed: Floats,
     dim: int,
     begins: Rows,
+    scales: Rows,
+    places: tuple[int, int, int, int],
     counts: Rows,
     best: Floats,
     where: npt.NDArray[np.int32],
@@ -116,8 +122,7 @@ def compare_int8_slots(
         where[slot] = -1 if counts[slot] == 0 else 0
         for first in range(0, counts[slot], CHUNK):
             rows = (first, min(CHUNK, counts[slot] - first))
-            start = begins[slot] + first
-            source = base + start * dim
+            source = places[0] + places[1] * begins[slot] + first * dim
             codes = carray(pointer(source, tag), (rows[1], dim))
             for row in range(rows[1]):
                 total = np.int32(0)
@@ -125,6 +130,7 @@ def compare_int8_slots(
                 for index in range(dim):
                     total += np.int32(code[index])
                 biases[row] = BIAS * total
-            extras = (scales + 4 * start, biases.ctypes.data)
+            scale_at_first = places[2] + places[3] * scales[slot] + 4 * first
+            extras = (scale_at_first, biases.ctypes.data)
             operands = (source, dim, dim // 4)
             _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])

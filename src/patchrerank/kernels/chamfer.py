@@ -16,12 +16,14 @@ from patchrerank.kernels.checks import (
     check_spans,
     check_threads,
 )
+from patchrerank.kernels.segments import Segments
 from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
     layout,
     quantise_int8,
+    row_places,
 )
 from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.types import Floats, Rows
@@ -50,7 +52,7 @@ def chamfer(
     queries: npt.ArrayLike,
     query_ends: npt.ArrayLike,
     store: SetStore,
-    ends: npt.ArrayLike,
+    ends: npt.ArrayLike | Segments,
     rows: npt.ArrayLike,
     *,
     reduce: Reduce = "mean",
@@ -94,7 +96,7 @@ def chamfer(
 def chamfer_matches(
     queries: npt.ArrayLike,
     store: SetStore,
-    ends: npt.ArrayLike,
+    ends: npt.ArrayLike | Segments,
     rows: npt.ArrayLike,
     *,
     threads: int = 1,
@@ -116,7 +118,7 @@ def chamfer_rescored(
     query_ends: npt.ArrayLike,
     store: Int8Store,
     exact: Float32Store | Float16Store,
-    ends: npt.ArrayLike,
+    ends: npt.ArrayLike | Segments,
     rows: npt.ArrayLike,
     *,
     reduce: Reduce = "mean",
@@ -162,7 +164,7 @@ def _check(
     queries: npt.ArrayLike,
     query_ends: npt.ArrayLike,
     store: SetStore,
-    ends: npt.ArrayLike,
+    ends: npt.ArrayLike | Segments,
     rows: npt.ArrayLike,
     reduce: str,
 ) -> tuple[Floats, list[slice], Spans]:
@@ -193,15 +195,16 @@ def _compare(
     """Return best value and its row number ``(K, n)`` of each query descriptor."""
     from patchrerank.kernels import _sets as kernels
 
-    data, tag, scales = layout(store)
+    starts, scales, places = row_places(store, begins)
     packed, width = _pack(query, kernels.WIDTH, kernels.VECTORS)
     best = np.empty((len(counts), width), dtype=np.float32)
     where = np.empty((len(counts), width), dtype=np.int32)
 
     def compare(start: int, stop: int) -> None:
         part = slice(start, stop)
-        source = (tag, data.ctypes.data, data.strides[0], scales, packed, store.dim)
-        kernels.compare_slots(*source, begins[part], counts[part], best[part], where[part])
+        slots = (starts[part], scales[part], places, counts[part])
+        how = (*layout(store), packed, store.dim)
+        kernels.compare_slots(*how, *slots, best[part], where[part])
 
     run_parts(threads, compare, parts_of(len(counts), threads))
     return best[:, : len(query)], where[:, : len(query)]
@@ -215,6 +218,7 @@ def _compare_int8(
 
     if not kernels.HAS_INT8 or store.dim % 4 or store.dim > INT8_DIMS:
         return _compare(query, store, begins, counts, threads)[0]
+    starts, steps, places = row_places(store, begins)
     codes, scales = quantise_int8(query)
     quads = (codes.astype(np.int16) + kernels.BIAS).astype(np.uint8).view(np.int32)
     packed, width = _pack(quads, kernels.WIDTH, kernels.VECTORS)
@@ -223,8 +227,8 @@ def _compare_int8(
 
     def compare(start: int, stop: int) -> None:
         part = slice(start, stop)
-        source = (store.codes.ctypes.data, store.scales.ctypes.data, packed, store.dim)
-        kernels.compare_int8_slots(*source, begins[part], counts[part], best[part], where[part])
+        slots = (starts[part], steps[part], places, counts[part])
+        kernels.compare_int8_slots(packed, store.dim, *slots, best[part], where[part])
 
     run_parts(threads, compare, parts_of(len(counts), threads))
     return np.asarray(best[:, : len(query)] * scales)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError, ShortlistError
+from patchrerank.kernels.segments import Segments, spans_of
 from patchrerank.types import EMPTY, Floats, Rows
 
 
@@ -18,7 +19,7 @@ class Spans:
 
     Attributes:
         rows: int64 ``(Q, K)`` image rows, ``-1`` for an empty slot.
-        begins: int64 ``(Q, K)``.
+        begins: int64 ``(Q, K)``, ``-1`` where there are no vectors.
         counts: int64 ``(Q, K)``, 0 for an empty slot and for an image without vectors.
     """
 
@@ -56,7 +57,7 @@ def _refuse_row(table: Rows, images: int) -> NoReturn:
     )
 
 
-def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
+def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike | Segments, total: int) -> Spans:
     """Return where the vectors of each slot lie, after checking rows against ``ends``.
 
     Only the entries of ``ends`` that the shortlist touches are read, so the cost does not
@@ -66,13 +67,9 @@ def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
         ShortlistError: rows of the wrong shape or type, or outside the gallery.
         SettingError: ``ends`` is no cumulative count of ``total`` rows.
     """
-    from patchrerank.kernels.spans import fill_spans
-
-    stops = _check_ends(ends, total)
+    stops = ends if isinstance(ends, Segments) else _check_ends(ends, total)
     table = _row_table(rows)
-    begins = np.empty(table.shape, dtype=np.int64)
-    counts = np.empty(table.shape, dtype=np.int64)
-    wrong = fill_spans(table.reshape(-1), stops, total, begins.reshape(-1), counts.reshape(-1))
+    begins, counts, wrong = spans_of(table.reshape(-1), stops, total)
     if wrong >= 0:
         row = int(table.flat[wrong])
         if not EMPTY <= row < len(stops):
@@ -81,7 +78,7 @@ def check_spans(rows: npt.ArrayLike, ends: npt.ArrayLike, total: int) -> Spans:
             f"ends[{row}] = {stops[row]} is not between the end before it and {total}; ends must "
             "be the cumulative counts of the store's rows"
         )
-    return Spans(table, begins, counts)
+    return Spans(table, begins.reshape(table.shape), counts.reshape(table.shape))
 
 
 def check_threads(threads: int) -> int:
@@ -108,4 +105,4 @@ def _check_ends(ends: npt.ArrayLike, total: int, name: str = "ends") -> npt.NDAr
     last = int(stops[-1]) if stops.size else 0
     if last != total:
         raise SettingError(f"{name} stops at {last}, but there are {total} rows")
-    return stops
+    return np.ascontiguousarray(stops)

@@ -3,7 +3,8 @@
 The table is uint32 ``(2^m,)``: 0 is an empty place, ``row + 1`` any other. An id lies at the
 first free place from its hash on; it is found by comparing bytes, so two ids of one hash, or a
 damaged table, never give a wrong row. Rows that were removed are entered, too, and passed over when
-an id is looked up: the same id may stand in a later row.
+an id is looked up: the same id may stand in a later row. The bytes may lie in several parts
+(:class:`~patchrerank.kernels.segments.Segments`), an id and its end in one.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.kernels._places import part_of
 from patchrerank.kernels._tiles import byte_at, prefetch, word_at
 from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.segments import Rowwise, Segments, places_of
 from patchrerank.types import Rows
 
 Bytes = npt.NDArray[np.uint8]
@@ -28,7 +31,7 @@ NONE_REMOVED: Bytes = np.zeros(0, dtype=np.uint8)
 
 
 def table_of(
-    blob: Bytes, ends: Rows, size: int, removed: Bytes = NONE_REMOVED
+    blob: Rowwise, ends: Rowwise, size: int, removed: Bytes = NONE_REMOVED
 ) -> tuple[Table, int]:
     """Return the table of N ids whose bytes stand one behind the other.
 
@@ -43,17 +46,18 @@ def table_of(
         in a living row before it, which the table then leaves out, or ``-1``.
     """
     table = np.zeros(size, dtype=np.uint32)
-    text, stops = np.asarray(blob), np.asarray(ends)
+    for part in range(len(ends.at) if isinstance(ends, Segments) else 0):
+        _open(blob, ends, part)
     flags = removed.ctypes.data, len(removed)
-    return table, int(_fill(text.ctypes.data, stops, table, *flags))
+    return table, int(_fill(*_places(blob, ends), table, *flags))
 
 
 def find_rows(
     text: bytes,
     stops: Rows,
     table: Table,
-    blob: Bytes,
-    ends: Rows,
+    blob: Rowwise,
+    ends: Rowwise,
     *,
     gap: int = 0,
     removed: Bytes = NONE_REMOVED,
@@ -65,16 +69,30 @@ def find_rows(
         stops: int64 ``(K,)``, where each ends.
         gap: bytes between two ids.
         table: see :func:`table_of`; plain arrays, no subclasses, are the fastest.
-        blob: the bytes that the table was made of.
+        blob: the bytes that the table was made of; only parts that may hold one of the ids are
+            opened.
         ends: int64 ``(N,)``.
         removed: see :func:`table_of`.
     """
     rows = np.empty(len(stops), dtype=np.int64)
     given = np.frombuffer(text, dtype=np.uint8)
-    held = blob.ctypes.data, len(blob), ends
-    flags = removed.ctypes.data, len(removed)
-    _find(given.ctypes.data, stops, gap, table, *held, *flags, rows)
+    places, number = _places(blob, ends), 0
+    held = (*places, removed.ctypes.data, len(removed))
+    while (number := _find(given.ctypes.data, stops, gap, table, *held, rows, number)) >= 0:
+        _open(blob, ends, int(np.searchsorted(places[0], rows[number], side="right")) - 1)
     return rows
+
+
+def _places(blob: Rowwise, ends: Rowwise) -> tuple[Rows, Rows, Rows, Rows]:
+    """Return first rows ``(S + 1,)`` of the parts, addresses of ends and bytes, and bytes."""
+    (starts, ends_at), (bytes_before, blobs_at) = places_of(ends), places_of(blob)
+    return starts, ends_at, blobs_at, np.diff(bytes_before)
+
+
+def _open(blob: Rowwise, ends: Rowwise, part: int) -> None:
+    if isinstance(ends, Segments) and isinstance(blob, Segments):
+        blob.part(part)
+        ends.part(part)  # last, since it says that both are open
 
 
 @compiled
@@ -113,31 +131,64 @@ def _equal(begin: Any, end: Any, other: Any, stop: Any) -> Any:
 
 
 @compiled
+def _span(row: Any, part: Any, starts: Rows, ends_at: Rows) -> Any:
+    """Return where an id begins and ends among the bytes of its part."""
+    at = ends_at[part] + 8 * (row - starts[part])
+    begin = np.int64(word_at(at - 8)) if row > starts[part] else np.int64(0)
+    return begin, np.int64(word_at(at))
+
+
+@compiled
 def _is_gone(removed: int, flags: int, row: Any) -> Any:
     return row < flags and byte_at(removed + row) != 0
 
 
 @compiled
-def _fill(blob: int, ends: Rows, table: Table, removed: int, flags: int) -> Any:
+def _fill(
+    starts: Rows,
+    ends_at: Rows,
+    blobs_at: Rows,
+    sizes: Rows,
+    table: Table,
+    removed: int,
+    flags: int,
+) -> Any:
     """Enter all ids; return the first living row whose id lives already, or -1."""
     mask = np.uint64(len(table) - 1)
-    begin: Any = np.int64(0)
     twice: Any = np.int64(-1)
-    for row in range(len(ends)):
-        place = _hash(blob + begin, blob + ends[row]) & mask
-        while table[place]:
-            held = np.int64(table[place]) - 1
-            first = ends[held - 1] if held > 0 else np.int64(0)
-            gone = _is_gone(removed, flags, row) or _is_gone(removed, flags, held)
-            if not gone and _equal(blob + begin, blob + ends[row], blob + first, blob + ends[held]):
-                break
-            place = (place + np.uint64(1)) & mask
-        if not table[place]:
-            table[place] = np.uint32(row + 1)
-        elif twice < 0:
-            twice = row
-        begin = ends[row]
+    for part in range(len(sizes)):
+        blob = blobs_at[part]
+        for row in range(starts[part], starts[part + 1]):
+            begin, end = _span(row, part, starts, ends_at)
+            place = _hash(blob + begin, blob + end) & mask
+            while table[place]:
+                held = np.int64(table[place]) - 1
+                home = part_of(starts, held)
+                first, last = _span(held, home, starts, ends_at)
+                gone = _is_gone(removed, flags, row) or _is_gone(removed, flags, held)
+                if not gone and _equal(
+                    blob + begin, blob + end, blobs_at[home] + first, blobs_at[home] + last
+                ):
+                    break
+                place = (place + np.uint64(1)) & mask
+            if not table[place]:
+                table[place] = np.uint32(row + 1)
+            elif twice < 0:
+                twice = row
     return twice
+
+
+@compiled
+def _ask_for(row: Any, starts: Rows, ends_at: Rows, blobs_at: Rows, bytes_too: bool) -> None:
+    """Ask for the end of a row's id, or, once that is there, for its bytes."""
+    if 0 <= row < starts[-1]:
+        part = part_of(starts, row)
+        if ends_at[part] != 0:
+            at = ends_at[part] + 8 * (row - starts[part])
+            if not bytes_too:
+                prefetch(at)
+            elif row > starts[part]:
+                prefetch(blobs_at[part] + np.int64(word_at(at - 8)))
 
 
 @compiled
@@ -146,28 +197,32 @@ def _find(
     stops: Rows,
     gap: int,
     table: Table,
-    blob: int,
-    size: int,
-    ends: Rows,
+    starts: Rows,
+    ends_at: Rows,
+    blobs_at: Rows,
+    sizes: Rows,
     removed: int,
     flags: int,
     rows: Rows,
-) -> None:
-    """Hash all ids first and ask for what they will touch, since every look-up misses caches."""
-    mask, begin = np.uint64(len(table) - 1), text
+    first: int,
+) -> int:
+    """Look up the ids from the number ``first`` on; return the first that cannot be yet, or -1.
+
+    That is one whose part, that of ``rows[number]``, is not open. All are hashed first and what
+    they will touch is asked for, since every look-up misses caches.
+    """
+    mask = np.uint64(len(table) - 1)
     places = np.empty(len(rows), np.uint64)
-    for number in range(len(rows)):
+    for number in range(first, len(rows)):
+        begin = text + (stops[number - 1] + gap if number > 0 else 0)
         places[number] = _hash(begin, text + stops[number]) & mask
         prefetch(table.ctypes.data + 4 * np.int64(places[number]))
-        begin = text + stops[number] + gap
-    for number in range(len(rows)):
-        prefetch(ends.ctypes.data + 8 * (np.int64(table[places[number]]) - 1))
-    for number in range(len(rows)):
-        row = np.int64(table[places[number]]) - 1
-        if 0 < row < len(ends):
-            prefetch(blob + ends[row - 1])
-    begin = text
-    for number in range(len(rows)):
+    for number in range(first, len(rows)):
+        _ask_for(np.int64(table[places[number]]) - 1, starts, ends_at, blobs_at, False)
+    for number in range(first, len(rows)):
+        _ask_for(np.int64(table[places[number]]) - 1, starts, ends_at, blobs_at, True)
+    for number in range(first, len(rows)):
+        begin = text + (stops[number - 1] + gap if number > 0 else 0)
         place, end = places[number], text + stops[number]
         rows[number] = -1
         for _ in range(len(table)):
@@ -175,11 +230,16 @@ def _find(
             if row < 0:
                 break
             # a damaged table, or damaged ends, equal nothing
-            if row < len(ends) and not _is_gone(removed, flags, row):
-                first = ends[row - 1] if row > 0 else np.int64(0)
-                inside = 0 <= first < ends[row] <= size
-                if inside and _equal(begin, end, blob + first, blob + ends[row]):
+            if row < starts[-1] and not _is_gone(removed, flags, row):
+                part = part_of(starts, row)
+                if ends_at[part] == 0:
+                    rows[number] = row
+                    return number
+                blob = blobs_at[part]
+                low, high = _span(row, part, starts, ends_at)
+                inside = 0 <= low < high <= sizes[part]
+                if inside and _equal(begin, end, blob + low, blob + high):
                     rows[number] = row
                     break
             place = (place + np.uint64(1)) & mask
-        begin = end + gap
+    return -1

@@ -10,9 +10,19 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
-from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, PQStore, Store, layout
+from patchrerank.kernels.segments import Segments
+from patchrerank.kernels.stores import (
+    Float16Store,
+    Float32Store,
+    Int8Store,
+    Places,
+    PQStore,
+    Store,
+    layout,
+    row_places,
+)
 from patchrerank.kernels.threads import parts_of, run_parts
-from patchrerank.types import Floats, Rows
+from patchrerank.types import EMPTY, Floats, Rows
 
 Answer = tuple[Floats, Rows]
 
@@ -20,7 +30,7 @@ Answer = tuple[Floats, Rows]
 def patch_max(
     queries: npt.ArrayLike,
     store: Store,
-    ends: npt.ArrayLike,
+    ends: npt.ArrayLike | Segments,
     rows: npt.ArrayLike,
     *,
     threads: int = 1,
@@ -53,6 +63,31 @@ def patch_max(
         ShortlistError: rows outside the gallery, or of the wrong shape.
         SettingError: ``ends`` does not fit the store, unknown store, device or thread count.
     """
+    scores, patches, _ = _answer(queries, store, ends, rows, threads, device)
+    return scores, patches
+
+
+def best_rows(
+    queries: npt.ArrayLike,
+    store: Store,
+    ends: npt.ArrayLike | Segments,
+    rows: npt.ArrayLike,
+    *,
+    threads: int = 1,
+) -> Answer:
+    """Return what :func:`patch_max` does, with each winner's row in the store, ``-1`` for none."""
+    scores, patches, spans = _answer(queries, store, ends, rows, threads, "cpu")
+    return scores, np.where(patches >= 0, spans.begins + patches, EMPTY)
+
+
+def _answer(
+    queries: npt.ArrayLike,
+    store: Store,
+    ends: npt.ArrayLike | Segments,
+    rows: npt.ArrayLike,
+    threads: int,
+    device: str,
+) -> tuple[Floats, Rows, Spans]:
     score = _KERNELS.get(type(store))
     if score is None:
         known = ", ".join(kind.__name__ for kind in _KERNELS)
@@ -65,12 +100,12 @@ def patch_max(
     if device != "cpu":
         from patchrerank.kernels._torch import patch_max_torch
 
-        return patch_max_torch(vectors, store, spans, device)
+        return (*patch_max_torch(vectors, store, spans, device), spans)
     scores = np.full(spans.rows.shape, -np.inf, dtype=np.float32)
-    patches = np.full(spans.rows.shape, -1, dtype=np.int64)
+    patches = np.full(spans.rows.shape, EMPTY, dtype=np.int64)
     if scores.size:
         score(vectors, store, spans, scores, patches, workers)
-    return scores, patches
+    return scores, patches, spans
 
 
 def _walked(
@@ -79,17 +114,17 @@ def _walked(
     """Images wanted once are walked query by query, the others image by image."""
     from patchrerank.kernels import _row_walks as kernels
 
-    data, tag, scales = layout(store)
-    where = (tag, data.ctypes.data, data.strides[0], scales)
+    where = layout(store)
+    starts, scales, places = row_places(store, spans.begins)
     if threads == 1 and len(vectors) == 1:
-        slots = (spans.begins[0], spans.counts[0], scores[0], patches[0])
-        kernels.walk_slots(*where, vectors[0], *slots)
+        answers = (spans.counts[0], scores[0], patches[0])
+        kernels.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
         return
-    groups, members, alone = _group(spans)
+    groups, members, alone = _group(spans, starts, scales, places)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):
         here = (query, slice(start, stop))
-        views = (spans.begins[here], alone[here], scores[here], patches[here])
+        views = (starts[here], scales[here], places, alone[here], scores[here], patches[here])
         jobs.append((kernels.walk_slots, *where, vectors[query], *views))
     run_parts(threads, _call, jobs)
     shares = [
@@ -105,19 +140,22 @@ def _codes(
     """Codes are small: the look-ups cost more than reading them, so nothing is shared."""
     from patchrerank.kernels import _codes as kernels
 
+    starts, _, places = row_places(store, spans.begins)
+    parts = store.codes.shape[1]
+
     def answer(query: int, start: int, stop: int) -> None:
-        table = np.empty(store.codes.shape[1] * kernels.TABLE, dtype=np.float32)
+        table = np.empty(parts * kernels.TABLE, dtype=np.float32)
         kernels.table_of(vectors[query], store.by_dimension, table)
         here = (query, slice(start, stop))
-        views = (spans.begins[here], spans.counts[here], scores[here], patches[here])
-        kernels.sum_slots(table, store.codes.ctypes.data, store.codes.shape, *views)
+        views = (starts[here], spans.counts[here], scores[here], patches[here])
+        kernels.sum_slots(table, parts, places, *views)
 
     run_parts(threads, answer, _slots(spans.counts, threads))
 
 
-def _group(spans: Spans) -> tuple[Rows, Rows, Rows]:
+def _group(spans: Spans, starts: Rows, scales: Rows, places: Places) -> tuple[Rows, Rows, Rows]:
     """Return images wanted more than once, who wants them, and the counts of all other slots."""
-    images, members = np.empty((0, 4), dtype=np.int64), np.empty((0, 2), dtype=np.int64)
+    images, members = np.empty((0, 5), dtype=np.int64), np.empty((0, 2), dtype=np.int64)
     flat = np.flatnonzero(spans.counts)
     if len(spans.rows) < 2 or flat.size == 0:
         return images, members, spans.counts
@@ -128,8 +166,9 @@ def _group(spans: Spans) -> tuple[Rows, Rows, Rows]:
     alone = spans.counts.copy()
     alone.ravel()[flat[np.repeat(shared, wanted)]] = 0
     first, wanted = first[shared], wanted[shared]
-    begins, counts = spans.begins.ravel()[flat[first]], spans.counts.ravel()[flat[first]]
-    images = np.stack([begins, counts, first, first + wanted], axis=1)
+    begins, steps, counts = (table.ravel()[flat[first]] for table in (starts, scales, spans.counts))
+    rows_at, scales_at = places[0] + places[1] * begins, places[2] + places[3] * steps
+    images = np.stack([rows_at, scales_at, counts, first, first + wanted], axis=1)
     members = np.stack(np.divmod(flat, spans.rows.shape[1]), axis=1)
     return images, members, alone
 

@@ -8,7 +8,13 @@ import numpy as np
 
 from patchrerank.errors import ShortlistError
 from patchrerank.kernels.checks import check_queries
-from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, layout
+from patchrerank.kernels.stores import (
+    Float16Store,
+    Float32Store,
+    Int8Store,
+    layout,
+    row_places,
+)
 from patchrerank.types import Floats, Rows
 
 BLOCK_BYTES = 32 * 2**20
@@ -70,7 +76,7 @@ def _in_place(
     """Walk the rows as images of one patch each."""
     from patchrerank.kernels import _row_walks as kernels
 
-    data, tag, scales = layout(store)
-    where = (tag, data.ctypes.data, data.strides[0], scales)
     unused = np.empty(len(rows), dtype=np.int64)
-    kernels.walk_slots(*where, vector, rows, np.ones_like(rows), products, unused)
+    starts, scales, places = row_places(store, rows)
+    how = (*layout(store), vector, starts, scales, places)
+    kernels.walk_slots(*how, np.ones_like(rows), products, unused)

@@ -1,6 +1,7 @@
 """Stores: the flat rows of patch (or local descriptor) vectors, in four precisions.
 
-A store only points at arrays; memory-mapped ones stay on disk and are read in place.
+A store only points at arrays; memory-mapped ones stay on disk and are read in place, those of
+several folders too (:class:`~patchrerank.kernels.segments.Segments` in place of an array).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
+from patchrerank.kernels.segments import Segments, addresses_of, plain
 from patchrerank.types import Floats, Rows
 
 Codes = npt.NDArray[np.int8]
@@ -89,14 +91,16 @@ class Int8Store:
 
     def __post_init__(self) -> None:
         codes = _table(self.codes, np.int8, "Int8Store.codes")
-        scales = np.asarray(self.scales)
+        scales = plain(self.scales)
         if scales.dtype != np.float32 or scales.shape != (len(codes),):
             raise SettingError(
                 f"Int8Store.scales needs float32 ({len(codes)},), one scale a row, got "
                 f"{scales.dtype} {scales.shape}"
             )
         object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "scales", np.require(scales, requirements=["C", "A"]))
+        if not isinstance(scales, Segments):
+            scales = np.require(scales, requirements=["C", "A"])
+        object.__setattr__(self, "scales", scales)
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -113,7 +117,7 @@ class Int8Store:
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
-        return self.codes[rows].astype(np.float32) * self.scales[rows, None]
+        return self.codes[rows].astype(np.float32) * self.scales[rows][:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +177,7 @@ class PQStore:
         return self.centroids[np.arange(codes.shape[1]), codes].reshape(len(codes), self.dim)
 
 
+Places: TypeAlias = tuple[int, int, int, int]
 Store: TypeAlias = Float32Store | Float16Store | Int8Store | PQStore
 
 
@@ -198,22 +203,43 @@ def quantise_int8(vectors: npt.ArrayLike) -> tuple[Codes, Floats]:
     return np.clip(np.rint(steps), -127, 127).astype(np.int8), scales
 
 
-def layout(store: Float32Store | Float16Store | Int8Store) -> tuple[npt.NDArray[Any], Any, int]:
-    """Return the rows, a value whose type says how they are stored, and the scales' address."""
+def layout(store: Float32Store | Float16Store | Int8Store) -> tuple[Any, int, bool]:
+    """Return a value whose type says how rows are stored, the bytes of one, and if it is scaled."""
     if isinstance(store, Int8Store):
-        return store.codes, np.int8(0), store.scales.ctypes.data
-    tag = np.float32(0) if isinstance(store, Float32Store) else np.uint16(0)
-    return store.data, tag, 0
+        return np.int8(0), store.dim, True
+    if isinstance(store, Float32Store):
+        return np.float32(0), 4 * store.dim, False
+    return np.uint16(0), 2 * store.dim, False
 
 
-def _table(array: Any, dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
+def row_places(store: Store, rows: Rows) -> tuple[Rows, Rows, Places]:
+    """Return what tells the kernels where rows and their scales lie.
+
+    Args:
+        store: kept alive by the caller.
+        rows: int64, C-contiguous; negative ones are not looked at.
+
+    Returns:
+        Two int64 arrays of the shape of ``rows``, for rows and scales, and ``(base, unit,
+        scale_base, scale_unit)``: the address is ``base + unit * value``.
+    """
+    data = store.codes if isinstance(store, Int8Store | PQStore) else store.data
+    scales = store.scales if isinstance(store, Int8Store) else None
+    if isinstance(data, Segments):
+        found = addresses_of(data, rows)
+        return found, found if scales is None else addresses_of(scales, rows), (0, 1, 0, 1)
+    scales_at = 0 if scales is None else scales.ctypes.data
+    return rows, rows, (data.ctypes.data, data.strides[0], scales_at, 4)
+
+
+def _table(array: Any, dtype: npt.DTypeLike, name: str) -> Any:
     """Return a plain view of a C-contiguous ``(T, d >= 1)`` array of the right type."""
-    table = np.asarray(array)
+    table = plain(array)
     if table.dtype != dtype or table.ndim != 2 or table.shape[1] == 0:
         raise SettingError(
             f"{name} needs {np.dtype(dtype).name} rows (T, d) with d >= 1, got "
             f"{table.dtype} {table.shape}"
         )
-    if not table.flags.c_contiguous:
+    if not isinstance(table, Segments) and not table.flags.c_contiguous:
         raise SettingError(f"{name} is not C-contiguous; pass np.ascontiguousarray of it")
     return table

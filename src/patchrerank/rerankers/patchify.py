@@ -47,25 +47,23 @@ class Patchify(Reranker):
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
         """Return the best patch's cosine and box for each candidate; see the base class."""
-        from patchrerank.kernels import patch_max
+        from patchrerank.kernels.patches import best_rows
 
         self.gallery.check_queries(queries)
-        scores, patches = patch_max(
+        scores, rows = best_rows(
             queries.vectors,
             self.gallery.patch_store,
             self.gallery.patch_ends,
             shortlist.rows,
             threads=self.threads,
         )
-        return LocalScores(scores, self._boxes(shortlist.rows, patches))
+        return LocalScores(scores, self._boxes(rows))
 
-    def _boxes(self, rows: Rows, patches: Rows) -> Floats:
-        """Return the box of each winning patch; NaN where there is none."""
-        from patchrerank.kernels.spans import pick_boxes
+    def _boxes(self, rows: Rows) -> Floats:
+        """Return the box of each winning patch ``(Q, K)``; NaN where there is none."""
+        from patchrerank.kernels.segments import plain, taken
 
         if not self.gallery.has_boxes:
             return np.full((*rows.shape, 4), np.nan, dtype=np.float32)
-        boxes, found = np.asarray(self.gallery.boxes), np.empty((*rows.shape, 4), dtype=np.float32)
-        ends, flat = np.asarray(self.gallery.patch_ends), found.reshape(-1, 4)
-        pick_boxes(rows.reshape(-1), patches.reshape(-1), ends, boxes, flat)
-        return found
+        found = taken(plain(self.gallery.boxes), rows.reshape(-1), missing=np.nan)
+        return found.reshape(*rows.shape, 4)
