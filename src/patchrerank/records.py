@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -83,7 +84,7 @@ def from_json(
     for key in content:
         if key not in names:
             raise SettingError(f"{_place(file, path, key)}: unknown key{near_matches(key, names)}")
-    hints = get_type_hints(kind)
+    hints = _hints_of(kind)
     given = [
         item.name
         for item in fields(kind)
@@ -97,6 +98,11 @@ def from_json(
         return kind(**values)
     except SettingError as error:
         raise SettingError(f"{_place(file, path)}: {error}") from error
+
+
+@cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _value(hint: Any, value: object, file: str, path: str) -> object:
@@ -138,6 +144,8 @@ def _items(inner: tuple[Any, ...], value: object, file: str, path: str) -> tuple
     kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
     if len(kinds) != len(value):
         raise _wrong(f"a list of {len(kinds)}", value, file, path)
+    if inner[0] in PLAIN and inner[-1] is Ellipsis and all(map(PLAIN[inner[0]][1], value)):
+        return tuple(map(inner[0], value))
     return tuple(
         _value(kind, item, file, f"{path}[{number}]")
         for number, (kind, item) in enumerate(zip(kinds, value, strict=True))

@@ -29,6 +29,7 @@ from patchrerank.cli import (
     import_,
     index,
     info,
+    merge,
     remove,
     report,
     reproduce,
@@ -56,7 +57,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
     "Measure and tune": (composite, tune, evaluate, compare, report),
-    "Galleries": (info, sync, remove, compact, import_, export, compress, storage, encoders),
+    "Galleries": (info, sync, remove, compact, merge, import_, export, compress, storage, encoders),
     "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():

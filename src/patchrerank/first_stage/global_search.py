@@ -67,12 +67,14 @@ def _build(gallery: Gallery, factory: str) -> Any:
     known = factory if count else "Flat"  # nothing to train on, nothing to find
     try:
         index = faiss.index_factory(gallery.dim, known, faiss.METRIC_INNER_PRODUCT)
-        vectors = np.asarray(gallery.global_vectors)
-        vectors = vectors if count == len(gallery) else vectors[gallery.live]
+        vectors = gallery.global_vectors
+        live = slice(None) if count == len(gallery) else gallery.live
         if not index.is_trained:
-            index.train(vectors)
-        for start in range(0, len(vectors), ADD_ROWS):
-            index.add(np.ascontiguousarray(vectors[start : start + ADD_ROWS]))
+            index.train(np.asarray(vectors[live]))
+        for start in range(0, count, ADD_ROWS):
+            part = slice(start, min(start + ADD_ROWS, count))
+            rows = part if isinstance(live, slice) else live[part]
+            index.add(np.ascontiguousarray(vectors[rows]))
     except (RuntimeError, MemoryError) as error:
         raise SettingError(
             f"faiss cannot build {factory!r} over {count} vectors of {gallery.dim} "

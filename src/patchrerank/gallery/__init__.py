@@ -3,7 +3,8 @@
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compacting import compact
-from patchrerank.gallery.compress import Compression, CompressOptions, compress
+from patchrerank.gallery.compress import Compression, compress
+from patchrerank.gallery.compress_learning import CompressOptions
 from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.exporting import export_gallery
 from patchrerank.gallery.gallery import Gallery
@@ -14,6 +15,7 @@ from patchrerank.gallery.local_queries import encode_local_queries
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.local_verify import verify_local
+from patchrerank.gallery.merging import merge
 from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.packed_source import is_packed
 from patchrerank.gallery.pictures import Pictures
@@ -52,6 +54,7 @@ __all__ = [
     "import_hdf5",
     "is_packed",
     "load_own_encoder",
+    "merge",
     "read_hdf5",
     "read_vectors",
     "remove",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -51,9 +52,37 @@ def open_array(folder: Path, name: str, record: ArrayRecord) -> Array:
     if size == 0:
         return np.zeros(record.shape, dtype=record.dtype)
     try:
-        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+        return _mapped(path, record)
     except FileNotFoundError as error:  # a newer manifest's writer removed it just now
         raise GalleryError(f"{path}: is missing; {RESTORE}") from error
+
+
+def _mapped(path: Path, record: ArrayRecord) -> Array:
+    """Map a file; each mapping holds an open file, of which many shards have many.
+
+    Where the process may open no more, its own limit is raised as far as the system lets it.
+    """
+    try:
+        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+    except OSError as error:
+        if error.errno != errno.EMFILE:
+            raise
+    try:
+        import resource  # not on every platform
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+    except (OSError, ValueError, ImportError) as error:
+        raise GalleryError(
+            f"{path}: this process may open no more files; raise its limit (ulimit -n), or join "
+            "shards into one folder (patchrerank merge --copy)"
+        ) from error
+
+
+def checksum_of(array: Array) -> int:
+    """Return the CRC-32 of an array's bytes."""
+    return zlib.crc32(array.data if array.size else b"")
 
 
 def crc_of(path: Path, size: int) -> int:

@@ -72,7 +72,7 @@ def _array(pa: Any, gallery: Gallery, field: Any, rows: Rows) -> Any:
     if field.name not in LISTS:
         return _vectors(pa, rows_at(gallery.array(field.name), rows))
     local = LISTS[field.name] != field.name
-    ends = np.asarray(gallery.local.ends if local else gallery.patch_ends)
+    ends = gallery.local.ends if local else gallery.patch_ends
     offsets = pa.array(np.append(0, np.cumsum(counts_at(ends, rows))), pa.int32())
     items = items_of(ends, rows)
     return pa.ListArray.from_arrays(offsets, _vectors(pa, _items(gallery, field.name, items)))

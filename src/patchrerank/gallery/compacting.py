@@ -37,9 +37,14 @@ def compact(folder: str | os.PathLike[str]) -> Gallery:
         The gallery, opened again.
 
     Raises:
-        GalleryError: no gallery; images or local descriptors are being added, or adding them was
-            interrupted; it cannot be written (a full disk).
+        GalleryError: no gallery, or one of shards; images or local descriptors are being added,
+            or adding them was interrupted; it cannot be written (a full disk).
     """
+    if Gallery(folder).shards is not None:
+        raise GalleryError(
+            f"{os.fspath(folder)}: is a gallery of shards; join them into one folder without the "
+            f"rows that were removed: patchrerank merge NEW {os.fspath(folder)} --copy"
+        )
     with changing(folder) as gallery, _with_local(gallery) as local:
         if gallery.live_count < len(gallery):
             _compact(gallery, local)

@@ -12,67 +12,36 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, SettingError, whose_vectors
+from patchrerank.errors import GalleryError, whose_vectors
 from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.compress_learning import (
+    SAMPLE_ROWS,
+    CompressOptions,
+    Trained,
+    sample_of,
+    train,
+    whitened,
+)
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
+from patchrerank.gallery.fresh_folder import clear
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, write_table
+from patchrerank.gallery.leftovers import PARTS
 from patchrerank.gallery.live_arrays import live_blocks, rows_at
 from patchrerank.gallery.live_folder import copy_local, live_manifest
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
+from patchrerank.gallery.merging import write_set
 from patchrerank.gallery.region_vectors import decoded_patches, live_patches, named_patches
-from patchrerank.gallery.stores import (
-    PATCH_ARRAYS,
-    check_store,
-    pq_train,
-    store_columns,
-    store_records,
-)
-from patchrerank.gallery.whiten_choice import Whiten, check_whiten
-from patchrerank.gallery.whitening import Learned, find_whitening, whitened_manifest
-from patchrerank.types import Rows
+from patchrerank.gallery.stores import PATCH_ARRAYS, store_columns, store_records
+from patchrerank.gallery.whitening import Learned, whitened_manifest
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
 
 BLOCK_ROWS = 16_384
-SAMPLE_ROWS = 10_000
-LARGEST_SEED = 1 << 30
+SHARDS = "shards"
+"""Folder of the shards of what was one of shards."""
 NOT_WHITENED = "; leave its picture out of the gallery, or whiten to more dimensions"
-
-
-@dataclass(frozen=True)
-class CompressOptions:
-    """How patch vectors are stored.
-
-    Attributes:
-        store: ``float32``, ``float16``, ``int8`` or ``pq``.
-        whiten: dimensions to keep by PCA-whitening learned on the gallery's patches, ``auto``, or
-            a whitened gallery whose whitening is taken; None for none. Global vectors are
-            whitened too, and queries from then on.
-        m: parts of a product quantiser; must divide the dimensions.
-        nbits: bits of each part, 1 to 8.
-        train: float32 ``(n, d)`` vectors the quantiser is trained on; None takes all patches.
-        train_on: how the record names them.
-        seed: of sampling and clustering.
-        progress: show a progress bar.
-    """
-
-    store: str = "int8"
-    whiten: Whiten | None = None
-    m: int = 64
-    nbits: int = 8
-    train: Floats | None = None
-    train_on: str = "all patches"
-    seed: int = 0
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        check_store(self.store)
-        if self.whiten is not None:
-            check_whiten(self.whiten)
-        if not 0 <= self.seed < LARGEST_SEED:
-            raise SettingError(f"seed must lie in 0 … {LARGEST_SEED - 1}, got {self.seed}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +66,8 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
     """Write a copy of a gallery whose patch vectors are stored another way.
 
     The copy appears whole or not at all: its manifest is written last. Local descriptors, where
-    there are any, are copied as they are.
+    there are any, are copied as they are. One of shards becomes one of shards again, which lie
+    in ``out`` and have one quantiser and whitening, learned on patches of all.
 
     Raises:
         GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
@@ -109,20 +79,32 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
     _check_target(gallery, target)
     with lock_folder(target):
         check_empty(target)
-        for path in target.glob("*.bin"):  # of a run that was killed
-            path.unlink()
+        clear(target)
         with writing(target):
-            _rewrite(gallery, target, options)
+            trained = train(gallery, options)
+            if gallery.shards is None:
+                _rewrite(gallery, target, options, trained)
+            else:
+                _rewrite_shards(gallery, target, options, trained)
     return _compare(gallery, Gallery(target), options.seed)
 
 
-def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
-    found = (
-        None if options.whiten is None else find_whitening(gallery, options.whiten, options.seed)
-    )
-    whitening = None if found is None else found[0]
+def _rewrite_shards(
+    gallery: Gallery, target: Path, options: CompressOptions, trained: Trained
+) -> None:
+    folders = []
+    for number, shard in enumerate(gallery.shards or ()):
+        folders.append(f"{number:05d}")
+        (target / PARTS / folders[-1]).mkdir(parents=True)
+        _rewrite(shard, target / PARTS / folders[-1], options, trained)
+    (target / PARTS).rename(target / SHARDS)
+    parts = [Gallery(target / SHARDS / folder) for folder in folders]
+    write_set(target, parts, [part.removed for part in parts], None)
+
+
+def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: Trained) -> None:
+    whitening, centroids = trained.whitening, trained.centroids
     dim = gallery.dim if whitening is None else whitening.matrix.shape[1]
-    centroids = _train(gallery, whitening, options)
     records = _records(gallery, options, dim)
     writers = {name: ArrayWriter(target, name, record) for name, record in records.items()}
     if centroids is not None:
@@ -133,7 +115,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
             writers[name].append(rows)
     whole = rows_at(gallery.global_vectors, gallery.live)
     with whose_vectors(lambda row: repr(gallery.ids[gallery.live[row]]), NOT_WHITENED):
-        writers["globals"].append(_whitened(whole, whitening))
+        writers["globals"].append(whitened(whole, whitening))
     for block in _blocks(gallery, whitening, progress=options.progress):
         for name, rows in store_columns(options.store, block, centroids).items():
             writers[name].append(rows)
@@ -143,7 +125,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions) -> None:
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
         copy_local(gallery, partial)
-    _write_manifest(gallery, target, options, found, writers)
+    _write_manifest(gallery, target, options, trained.found, writers)
     if gallery.has_local:
         partial.rename(target / LOCAL)
 
@@ -155,18 +137,6 @@ def _check_target(gallery: Gallery, target: Path) -> None:
         )
     if (target / MANIFEST).exists():
         raise GalleryError(f"{target}: there is a gallery already; choose another folder")
-
-
-def _train(
-    gallery: Gallery, whitening: Whitening | None, options: CompressOptions
-) -> Floats | None:
-    if options.store != "pq":
-        return None
-    train = options.train
-    if train is None:
-        rows = _sample(live_patches(gallery), 20 * SAMPLE_ROWS, options.seed)
-        train = decoded_patches(gallery, rows)
-    return pq_train(_whitened(train, whitening), options.m, options.nbits, options.seed)
 
 
 def _records(gallery: Gallery, options: CompressOptions, dim: int) -> dict[str, ArrayRecord]:
@@ -186,13 +156,9 @@ def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) ->
             rows = np.asarray(every[start : start + BLOCK_ROWS])
             vectors = decoded_patches(gallery, rows)
             with named_patches(gallery, rows, NOT_WHITENED):
-                vectors = _whitened(vectors, whitening)
+                vectors = whitened(vectors, whitening)
             yield vectors
             bar.update(len(rows))
-
-
-def _whitened(vectors: Floats, whitening: Whitening | None) -> Floats:
-    return vectors if whitening is None else whitening.apply(np.asarray(vectors))
 
 
 def _write_manifest(
@@ -219,9 +185,9 @@ def _trained_on(options: CompressOptions) -> str:
 
 def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
     whitening = after.whitening if not before.manifest.whitened else None
-    rows = _sample(range(after.manifest.patches), SAMPLE_ROWS, seed)
+    rows = sample_of(range(after.manifest.patches), SAMPLE_ROWS, seed)
     there = live_patches(before)
-    first = _whitened(before.patch_store.decode(np.asarray(there)[rows]), whitening)
+    first = whitened(before.patch_store.decode(np.asarray(there)[rows]), whitening)
     second = after.patch_store.decode(rows)
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
@@ -231,10 +197,3 @@ def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
     ]
     mean, worst = (float(f(cosines)) if len(rows) else 1.0 for f in (np.mean, np.min))
     return Compression(sizes[0], sizes[1], mean, worst)
-
-
-def _sample(numbers: Rows | range, most: int, seed: int) -> Rows:
-    if len(numbers) <= most:
-        return np.asarray(numbers, dtype=np.int64)
-    drawn = np.random.default_rng(seed).choice(len(numbers), most, replace=False)
-    return np.asarray(numbers, dtype=np.int64)[np.sort(drawn)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -17,7 +17,7 @@ from patchrerank.gallery.builder import chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.image_rows import ImageRows
-from patchrerank.gallery.stamps import as_stamp, stamps_in
+from patchrerank.gallery.stamps import STAMPS, UNKNOWN, as_stamp
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.regions import Regions, parse_regions
 from patchrerank.types import Rows
@@ -128,13 +128,13 @@ def _copy(source: Gallery, writer: GalleryWriter, regions: Regions, *, progress:
 
 
 def _images(source: Gallery, rows: list[int], finder: _Finder) -> Iterator[ImageRows]:
-    stamps = stamps_in(source.folder, source.manifest)
+    held = STAMPS in source.manifest.arrays
     for row in rows:
         wanted, places = finder(row)
         width, height = (int(side) for side in source.sizes[row])
         patches = np.asarray(source.patches[places], dtype=np.float32)
         whole = np.asarray(source.global_vectors[row])
-        stamp = as_stamp(stamps[row])
+        stamp = as_stamp(cast(Rows, source.array(STAMPS)[row])) if held else UNKNOWN
         place = source.pictures.place(row)
         yield ImageRows(source.ids[row], (width, height), wanted, whole, patches, stamp, place)
 

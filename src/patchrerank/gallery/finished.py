@@ -11,7 +11,12 @@ from patchrerank.gallery.folder import lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
 from patchrerank.gallery.pictures import check_root
-from patchrerank.gallery.settings import check_pictures, check_settings, roots_differ
+from patchrerank.gallery.settings import (
+    check_one_folder,
+    check_pictures,
+    check_settings,
+    roots_differ,
+)
 from patchrerank.gallery.sources import Source, items_to_come
 
 if TYPE_CHECKING:
@@ -37,6 +42,7 @@ def finished(
         GalleryError: it was made with other settings, of another folder, or lacks an image.
     """
     made = Gallery(folder)
+    check_one_folder(folder, made.manifest)
     try:
         check_settings(folder, made.manifest, encoder, regions, options)
         check_pictures(folder, made.manifest, source.pictures, source.id_type)

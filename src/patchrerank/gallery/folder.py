@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -49,8 +49,12 @@ def writing(folder: Path, kept: int | None = None) -> Iterator[None]:
         ) from error
 
 
-def lock_folder(folder: Path) -> IO[bytes]:
+def lock_folder(folder: Path, beside: Collection[str] = ()) -> IO[bytes]:
     """Make a folder and take its lock; the operating system gives it back when the process dies.
+
+    Args:
+        folder: the folder.
+        beside: names of what may lie in it although it is no gallery.
 
     Raises:
         GalleryError: another process holds it, or the folder holds files of others.
@@ -62,8 +66,8 @@ def lock_folder(folder: Path) -> IO[bytes]:
             f"{folder}: cannot be made ({error.strerror}); choose a folder that you can write to"
         ) from error
     known = (folder / LOCK).exists() or has_manifest(folder)
-    foreign = [] if known else sorted(path.name for path in folder.iterdir())
-    if foreign:
+    foreign = sorted({path.name for path in folder.iterdir()} - {*beside})
+    if foreign and not known:
         raise GalleryError(
             f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"
         )
@@ -114,13 +118,14 @@ def check_plan(folder: Path, old: Planned, new: Planned, remedy: str) -> None:
         raise GalleryError(f"{folder}: was begun with {'; with '.join(told)}; {remedy}")
 
 
-def check_empty(folder: Path) -> None:
-    """Refuse a folder with files that are no remains of a killed run.
+def check_empty(folder: Path, beside: Collection[str] = ()) -> None:
+    """Refuse a folder with files that are no remains of a killed run, except those named.
 
     Raises:
         GalleryError: names one of them.
     """
-    foreign = [path.name for path in folder.iterdir() if not is_leftover(path)]
+    names = (path.name for path in folder.iterdir() if not is_leftover(path))
+    foreign = [name for name in names if name not in beside]
     if foreign:
         raise GalleryError(
             f"{folder}: is not a gallery but holds {foreign[0]!r}; choose an empty folder"

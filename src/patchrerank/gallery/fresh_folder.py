@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,15 +15,19 @@ from patchrerank.gallery.manifest import BUILDING, MANIFEST
 
 
 @contextmanager
-def fresh_folder(folder: Path) -> Iterator[None]:
+def fresh_folder(folder: Path, beside: Collection[str] = ()) -> Iterator[None]:
     """Take over an absent or empty folder, or one that a killed run left; undo it on failure.
+
+    Args:
+        folder: the folder.
+        beside: names of folders in there that are no part of what is written.
 
     Raises:
         GalleryError: a gallery stands there, or files of others, or another process is at work;
             or it cannot be written.
     """
     there = folder.exists()
-    lock = lock_folder(folder)
+    lock = lock_folder(folder, beside)
     try:
         if (folder / MANIFEST).exists() or (folder / BUILDING).exists():
             raise GalleryError(
@@ -30,13 +35,13 @@ def fresh_folder(folder: Path) -> Iterator[None]:
                 "folder, or delete it"
             )
         _clear_local(folder)
-        check_empty(folder)
-        _clear(folder)
+        check_empty(folder, beside)
+        clear(folder, beside)
         try:
             with writing(folder):
                 yield
         except BaseException:
-            _clear(folder)
+            clear(folder, beside)
             (folder / LOCK).unlink(missing_ok=True)
             if not there:
                 with suppress(OSError):
@@ -46,11 +51,15 @@ def fresh_folder(folder: Path) -> Iterator[None]:
         lock.close()
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a run that did not end has written."""
+def clear(folder: Path, beside: Collection[str] = ()) -> None:
+    """Remove what a run that did not end has written; folders named ``beside`` stay."""
     _clear_local(folder)
     for path in folder.iterdir():
-        if path.name != LOCK:
+        if path.name in (LOCK, *beside):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
             path.unlink()
 
 

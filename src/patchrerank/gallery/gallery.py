@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_store import LocalStore, open_local
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
-from patchrerank.gallery.mapped import MappedFolder
-from patchrerank.gallery.pictures import Pictures, check_root
+from patchrerank.gallery.mapped import READ_WHOLE, MappedFolder
+from patchrerank.gallery.pictures import Pictures, ShardPictures, check_root
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
+from patchrerank.kernels.segments import plain
 from patchrerank.search_results import listed_ids
 from patchrerank.types import Queries, Rows
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 WHITENING = "whitening.npz"
 LOCAL = "local"
-READ_WHOLE = 1 << 25
-"""Bytes of ids and counts up to which all are checked before the first is used."""
 
 
 class Gallery(MappedFolder):
@@ -48,14 +47,18 @@ class Gallery(MappedFolder):
     counts of patches are read, with their checksums, when they are first used. Vectors, boxes and
     sizes are believed; only :func:`patchrerank.gallery.verify` (``info --verify``) reads them all.
 
+    Of one of shards, a shard is opened when one of its images is first used; its arrays are
+    :class:`~patchrerank.kernels.segments.Segments`, read by rows and slices.
+
     Args:
-        folder: a directory written by :func:`patchrerank.gallery.build_gallery`.
+        folder: a directory written by :func:`patchrerank.gallery.build_gallery` or
+            :func:`patchrerank.gallery.merge`.
         root: the folder that its pictures are in now, where they have moved since (some of them
             are looked at); None: where they were.
 
     Raises:
         GalleryError: not a gallery, half-written, damaged, or of another format; or its pictures
-            are not in ``root``.
+            are not in ``root``. Later: a shard is missing, or was changed since.
     """
 
     manifest: Manifest
@@ -72,7 +75,7 @@ class Gallery(MappedFolder):
                 "to finish it"
             )
         begin, path = super().__init__, self.folder / MANIFEST
-        use = lambda made: begin(self.folder, made.arrays)  # noqa: E731
+        use = lambda made: begin(self.folder, made.arrays, made.shards)  # noqa: E731
         self.manifest = settled(lambda: read_manifest(path), use)
         self._root = None if root is None else Path(root).absolute()
         if root is not None:
@@ -88,15 +91,13 @@ class Gallery(MappedFolder):
             tuple(here if isinstance(item, type) else item for item in given),
         )
 
-    def __len__(self) -> int:
-        return self.manifest.images
-
     def __repr__(self) -> str:
         made, gone = self.manifest, len(self) - self.live_count
         removed = f" ({gone} rows removed)" * bool(gone)
+        parts = f", {len(self.shards)} shards" if self.shards else ""
         return (
             f"Gallery({str(self.folder)!r}: {self.live_count} images{removed}, {made.patches} "
-            f"patches, {made.dim}-d {made.store}, {made.regions})"
+            f"patches, {made.dim}-d {made.store}, {made.regions}{parts})"
         )
 
     @cached_property
@@ -114,11 +115,6 @@ class Gallery(MappedFolder):
     def live(self) -> Rows:
         """int64 ``(live_count,)``: the rows that were not removed, rising."""
         return np.flatnonzero(~self.removed)
-
-    @property
-    def dim(self) -> int:
-        """Dimensions d of every vector."""
-        return self.manifest.dim
 
     @property
     def global_vectors(self) -> Floats:
@@ -143,8 +139,8 @@ class Gallery(MappedFolder):
             GalleryError: their checksum differs, or they do not rise to the number of patches.
         """
         ends = self.array("patch_ends")
-        if ends.nbytes > READ_WHOLE:
-            return np.asarray(ends)
+        if self.shards is not None or ends.nbytes > READ_WHOLE:
+            return cast(Rows, plain(ends))
         return checked_ends(
             self.folder, "patch_ends", self.sound_array("patch_ends"), self.manifest.patches
         )
@@ -175,12 +171,17 @@ class Gallery(MappedFolder):
                 rise. Of more than 32 MB this is found where an id is used.
         """
         blob, ends = self.array("ids"), self.array("id_ends")
-        table, removed = map(self._arrays.get, (ID_TABLE, REMOVED))
-        ids = Ids(self.folder, blob, ends, self.manifest.id_type, table, removed)
-        if blob.nbytes + ends.nbytes <= READ_WHOLE:
+        given = map(self._arrays.get, (ID_TABLE, REMOVED))
+        ids = Ids(self.folder, blob, ends, self.manifest.id_type, *given)
+        if self.shards is None and blob.nbytes + ends.nbytes <= READ_WHOLE:
             _ = self.sound_array("ids"), self.sound_array("id_ends")
             ids.check()
         return ids
+
+    def first_used(self, name: str) -> Array:
+        """Return an array after what is checked when it is first used."""
+        _ = self.ids if name in ("ids", "id_ends") else None
+        return self.patch_ends if name == "patch_ends" else self.array(name)
 
     def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
         """Return the living row of each id, int64 ``(n,)``; -1 if not held and not ``strict``.
@@ -227,9 +228,7 @@ class Gallery(MappedFolder):
 
     def ids_crc(self, rows: int) -> int:
         """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
-        if rows == len(self):
-            return self.manifest.arrays["ids"].crc32
-        return self.ids.crc_of(rows)
+        return self.manifest.arrays["ids"].crc32 if rows == len(self) else self.ids.crc_of(rows)
 
     @cached_property
     def pictures(self) -> Pictures:
@@ -238,6 +237,8 @@ class Gallery(MappedFolder):
 
     def pictures_below(self, root: str | os.PathLike[str] | None) -> Pictures:
         """Return the pictures as they lie below a folder; None: where they were read."""
+        if self.shards is not None:
+            return ShardPictures(self.shards, root)
         return Pictures(self.manifest, self.ids, self._arrays.get(PLACES), root)
 
     def check_queries(self, queries: Queries) -> None:

@@ -40,9 +40,13 @@ def write_table(
         return manifest
     if table is None:
         table = _table(folder, manifest)
+    return manifest.with_arrays({**manifest.arrays, ID_TABLE: save_table(folder, table, before)})
+
+
+def save_table(folder: Path, table: Table, before: ArrayRecord | None) -> ArrayRecord:
+    """Write a table beside the one that a manifest names, and return its record."""
     generation = 0 if before is None else before.generation + 1
-    written = write_anew(folder, ID_TABLE, replace(TABLE_RECORD, generation=generation), table)
-    return manifest.with_arrays({**manifest.arrays, ID_TABLE: written})
+    return write_anew(folder, ID_TABLE, replace(TABLE_RECORD, generation=generation), table)
 
 
 def _table(folder: Path, manifest: Manifest) -> Table:

@@ -17,6 +17,7 @@ from patchrerank.gallery.arrays import RESTORE, Array, array_path
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import table_size
 from patchrerank.gallery.id_types import ID_TYPES
+from patchrerank.kernels.segments import Segments, plain, span_bytes, spans_of
 from patchrerank.types import Rows
 
 BLOCK = 1 << 14
@@ -36,7 +37,7 @@ class Ids(Sequence[Any]):
     Args:
         folder: where the arrays lie, for messages.
         blob: uint8, the bytes of all ids, one behind the other.
-        ends: int64 ``(N,)``, where each ends.
+        ends: int64 ``(N,)``, where each ends; both may be segments.
         kind: what they are: a name in :data:`patchrerank.gallery.id_types.ID_TYPES`.
         table: of their hashes, as written beside them; None: made when an id is looked up.
         removed: uint8 ``(n,)``, 1 where a row was removed, whose id is not found any more; rows
@@ -53,8 +54,8 @@ class Ids(Sequence[Any]):
         removed: Array | None = None,
     ) -> None:
         self._folder, self.kind = folder, ID_TYPES[kind]
-        self._blob = np.asarray(blob, dtype=np.uint8)
-        self._ends = np.asarray(ends, dtype=np.int64)
+        self._blob: Any = plain(blob)
+        self._ends: Any = plain(ends)
         self._given = None if table is None else np.asarray(table, dtype=np.uint32)
         self._removed = np.asarray(() if removed is None else removed, dtype=np.uint8)
 
@@ -92,22 +93,27 @@ class Ids(Sequence[Any]):
     def __getitem__(self, place: int | slice) -> Any:
         if isinstance(place, slice):
             return self.at(np.arange(*place.indices(len(self))))
-        row = range(len(self))[place]
-        begin = int(self._ends[row - 1]) if row else 0
-        try:
-            return self.kind.unpack(self._blob[begin : int(self._ends[row])].tobytes())
-        except ValueError:
-            raise self._no_id(row) from None
+        return self.at(np.array([range(len(self))[place]]))[0]
 
     def at(self, rows: Rows) -> list[Any]:
-        """Return the ids of rows int64 ``(n,)``, each of which there is."""
-        ends, unpack = self._ends, self.kind.unpack
-        begins = np.where(rows > 0, ends[rows - 1], 0).tolist()
-        blob = memoryview(self._blob)  # type: ignore[arg-type]
-        spans = zip(begins, ends[rows].tolist(), strict=True)
+        """Return the ids of rows int64 ``(n,)``, each of which there is.
+
+        Raises:
+            GalleryError: one is damaged; names its row.
+        """
+        begins, counts, wrong = spans_of(rows, self._ends, len(self._blob))
+        if wrong >= 0:
+            raise self._no_id(int(rows[wrong]))
+        held, stops = self._blob, begins + counts
+        if isinstance(held, Segments):
+            held, stops = span_bytes(held, begins, counts), np.cumsum(counts)
+        bytes_of, unpack = memoryview(held), self.kind.unpack
+        spans = zip((stops - counts).tolist(), stops.tolist(), strict=True)
         try:
-            return [unpack(blob[begin:end]) for begin, end in spans]
+            return [unpack(bytes_of[begin:end]) for begin, end in spans]
         except ValueError:
+            if len(rows) == 1:
+                raise self._no_id(int(rows[0])) from None
             return [self[row] for row in rows.tolist()]  # says which
 
     def __iter__(self) -> Iterator[Any]:

@@ -23,11 +23,13 @@ ARRAYS = (
     *("positions", "scales", "weights"),
 )
 """What array files are called."""
+PARTS = "parts.tmp"
+"""Folder of shards that are being written."""
 OURS = re.compile(
-    r"(manifest|building|building\.synced|compacted|local)\.tmp|whitening\.(npz(\.partial)?|sample)"
-    r"|\.[0-9a-f]+\.part"
+    r"(manifest|building|building\.synced|compacted|local|parts)\.tmp"
+    r"|whitening\.(npz(\.partial)?|sample)|\.[0-9a-f]+\.part"
 )
-"""Other files that a killed run may leave behind."""
+"""Other files and folders that a killed run may leave behind."""
 MANIFEST = json_with("a manifest", "format", "arrays")
 
 

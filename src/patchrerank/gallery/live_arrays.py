@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.gallery.removed_rows import items_of
+from patchrerank.gallery.removed_rows import ANY, items_of
 from patchrerank.gallery.row_sources import BLOCK_BYTES, RowSource
+from patchrerank.kernels.segments import plain, spans_of
 from patchrerank.types import Rows
 
 CUT_BY = {
@@ -46,7 +47,7 @@ def live_blocks(arrays: Mapping[str, Array], live: Rows) -> Iterator[dict[str, A
 
 def counts_at(ends: Array, rows: Rows) -> Rows:
     """Return how much belongs to each of some rows, int64 ``(n,)``, by where it ends."""
-    return np.asarray(ends[rows] - np.where(rows > 0, ends[rows - 1], 0))
+    return spans_of(rows, cast(Rows, plain(ends)), ANY)[1]
 
 
 def rows_at(array: Array, rows: Rows) -> Array:
@@ -59,4 +60,4 @@ def rows_at(array: Array, rows: Rows) -> Array:
 def _part(arrays: Mapping[str, Array], name: str, rows: Rows) -> Array:
     if name not in CUT_BY:
         return rows_at(arrays[name], rows)
-    return rows_at(arrays[name], items_of(np.asarray(arrays[CUT_BY[name]]), rows))
+    return rows_at(arrays[name], items_of(arrays[CUT_BY[name]], rows))

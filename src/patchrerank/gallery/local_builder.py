@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,6 +17,7 @@ from patchrerank.gallery.ahead import chunks_ahead
 from patchrerank.gallery.build_options import OnError
 from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
+from patchrerank.gallery.local_in_shards import RowSources, in_shards
 from patchrerank.gallery.local_manifest import LocalManifest, is_of
 from patchrerank.gallery.local_rows import check_local_store
 from patchrerank.gallery.local_store import LocalStore
@@ -29,14 +31,6 @@ if TYPE_CHECKING:
     from patchrerank.encoders.preprocessing import Crops
 
 logger = logging.getLogger(__name__)
-
-
-class RowSources(Protocol):
-    """Anything that gives the picture of a gallery row: a mapping, or a sequence."""
-
-    def __getitem__(self, row: int, /) -> ImageSource:
-        """Return the picture of ``row``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def build_local(
     Images are committed in chunks; a run that is killed at any moment loses at most the chunks
     in flight, and the same call continues with the same bits that an uninterrupted run would
     have written. On a gallery that has grown, it continues with the images that are new; on one
-    that is covered already, it does nothing.
+    that is covered already, it does nothing. Those of shards are stored in each shard.
 
     Args:
         gallery: complete; it need not come from the same encoder.
@@ -98,6 +92,8 @@ def build_local(
             ``sources`` does not have; another process at work.
     """
     options = options or LocalOptions()
+    if gallery.shards is not None:
+        return in_shards(gallery, sources, partial(build_local, encoder=encoder, options=options))
     folder = gallery.folder / LOCAL
     with open_local_writer(folder, _plan(gallery, encoder, options)) as writer:
         begun = writer.manifest.images

@@ -8,8 +8,14 @@ from pathlib import Path
 
 from patchrerank.cells import Cells
 from patchrerank.gallery.local_rows import LOCAL_STORES, local_records
-from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest, write_record
-from patchrerank.gallery.manifest_reading import check_arrays, check_sizes, damaged, read_record
+from patchrerank.gallery.manifest import FORMAT, ArrayRecord, Manifest, ShardTable, write_record
+from patchrerank.gallery.manifest_checks import (
+    check_arrays,
+    check_shards,
+    check_sizes,
+    damaged,
+)
+from patchrerank.gallery.manifest_reading import read_record
 from patchrerank.version import __version__
 
 CELLS = "cells"
@@ -40,6 +46,7 @@ class LocalManifest:
         numbering: of the gallery's rows, see :class:`patchrerank.gallery.manifest.Manifest`.
         skipped: ``[id, reason]`` of each image that has no descriptors as it could not be read.
         arrays: name → record.
+        shards: the folders that it consists of, where the gallery is one of shards.
         format: layout version.
         version: patchrerank version that wrote it.
     """
@@ -57,6 +64,7 @@ class LocalManifest:
     numbering: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
+    shards: ShardTable | None = None
     format: int = FORMAT
     version: str = __version__
 
@@ -141,4 +149,5 @@ def read_local_manifest(path: Path) -> LocalManifest:
     template = empty_arrays(made.store, made.dim)
     rows = {**dict.fromkeys(template, made.descriptors), "ends": made.images}
     check_arrays(made.arrays, template, rows, where)
+    check_shards(made.shards, made.images, made.descriptors, 0, where)
     return made

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
+from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.identity import index_options, is_module, loading_call
 from patchrerank.gallery.local_manifest import LocalManifest, is_of, read_local_manifest
@@ -19,6 +20,7 @@ from patchrerank.gallery.local_rows import LocalRows, open_local_rows
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
 from patchrerank.gallery.mapped import MappedFolder
+from patchrerank.kernels.segments import plain, spans_of
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
 
 COMPACTED = "compacted.json"
@@ -47,11 +49,8 @@ class LocalStore(MappedFolder):
         begin = super().__init__
         self.manifest: LocalManifest = settled(
             lambda: read_local_manifest(self.folder / name),
-            lambda made: begin(self.folder, made.arrays),
+            lambda made: begin(self.folder, made.arrays, made.shards),
         )
-
-    def __len__(self) -> int:
-        return self.manifest.images
 
     def __repr__(self) -> str:
         made = self.manifest
@@ -59,11 +58,6 @@ class LocalStore(MappedFolder):
             f"LocalStore({str(self.folder)!r}: {made.images} images, {made.descriptors} "
             f"descriptors, {made.dim}-d {made.store})"
         )
-
-    @property
-    def dim(self) -> int:
-        """Dimensions D of every descriptor."""
-        return self.manifest.dim
 
     @cached_property
     def store(self) -> LocalRows:
@@ -78,6 +72,8 @@ class LocalStore(MappedFolder):
             GalleryError: their checksum differs, or they do not rise to the number of
                 descriptors.
         """
+        if self.shards is not None:
+            return cast(Rows, plain(self.array("ends")))
         return checked_ends(
             self.folder, "ends", self.sound_array("ends"), self.manifest.descriptors
         )
@@ -120,6 +116,10 @@ class LocalStore(MappedFolder):
         """What the dense encoder of a query must match: weights and structure, not sizes."""
         return self.manifest.identity
 
+    def first_used(self, name: str) -> Array:
+        """Return an array after what is checked when it is first used."""
+        return self.ends if name == "ends" else self.array(name)
+
     def descriptors_of(self, row: int) -> LocalDescriptors:
         """Return the descriptors of one image; their norm is 1 up to the store's rounding.
 
@@ -128,7 +128,8 @@ class LocalStore(MappedFolder):
         """
         if not 0 <= row < len(self):
             raise GalleryError(f"{self.folder}: no row {row}; it holds {len(self)} images")
-        begin, end = int(self.ends[row - 1]) if row else 0, int(self.ends[row])
+        begins, counts, _ = spans_of(np.array([row]), self.ends, len(self.store))
+        begin, end = int(begins[0]), int(begins[0] + counts[0])
         return LocalDescriptors(
             vectors=self.store.decode(np.arange(begin, end)),
             positions=np.array(self.positions[begin:end]),

@@ -42,6 +42,11 @@ def open_local_writer(folder: Path, plan: LocalManifest) -> LocalWriter:
         if (folder / name).exists():
             manifest = read_local_manifest(folder / name)
             _check_plan(folder, manifest, plan)
+            if manifest.shards is not None:
+                raise GalleryError(
+                    f"{folder}: names the local descriptors of shards; delete the folder, then "
+                    "others can be written there"
+                )
             return LocalWriter(folder, manifest, lock)
     check_empty(folder)
     fresh = replace(plan, arrays=empty_arrays(plan.store, plan.dim))

@@ -23,6 +23,8 @@ REMOVED = "removed"
 """Array of flags, uint8: 1 for each row that was removed; it may end before the last row."""
 NO_REGIONS, GIVEN_REGIONS = "none", "given"
 """Regions of imported patches: without boxes (and no array of them), or with boxes of their own."""
+NO_SHARDS = "shards", None
+"""Is not written: what one folder holds is told as it always was."""
 SYNCED = "building.synced.json"
 """Like ``building.json``, as of the last time that everything was known to be on the disk."""
 
@@ -88,6 +90,28 @@ class PictureRecord:
 
 
 @dataclass(frozen=True)
+class ShardTable:
+    """The S folders that a gallery, or its local descriptors, consist of, in row order.
+
+    Attributes:
+        folders: relative to the folder that the manifest lies in.
+        images: how many each holds.
+        vectors: how many patches, or descriptors.
+        id_bytes: how many bytes of ids; 0 for local descriptors.
+        ids_crc32: of those bytes.
+        crc32: of what each one's manifest says of its settings and arrays: one that has changed
+            since is refused.
+    """
+
+    folders: tuple[str, ...]
+    images: tuple[int, ...]
+    vectors: tuple[int, ...]
+    id_bytes: tuple[int, ...]
+    ids_crc32: tuple[int, ...]
+    crc32: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything about a gallery except its arrays' contents.
 
@@ -110,7 +134,8 @@ class Manifest:
             in the order of its rows is of one numbering.
         id_type: what ids are: ``text``, ``int`` or ``uuid``.
         pictures: the files that pictures lie in; None: each is a file of its own, or none.
-        arrays: name → record.
+        arrays: name → record; of a gallery of shards, those that one folder of all would have.
+        shards: the folders that it consists of; None: all is in its own.
         format: layout version of the directory.
         version: patchrerank version that wrote it.
     """
@@ -132,6 +157,7 @@ class Manifest:
     pictures: PictureRecord | None = None
     numbering: int = 0
     arrays: dict[str, ArrayRecord] = field(default_factory=dict)
+    shards: ShardTable | None = None
     format: int = FORMAT
     version: str = ""
 
@@ -156,8 +182,9 @@ class Manifest:
 def write_record(record: DataclassInstance, path: Path, *, durable: bool = True) -> None:
     """Write a dataclass as JSON, replacing the file at ``path`` atomically."""
     scratch = path.with_suffix(".tmp")
+    content = {key: value for key, value in asdict(record).items() if (key, value) != NO_SHARDS}
     with scratch.open("w", encoding="utf-8") as file:
-        json.dump(asdict(record), file, indent=1)
+        json.dump(content, file, indent=1)
         file.flush()
         if durable:
             os.fsync(file.fileno())

@@ -15,7 +15,14 @@ from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_RECORD, table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.identity import is_imported
-from patchrerank.gallery.manifest import FORMAT, NO_REGIONS, REMOVED, ArrayRecord, Manifest
+from patchrerank.gallery.manifest import FORMAT, NO_REGIONS, REMOVED, Manifest
+from patchrerank.gallery.manifest_checks import (
+    REMEDY,
+    check_arrays,
+    check_shards,
+    check_sizes,
+    damaged,
+)
 from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.removed_rows import REMOVED_RECORD
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
@@ -30,8 +37,6 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 1 << 14
 """Side of a network's input, as in ``encoders.preprocessing`` (which is slow to import)."""
-MOST_DIMENSIONS = 1 << 20
-REMEDY = "damaged manifest: restore it or index again"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -132,6 +137,7 @@ def _check_manifest(made: Manifest, where: str) -> None:
     if STAMPS in made.arrays:
         template, rows[STAMPS] = {**template, STAMPS: STAMPS_RECORD}, made.images
     check_arrays(made.arrays, template, rows, where)
+    check_shards(made.shards, made.images, made.patches, made.arrays["ids"].shape[0], where)
 
 
 def _check_pictures(made: Manifest, where: str) -> None:
@@ -143,69 +149,6 @@ def _check_pictures(made: Manifest, where: str) -> None:
     for number, (name, held, read) in enumerate(made.pictures.files):
         if not name or "\0" in name or held < 0 or read < 0:
             raise damaged(where, f"pictures.files[{number}]", "expected [name, bytes, from where]")
-
-
-def check_sizes(where: str, dim: int, chunk: int, **counts: int) -> None:
-    """Refuse sizes and counts that no folder of arrays has.
-
-    Args:
-        where: the manifest's file.
-        dim: dimensions of a vector.
-        chunk: images that are committed together.
-        counts: numbers of rows, by key.
-
-    Raises:
-        GalleryError: names file and key.
-    """
-    if not 1 <= dim <= MOST_DIMENSIONS:
-        raise damaged(where, "dim", f"must lie in 1 … {MOST_DIMENSIONS}, got {dim}")
-    if chunk < 1:
-        raise damaged(where, "chunk", f"must be at least 1, got {chunk}")
-    for key, count in counts.items():
-        if count < 0:
-            raise damaged(where, key, f"must be at least 0, got {count}")
-
-
-def check_arrays(
-    records: Mapping[str, ArrayRecord],
-    template: Mapping[str, ArrayRecord],
-    rows: Mapping[str, int],
-    where: str,
-) -> None:
-    """Hold the record of each array against what the writer makes.
-
-    Args:
-        records: of the manifest.
-        template: the arrays that there must be, with dtype and shape; the first side is free.
-        rows: the first side, where it is known.
-        where: the manifest's file.
-
-    Raises:
-        GalleryError: names file and key.
-    """
-    for name in template:
-        if name not in records:
-            raise damaged(where, f"arrays.{name}", "missing")
-    for name, record in records.items():
-        if name not in template:
-            raise damaged(where, f"arrays.{name}", f"none of {', '.join(template)}")
-        _check_array(f"arrays.{name}", record, template[name], rows.get(name), where)
-
-
-def _check_array(
-    key: str, record: ArrayRecord, wanted: ArrayRecord, rows: int | None, where: str
-) -> None:
-    if record.dtype != wanted.dtype:
-        raise damaged(where, f"{key}.dtype", f"expected {wanted.dtype!r}, got {record.dtype!r}")
-    sides = len(record.shape) == len(wanted.shape) and record.shape[1:] == wanted.shape[1:]
-    if not sides or record.shape[0] < 0 or (rows is not None and record.shape[0] != rows):
-        first = "n" if rows is None else rows
-        expected = [first, *wanted.shape[1:]]
-        raise damaged(where, f"{key}.shape", f"expected {expected}, got {list(record.shape)}")
-    if not 0 <= record.crc32 < 1 << 32:
-        raise damaged(where, f"{key}.crc32", f"{record.crc32} is no CRC-32")
-    if record.generation < 0:
-        raise damaged(where, f"{key}.generation", "must be at least 0")
 
 
 def check_encoder(record: Mapping[str, object], where: str) -> None:
@@ -227,11 +170,6 @@ def check_encoder(record: Mapping[str, object], where: str) -> None:
         raise damaged(
             where, "encoder.preprocessing.image_size", f"expected [height, width], got {size!r}"
         )
-
-
-def damaged(where: str, key: str, why: str) -> GalleryError:
-    """Return the error of a manifest that cannot be."""
-    return GalleryError(f"{where}: {key}: {why}; {REMEDY}")
 
 
 def _parts(made: Manifest, where: str) -> int:

@@ -14,6 +14,7 @@ from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import Manifest
 from patchrerank.gallery.packed_source import KINDS, PictureFiles
 from patchrerank.gallery.places import Place
+from patchrerank.gallery.shards import Shards
 from patchrerank.images import PictureBytes, upright_size
 from patchrerank.types import Rows
 
@@ -123,6 +124,40 @@ class Pictures:
             )
         name, held, read = self._record.files[number]
         return Place(name, held, at, size, read)
+
+
+class ShardPictures(Pictures):
+    """The pictures of a gallery of shards: those of each shard, by row of the gallery."""
+
+    def __init__(self, shards: Shards, root: str | os.PathLike[str] | None = None) -> None:
+        self._shards, self._below = shards, root
+        self._opened: dict[int, Pictures] = {}
+
+    def look(self, row: int) -> Path | PictureBytes:
+        """Return the file of a row's picture, or its bytes."""
+        pictures, own = self._of(row)
+        return pictures.look(own)
+
+    def path(self, row: int) -> Path:
+        """Return the file that a row's picture is, or lies in."""
+        pictures, own = self._of(row)
+        return pictures.path(own)
+
+    def nbytes(self, row: int) -> float:
+        """Return the size in bytes of a row's picture; NaN where it is not there."""
+        pictures, own = self._of(row)
+        return pictures.nbytes(own)
+
+    def place(self, row: int) -> Place | None:
+        """Return where a row's picture lies in another file; None: it is a file."""
+        pictures, own = self._of(row)
+        return pictures.place(own)
+
+    def _of(self, row: int) -> tuple[Pictures, int]:
+        number, own = self._shards.place_of(row)
+        if number not in self._opened:
+            self._opened[number] = self._shards[number].pictures_below(self._below)
+        return self._opened[number], own
 
 
 def check_root(gallery: Path, pictures: Pictures, sizes: Array, root: object, live: Rows) -> None:

@@ -13,10 +13,12 @@ import numpy.typing as npt
 from patchrerank.gallery.arrays import ArrayFiles, array_path, open_array
 from patchrerank.gallery.leftovers import is_array
 from patchrerank.gallery.manifest import REMOVED, ArrayRecord, Manifest
+from patchrerank.kernels.segments import plain, spans_of
 from patchrerank.types import Rows
 
 REMOVED_RECORD = ArrayRecord("|u1", (0,))
 Flags = npt.NDArray[np.bool_]
+ANY = np.iinfo(np.int64).max
 
 
 def flags_of(removed: npt.NDArray[Any] | None, rows: int) -> Flags:
@@ -87,10 +89,9 @@ def items_of(ends: Rows, rows: Rows) -> Rows:
     """Return the places of all that belongs to rows: int64, one row's behind the other's.
 
     Args:
-        ends: int64 ``(N,)``, where what belongs to each row ends.
+        ends: int64 ``(N,)``, where what belongs to each row ends; may be segments.
         rows: int64 ``(n,)``.
     """
-    begins = np.where(rows > 0, ends[rows - 1], 0)
-    counts = ends[rows] - begins
+    begins, counts, _ = spans_of(rows, plain(ends), ANY)
     firsts = np.cumsum(counts) - counts
     return np.asarray(np.repeat(begins - firsts, counts) + np.arange(counts.sum()))

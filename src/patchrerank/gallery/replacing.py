@@ -17,7 +17,7 @@ from patchrerank.gallery.builder import chunk_size, encode_all, loaded_encoder
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
-from patchrerank.gallery.settings import check_pictures, ids_of
+from patchrerank.gallery.settings import check_one_folder, check_pictures, ids_of
 from patchrerank.gallery.sources import Images, Item, check_id, open_source
 from patchrerank.gallery.stamps import UNKNOWN, as_stamp, stamp_of, stamps_in
 from patchrerank.gallery.writer import GalleryWriter, open_writer
@@ -59,6 +59,7 @@ def replace(
     """
     options = options or BuildOptions()
     gallery = Gallery(folder)
+    check_one_folder(gallery.folder, gallery.manifest)
     source = open_source(images, options, gallery.manifest.pictures)
     check_pictures(gallery.folder, gallery.manifest, source.pictures, source.id_type)
     items = list(source.items(None))

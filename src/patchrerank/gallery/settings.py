@@ -56,6 +56,7 @@ def check_settings(
     Raises:
         GalleryError: other settings, or other boxes of an image that is there.
     """
+    check_one_folder(folder, manifest)
     if options.whiten is not None:
         check_begun(folder, manifest, options.whiten)
     wanted = replace(options, store=options.store or manifest.store)
@@ -104,6 +105,19 @@ def pictures_so_far(folder: Path) -> PictureRecord | None:
         with suppress(GalleryError):
             return read_manifest(folder / name).pictures
     return None
+
+
+def check_one_folder(folder: Path, manifest: Manifest) -> None:
+    """Refuse to change the pictures of a gallery of shards.
+
+    Raises:
+        GalleryError: it is one.
+    """
+    if manifest.shards is not None:
+        raise GalleryError(
+            f"{folder}: is a gallery of shards; change one of these, or index new pictures into a "
+            f"folder of their own, and then run patchrerank merge {folder} [FOLDER] --append"
+        )
 
 
 def _with_boxes(folder: Path, manifest: Manifest, asked: str, regions: FixedBoxes) -> Manifest:

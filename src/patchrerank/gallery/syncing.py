@@ -22,7 +22,7 @@ from patchrerank.gallery.manifest import BUILDING, Manifest
 from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.removed_rows import Flags
-from patchrerank.gallery.settings import ids_of
+from patchrerank.gallery.settings import check_one_folder, ids_of
 from patchrerank.gallery.sources import check_id
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.sync_plan import Item, SyncPlan, plan_sync
@@ -142,6 +142,7 @@ def _told(plan: SyncPlan, broken: Mapping[str, str] = MappingProxyType({})) -> S
 
 def _check(gallery: Gallery, pictures: Path) -> None:
     made, there = gallery.manifest, str(pictures.resolve())
+    check_one_folder(gallery.folder, made)
     if is_imported(made.encoder):
         raise GalleryError(
             f"{gallery.folder}: was imported, with vectors of {made.encoder.get('spec')!r}, which "

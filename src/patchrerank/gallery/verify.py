@@ -17,6 +17,8 @@ from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.manifest import REMOVED
 from patchrerank.gallery.places import PLACES
+from patchrerank.gallery.shard_agreement import id_table_of
+from patchrerank.gallery.shards import OWN_ARRAYS
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
@@ -26,8 +28,8 @@ NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3, "int8": 2e-2, "pq": 1.0}
 def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     """Check sizes, checksums, ids, counts, NaN/Inf, norms and boxes of a whole gallery.
 
-    Whitening and identity are checked too, and local descriptors if it has any. What opening
-    checks (see :class:`Gallery`) has been checked before.
+    Whitening and identity are checked too, and local descriptors if it has any; of one of shards
+    each shard is. What opening checks (see :class:`Gallery`) has been checked before.
 
     Args:
         gallery: an open gallery.
@@ -48,6 +50,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         _check_identity,
         _check_local,
     ]
+    checks = checks if gallery.shards is None else [_check_own, _check_removed, _check_shards]
     found: list[str] = []
     for check in tqdm(checks, desc="verify", disable=not progress):
         found += found_by(check, gallery)
@@ -56,6 +59,26 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
 
 def _check_files(gallery: Gallery) -> Iterator[str]:
     yield from check_files(gallery.folder, gallery.manifest.arrays)
+
+
+def _check_own(gallery: Gallery) -> Iterator[str]:
+    """Check the files that a gallery of shards has in its own folder."""
+    records = gallery.manifest.arrays
+    yield from check_files(
+        gallery.folder, {name: records[name] for name in records.keys() & OWN_ARRAYS}
+    )
+    yield from _check_identity(gallery)
+
+
+def _check_shards(gallery: Gallery) -> Iterator[str]:
+    shards = list(gallery.shards or ())
+    for shard in shards:
+        yield from (f"{shard.folder}: {problem}" for problem in verify(shard))
+    if not np.array_equal(gallery.array(ID_TABLE), id_table_of(shards, gallery.removed)):
+        yield f"{ID_TABLE}: is not the table of these ids"
+    if gallery.has_local:
+        for _ in gallery.local.shards or ():
+            pass  # each is opened, and refused if it was changed
 
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:

@@ -1,0 +1,107 @@
+"""Copying galleries one behind the other into one folder, without the rows that were removed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Never
+
+import numpy as np
+from tqdm import tqdm
+
+from patchrerank.errors import GalleryError
+from patchrerank.gallery.arrays import ArrayFiles, record_bytes
+from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
+from patchrerank.gallery.id_table import write_table
+from patchrerank.gallery.live_arrays import CUT_BY, WHOLE, live_blocks
+from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
+from patchrerank.gallery.mapped import MappedFolder
+from patchrerank.gallery.removed_rows import Flags
+from patchrerank.gallery.shard_records import joined_local, joined_manifest, local_stores
+from patchrerank.types import Rows
+
+logger = logging.getLogger(__name__)
+
+
+def copy_all(
+    folder: Path, galleries: Sequence[Gallery], removed: Sequence[Flags], *, progress: bool
+) -> None:
+    """Write one gallery that holds all images of several, and their local descriptors.
+
+    Args:
+        folder: empty; what is written counts once its manifest is there, which comes last.
+        galleries: alike, none of them of shards itself.
+        removed: bool ``(n,)`` of each, which rows are left out.
+        progress: show a progress bar.
+
+    Raises:
+        GalleryError: what is read is not what the manifests say.
+    """
+    packed = next((one for one in galleries if one.manifest.pictures is not None), None)
+    if packed is not None:
+        logger.warning(
+            "%s: its pictures lie in other files, of which the copy knows nothing: what looks at "
+            "pictures again needs a gallery of shards", packed.folder,
+        )  # fmt: skip
+    live = [np.flatnonzero(~flags) for flags in removed]
+    made = replace(joined_manifest(folder, galleries), shards=None)
+    stores = local_stores(galleries)
+    local = replace(joined_local(folder, stores, made), shards=None) if stores else None
+    records = [*made.arrays.values(), *(local.arrays.values() if local else ())]
+    total = sum(map(record_bytes, records))
+    with tqdm(total=total, unit="B", unit_scale=True, desc="merge", disable=not progress) as bar:
+        made = made.with_arrays(_copied(folder, galleries, live, made.arrays, bar))
+        if local is not None:
+            partial = folder / f"{LOCAL}.tmp"
+            partial.mkdir()
+            local = local.with_arrays(_copied(partial, stores, live, local.arrays, bar))
+            crc = None if local.ids_crc32 is None else made.arrays["ids"].crc32
+            replace(local, ids_crc32=crc).write(partial / MANIFEST)
+            partial.rename(folder / LOCAL)
+    if made.whitened:
+        shutil.copyfile(galleries[0].place / WHITENING, folder / WHITENING)
+    write_table(folder, made, None).write(folder / MANIFEST)
+
+
+def _copied(
+    folder: Path,
+    parts: Sequence[MappedFolder],
+    live: Sequence[Rows],
+    wanted: Mapping[str, ArrayRecord],
+    bar: tqdm[Never],
+) -> dict[str, ArrayRecord]:
+    """Append the arrays of all parts, block by block; return the records of what was written."""
+    empty = {
+        name: ArrayRecord(record.dtype, (0, *record.shape[1:])) for name, record in wanted.items()
+    }
+    files = ArrayFiles(folder, empty)
+    try:
+        files.append({name: parts[0].array(name) for name in WHOLE if name in wanted})
+        for part, rows in zip(parts, live, strict=True):
+            before = {ends: files.rows(name) for name, ends in CUT_BY.items() if name in wanted}
+            names = [name for name in wanted if name not in WHOLE]
+            for block in live_blocks({name: part.array(name) for name in names}, rows):
+                for ends, count in before.items():
+                    block[ends] = block[ends] + count
+                files.append(block)
+                bar.update(sum(array.nbytes for array in block.values()))
+        files.flush(durable=True)
+    finally:
+        files.close()
+    everything = all(
+        len(rows) == part.manifest.images for part, rows in zip(parts, live, strict=True)
+    )
+    if everything and files.records != wanted:
+        raise _damage(files.records, wanted)
+    return files.records
+
+
+def _damage(written: Mapping[str, ArrayRecord], wanted: Mapping[str, ArrayRecord]) -> GalleryError:
+    name = next(name for name, record in wanted.items() if written[name] != record)
+    return GalleryError(
+        f"{name}: what was read of the galleries is not what their manifests say; patchrerank info "
+        "GALLERY --verify tells which is damaged"
+    )
