@@ -19,6 +19,7 @@ from patchrerank.gallery import (
     build_gallery,
     compress,
     encode_queries,
+    merge,
     remove,
     verify,
     whitening_sample,
@@ -299,3 +300,27 @@ def test_removed_images_are_not_learned_on(tmp_path, tiny_gallery, tiny_encoder,
     files = [(name, photo_folder / name) for name in list(tiny_gallery.ids)[10:]]
     rest = build_gallery(tmp_path / "r", files, tiny_encoder, "grid:2", WHITE)
     assert rest.manifest.whitening == record
+
+
+def test_parts_with_one_whitening_are_joined(tmp_path, photo_folder, tiny_encoder):
+    files = [(path.name, path) for path in list_images(photo_folder)]
+    first = build_gallery(tmp_path / "a", files[:25], tiny_encoder, "grid:1", WHITE)
+    taken = replace(WHITE, whiten=first.folder)
+    second = build_gallery(tmp_path / "b", files[25:], tiny_encoder, "grid:1", taken)
+    apart = build_gallery(tmp_path / "c", files[25:], tiny_encoder, "grid:1", WHITE)
+    whole = merge(tmp_path / "g", [first, second], progress=False)
+    assert whole.whitening.fingerprint == first.whitening.fingerprint
+    assert whole.manifest.whitening == first.manifest.whitening and verify(whole) == []
+    found = Patchify(whole, tiny_encoder).rank(files[30][1], list(whole.ids))
+    assert found[0].id == files[30][0]
+    with pytest.raises(GalleryError, match="differ in identity"):
+        merge(tmp_path / "h", [first, apart], progress=False)
+    compress(whole, tmp_path / "c8", CompressOptions("int8", progress=False))
+    assert Gallery(tmp_path / "c8").manifest.identity == first.manifest.identity
+    plain = [
+        build_gallery(tmp_path / name, some, tiny_encoder, "grid:1", replace(WHITE, whiten=None))
+        for name, some in (("p", files[:25]), ("q", files[25:]))
+    ]
+    joined = merge(tmp_path / "pq", plain, progress=False)
+    compress(joined, tmp_path / "w", CompressOptions("float32", whiten=8, progress=False))
+    assert Gallery(tmp_path / "w").manifest.whitening.images == 40
