@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.helpers.synthetic import NamedGallery
 
 from patchrerank.analysis.bins import centre_distance, equal_bins, measure_bins, object_size
 from patchrerank.analysis.relevance import positive_areas, relevance_of
@@ -92,25 +93,11 @@ def test_distance_from_the_centre():
     assert np.isnan(centre_distance(image("a", "a"), "a"))
 
 
-class Held:
-    """A gallery of a data set's images, as far as ids and rows go."""
-
-    folder = "g"
-
-    def __init__(self, data):
-        self._names = [one.id for one in data.images]
-        self.ids = SimpleNamespace(living=lambda: iter(self._names))
-        self.live = np.arange(len(self._names))
-
-    def __len__(self):
-        return len(self._names)
-
-
 def run_of(data, order):
     rows = np.array(order)
     flat = np.zeros(rows.shape, np.float32)
     boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (*rows.shape, 1))
-    gallery = Held(data)
+    gallery = NamedGallery([one.id for one in data.images])
     ranking = Ranking(rows, flat, flat, flat, boxes)
     relevance = relevance_of(ranking, gallery, data)
     return SimpleNamespace(ranking=ranking, gallery=gallery, relevance=relevance)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.helpers.synthetic import NamedGallery
 
 from patchrerank.analysis.measuring import measure
 from patchrerank.analysis.relevance import relevance_of
@@ -56,7 +56,7 @@ def test_metrics_of_the_data_set_are_those_of_the_protocol(tree, miniatures, set
     rows = np.stack([rng.permutation(10) for _ in range(3)]).astype(np.int64)
     scores = np.tile(np.linspace(1, 0, 10, dtype=np.float32), (3, 1))
     ranking = Ranking(rows, scores, scores, scores, np.zeros((3, 10, 4), np.float32))
-    gallery = SimpleNamespace(ids=[image.id for image in data.images], folder="g")
+    gallery = NamedGallery([image.id for image in data.images])
     relevance = relevance_of(ranking, gallery, data)
     assert relevance.junk.sum() == sum(len(junk) for junk in SETUPS[setup][1])
     metrics, values = measure(relevance, ranking, parse_convention(data.convention))

@@ -32,8 +32,9 @@ CONVERTED = ["openvino", "onnx"]
 
 def need(backend: str) -> None:
     """Skip where the package is absent; importing it here would let it report over the network."""
-    if importlib.util.find_spec(FASTEST_ON_CPU[backend]) is None:
-        pytest.skip(f"needs {FASTEST_ON_CPU[backend]}")
+    for package in (FASTEST_ON_CPU[backend], *(["onnx"] if backend == "onnx" else [])):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"needs {package}")
 
 
 def crops(count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from patchrerank.datasets import Dataset, DatasetImage, DatasetQuery
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer
 from patchrerank.types import Queries, Shortlist
-from synthetic import TableReranker, unit_rows
+from synthetic import Living, TableReranker, unit_rows
 
 IMAGES, QUERIES, SLOTS = 40, 60, 20
 
@@ -35,7 +35,8 @@ class Manifest:
 class Gallery:
     """As much of a gallery as a table looks at."""
 
-    ids = tuple(f"g{n}" for n in range(IMAGES))
+    ids = Living(f"g{n}" for n in range(IMAGES))
+    live, removed = np.arange(IMAGES), np.zeros(IMAGES, dtype=bool)
     manifest = Manifest()
     folder = Path("none")
     has_local = False

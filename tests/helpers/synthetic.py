@@ -19,6 +19,28 @@ def unit_rows(rng, count, dim):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+class Living(tuple):
+    """Ids of a stand-in gallery, none of which was removed."""
+
+    __slots__ = ()
+
+    def living(self):
+        return iter(self)
+
+
+class NamedGallery:
+    """A gallery as far as ids and rows go."""
+
+    folder = "g"
+
+    def __init__(self, names):
+        self.ids, self.live = Living(names), np.arange(len(names))
+        self.removed = np.zeros(len(names), dtype=bool)
+
+    def __len__(self):
+        return len(self.ids)
+
+
 class TableReranker(Reranker):
     """Looks scores up by row, −inf below −1; boxes only where the score is positive."""
 

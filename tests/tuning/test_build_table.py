@@ -27,7 +27,7 @@ from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import load_table
-from patchrerank.types import Ranking, Shortlist
+from patchrerank.types import LocalScores, Ranking, Shortlist
 from synthetic import TableReranker
 
 QUIET = TableOptions(progress=False, timed=False, block=3)
@@ -320,7 +320,7 @@ def test_wrong_arguments(tmp_path, scorer, small_shortlist, small_queries, tiny_
 
 def test_nan_scores_are_refused(tmp_path, small_dataset, tiny_gallery, small_queries):
     bad = TableReranker(tiny_gallery, np.full(40, np.nan))
-    bad.score = lambda q, s: type("L", (), {"scores": np.full(s.rows.shape, np.nan), "boxes": None})
+    bad.score = lambda q, s: LocalScores(np.full(s.rows.shape, np.nan, np.float32))
     scorer = PairScorer(small_dataset, tiny_gallery, {"bad": bad}, small_queries)
     shortlist = Shortlist(np.tile(np.arange(5), (10, 1)), np.zeros((10, 5)))
     with pytest.raises(TableError, match="'bad' returned NaN"):
