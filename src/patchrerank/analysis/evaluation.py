@@ -17,7 +17,7 @@ from patchrerank.analysis.costs import (
     one_by_one_ms,
     warm_up,
 )
-from patchrerank.analysis.measurable import crop_record, described, ties_of
+from patchrerank.analysis.measurable import crop_record, described, ties_of, views_record
 from patchrerank.analysis.measured import Measured, Run
 from patchrerank.analysis.measuring import (
     counted,
@@ -118,7 +118,7 @@ def _reranked(
     cascade: Cascade | None, queries: Queries, shortlist: Shortlist, *, one_by_one: bool
 ) -> tuple[Ranking, Milliseconds]:
     if cascade is None:
-        return Ranking.of(shortlist, queries.crops), dict.fromkeys(RERANK_TIMES)
+        return Ranking.of(shortlist, queries.crops, queries.views), dict.fromkeys(RERANK_TIMES)
     warm_up(cascade, queries, shortlist)
     clock = Clock()
     ranking = cascade.rerank(queries, shortlist)
@@ -179,6 +179,9 @@ def _record(bench: Workbench, method: Method) -> dict[str, str]:
         **crop_record(data, bench.query_crop(method)),
         **method.record(data.fingerprint),
     }
+    views = bench.query_views(method)
+    if views is not None:
+        record["query_views"] = views_record(views, bench.queries(method)[0])
     if data.asks_in_words:
         record["query templates"] = ", ".join(bench.settings.templates)
     if bench.dense is not None:

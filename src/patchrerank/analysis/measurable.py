@@ -10,7 +10,7 @@ from patchrerank.datasets import Dataset
 from patchrerank.errors import DatasetError
 from patchrerank.metrics import APConvention
 from patchrerank.metrics.tied import tied_range
-from patchrerank.types import QueryCrop, Ranking
+from patchrerank.types import Queries, QueryCrop, QueryViews, Ranking
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +117,12 @@ def counted_queries(counted: int, queries: int) -> str:
     if counted == queries:
         return f"mean over {queries} queries" if queries != 1 else "1 query"
     return f"{counted} of {queries} queries {'has' if counted == 1 else 'have'} a positive"
+
+
+def views_record(views: QueryViews, queries: Queries) -> str:
+    """Return query views for records, with how many queries have no object to compose."""
+    without = sum(source == "none" for source in queries.views)
+    return f"{views}, nothing done for {without} of {len(queries)}" if without else str(views)
 
 
 def crop_record(dataset: Dataset, crop: str) -> dict[str, str]:

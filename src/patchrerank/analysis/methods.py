@@ -11,6 +11,7 @@ from patchrerank.analysis.galleries import StoreSettings
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.gallery.whiten_choice import AUTO
 from patchrerank.pipeline.stages import check_reranker, needs_local, parse_stages
+from patchrerank.types import QueryViews
 
 if TYPE_CHECKING:
     from patchrerank.pipeline import Tuned
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 GLOBAL = "global"
 """The first stage alone."""
 
-WORDS: Mapping[str, type] = {"store": str, "whiten": str, "m": int, "nbits": int, "train-on": str}
-"""What may follow the stages, as ``word=value``: fields of :class:`StoreSettings`."""
+WORDS: Mapping[str, type] = {
+    "store": str,
+    "whiten": str,
+    "m": int,
+    "nbits": int,
+    "train-on": str,
+    "views": str,
+}
+"""What may follow the stages, as ``word=value``: fields of :class:`StoreSettings`, and views."""
 QUANTISER = ("m", "nbits", "train-on")
 
 
@@ -32,6 +40,8 @@ class Method:
         store: how the patch vectors of the gallery are stored that it looks at.
         tuned: the tuned cascade that the stages come from; its own query crop and number of
             first-stage candidates are used. None: the stages are as given.
+        views: how query objects are composed on backgrounds; None: as the settings of the
+            evaluation say.
         label: what tables call it; the stages if it has none.
 
     Raises:
@@ -42,6 +52,7 @@ class Method:
     store: StoreSettings = field(default_factory=StoreSettings)
     tuned: Tuned | None = None
     label: str = ""
+    views: QueryViews | None = None
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -83,6 +94,8 @@ class Method:
         text = self.stages
         if self.store != StoreSettings():
             text += f" on {self.store.label}"
+        if self.views is not None:
+            text += f", query views {self.views}"
         if self.tuned is not None:
             same = self.tuned.tuned_on.dataset == dataset
             text += f" (tuned on {'this data set: optimistic' if same else 'another data set'})"
@@ -114,11 +127,12 @@ FIRST_STAGE = Method(GLOBAL)
 
 
 def parse_method(text: str) -> Method:
-    """Parse ``STAGES [store=…] [whiten=N|auto] [m=…] [nbits=…] [train-on=…] [label=…]``.
+    """Parse ``STAGES [store=…] [whiten=N|auto] [m=…] [nbits=…] [train-on=…] [views=…] [label=…]``.
 
     ``patchify:400`` reads the gallery as it was built, ``patchify store=pq train-on=boxes`` a copy
-    with quantised patches. Words are set apart by spaces; ``label`` is the last and takes the
-    rest of the text. Without it the label is the text itself.
+    with quantised patches, ``patchify views=8:20`` asks queries in views. Words are set apart by
+    spaces; ``label`` is the last and takes the rest of the text. Without it the label is the text
+    itself.
 
     Raises:
         SettingError: an unknown word or reranker, a malformed value, or malformed stages.
@@ -134,9 +148,10 @@ def parse_method(text: str) -> Method:
     settings = {name.replace("-", "_"): value for name, value in given.items()}
     if "whiten" in settings and settings["whiten"] != AUTO:
         settings["whiten"] = _number(text, "whiten", settings["whiten"])
+    views = QueryViews.parse(settings.pop("views")) if "views" in settings else None
     if "store" in settings:
         settings["name"] = settings.pop("store")
-    return Method(stages, StoreSettings(**settings), label=label or plain)
+    return Method(stages, StoreSettings(**settings), label=label or plain, views=views)
 
 
 def _word(text: str, name: str, value: str) -> tuple[str, Any]:

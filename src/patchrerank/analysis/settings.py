@@ -15,7 +15,7 @@ from patchrerank.gallery import BuildOptions
 from patchrerank.metrics import APConvention
 from patchrerank.pipeline.query_encoders import QUERY_SIZE
 from patchrerank.regions import GridPyramid, Regions
-from patchrerank.types import QueryCrop
+from patchrerank.types import QueryCrop, QueryViews
 from patchrerank.types.text import AS_GIVEN, checked_templates
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class EvaluationSettings:
         regions: where patches are cut.
         query_crop: ``none`` (whole query picture) or ``box``; None takes the data set's own. A
             tuned cascade has its own.
+        query_views: how the queries' objects are composed on the gallery's backgrounds; None: they
+            are not. A tuned cascade has its own, and so may a method.
         first_stage: faiss factory string over the global vectors.
         convention: how average precision is computed; None takes the data set's own.
         local: how local descriptors are made.
@@ -77,6 +79,7 @@ class EvaluationSettings:
     local: LocalSettings = field(default_factory=LocalSettings)
     build: BuildOptions = field(default_factory=BuildOptions)
     templates: Sequence[str] = AS_GIVEN
+    query_views: QueryViews | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "templates", checked_templates(self.templates))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,15 @@ from patchrerank.analysis.measurable import check_crop, check_measurable, querie
 from patchrerank.analysis.methods import FIRST_STAGE, Method
 from patchrerank.analysis.settings import LOCAL_SIZE, EvaluationSettings
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import Gallery, encode_queries, encode_text_queries
+from patchrerank.gallery import (
+    Gallery,
+    encode_queries,
+    encode_text_queries,
+    write_backgrounds,
+)
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.rerankers.base import with_local
-from patchrerank.types import Queries, QueryCrop, Shortlist, Text
+from patchrerank.types import Queries, QueryCrop, QueryViews, Shortlist, Text
 from patchrerank.types.text import AS_GIVEN
 
 if TYPE_CHECKING:
@@ -73,12 +79,21 @@ class Workbench:
             return method.tuned.tuned_on.query_crop
         return self.settings.query_crop or self.dataset.query_crop
 
+    def query_views(self, method: Method) -> QueryViews | None:
+        """Return how query objects are composed; a tuned cascade decides it by itself."""
+        if method.tuned is not None:
+            return method.tuned.tuned_on.query_views
+        return method.views or self.settings.query_views
+
     def gallery(self, method: Method = FIRST_STAGE) -> Gallery:
         """Open or build the gallery that a method looks at, with what it compares."""
         gallery, milliseconds = self._opened(method)
         if method.needs_local and self.dense is not None and not gallery.has_local:
             progress = self.settings.build.progress
             gallery = with_local_descriptors(gallery, self.dataset, self.dense, progress=progress)
+            self._galleries[method.store.label] = gallery, milliseconds
+        if self.query_views(method) is not None and not gallery.has_backgrounds:
+            gallery = write_backgrounds(gallery, self.files)
             self._galleries[method.store.label] = gallery, milliseconds
         return gallery
 
@@ -94,7 +109,7 @@ class Workbench:
         """
         view = self.query_view(method) if method.needs_local else None
         space, crop = method.store.label if method.store.whiten else "", self.query_crop(method)
-        key = space, crop, view
+        key = space, crop, self.query_views(method), view
         if key not in self._queries:
             plain = replace(method, stages=FIRST_STAGE.stages)
             self._queries[key] = (
@@ -115,7 +130,7 @@ class Workbench:
             The shortlist, and the milliseconds that each query took.
         """
         most = method.candidates if candidates is None else candidates
-        key = method.store.label, self.query_crop(method), most
+        key = method.store.label, self.query_crop(method), self.query_views(method), most
         if key not in self._shortlists:
             queries, _ = self.queries(method)
             search = GlobalSearch(self.gallery(method), self.settings.first_stage)
@@ -137,7 +152,8 @@ class Workbench:
         if method.tuned is not None:
             return method.tuned.cascade(gallery, self.encoder, dense, self.files)
         crop = self.query_crop(method)
-        return make_cascade(method.stages, gallery, self.encoder, dense, crop, self.files)
+        made = make_cascade(method.stages, gallery, self.encoder, dense, crop, self.files)
+        return made.with_query_views(self.query_views(method))
 
     def query_view(self, method: Method) -> QueryView | None:
         """Return how queries are looked at for local descriptors; a tuned cascade has its own."""
@@ -186,9 +202,11 @@ class Workbench:
     def _encoded(self, method: Method, crop: QueryCrop) -> tuple[Queries, float]:
         gallery, templates = self.gallery(method), self.settings.templates
         one = replace(self.dataset, queries=self.dataset.queries[:1])
-        encode_dataset_queries(one, self.encoder, gallery, "none", templates)  # warms the network
+        views = self.query_views(method)
+        asked = partial(encode_dataset_queries, encoder=self.encoder, gallery=gallery, views=views)
+        asked(one, crop="none", templates=templates)  # warms the network
         clock = Clock()
-        queries = encode_dataset_queries(self.dataset, self.encoder, gallery, crop, templates)
+        queries = asked(self.dataset, crop=crop, templates=templates)
         return queries, clock.lap(len(queries))
 
     def _with_local(self, plain: Method, method: Method) -> tuple[Queries, float]:
@@ -204,8 +222,9 @@ def encode_dataset_queries(
     gallery: Gallery,
     crop: QueryCrop,
     templates: Sequence[str] = AS_GIVEN,
+    views: QueryViews | None = None,
 ) -> Queries:
-    """Encode a data set's queries, in its order; those in words in the templates.
+    """Encode a data set's queries, in its order; those in words in the templates, without views.
 
     Raises:
         DatasetError: they are to be cut to their boxes, and none has one.
@@ -220,5 +239,7 @@ def encode_dataset_queries(
         [query.file for query in dataset.queries],
         boxes=[query.box for query in dataset.queries],
         crop=crop,
+        views=views,
+        backgrounds=None if views is None else gallery.backgrounds,
         whitening=gallery.whitening,
     )

@@ -11,6 +11,8 @@ from patchrerank.cli import options as opt
 from patchrerank.cli import printing
 from patchrerank.cli.query_option import Templates
 from patchrerank.cli.tuned_option import encoder_and_regions
+from patchrerank.cli.views_option import QueryViewsOption
+from patchrerank.cli.views_option import query_views as parsed_views
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
@@ -42,6 +44,7 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
+    query_views: QueryViewsOption = None,
     template: Templates = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
@@ -66,6 +69,7 @@ def command(
     settings = EvaluationSettings(
         regions=parse_regions(where, most=max_regions),
         query_crop=query_crop or (best.tuned_on.query_crop if best else None),
+        query_views=parsed_views(query_views),
         first_stage=first_stage,
         local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),

@@ -16,6 +16,8 @@ from patchrerank.cli.tuned_option import (
     read_tuned,
     was_given,
 )
+from patchrerank.cli.views_option import QueryViewsOption
+from patchrerank.cli.views_option import query_views as parsed_views
 
 if TYPE_CHECKING:
     from patchrerank.analysis import Measured
@@ -47,6 +49,7 @@ def command(
     lam: opt.Lam = 0.0,
     gamma: opt.Gamma = 1.0,
     query_crop: opt.DatasetQueryCrop = None,
+    query_views: QueryViewsOption = None,
     tuned: TunedFile = None,
     convention: Annotated[
         str | None,
@@ -92,6 +95,7 @@ def command(
     check_beside_stages(context, "shortlist_size", "lam", "gamma")
     alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
     text = str(best or stages or alone)
+    views = parsed_views(query_views)
     method = Method(text, StoreSettings(store, opt.whitening(whiten), m, nbits, train_on), best)
     chosen = parse_convention(convention) if convention else None
     data = load_dataset(dataset)
@@ -111,11 +115,12 @@ def command(
         settings = EvaluationSettings(
             strategy,
             query_crop,
-            first_stage,
-            chosen,
-            LocalSettings(local_image_size, query_image_size, query_part),
-            BuildOptions(progress=not quiet),
-            template or ("{}",),
+            first_stage=first_stage,
+            convention=chosen,
+            local=LocalSettings(local_image_size, query_image_size, query_part),
+            build=BuildOptions(progress=not quiet),
+            templates=template or ("{}",),
+            query_views=views,
         )
         found = evaluate(data, model, settings, cache, method)
         results.append(found.measured)

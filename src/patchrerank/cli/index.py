@@ -13,6 +13,7 @@ from patchrerank.cli import options as opt
 from patchrerank.cli import printing
 from patchrerank.cli.local_pass import LocalPass
 from patchrerank.cli.tuned_option import was_given
+from patchrerank.cli.views_option import KeptBackgrounds
 from patchrerank.errors import GalleryError
 
 MADE_WITH = ("encoder", "image_size", "precision", "random_weights")
@@ -88,6 +89,7 @@ def command(
             "is its picture, of tar shards. Default: found out."
         ),
     ] = None,
+    backgrounds: KeptBackgrounds = 64,
     max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
     local: Annotated[
@@ -100,10 +102,7 @@ def command(
     ] = False,
     local_image_size: Annotated[
         int,
-        typer.Option(
-            help="Side in pixels of the whole picture, for local descriptors.",
-            rich_help_panel=opt.LOCAL,
-        ),
+        typer.Option(help="Side of the whole picture, in pixels.", rich_help_panel=opt.LOCAL),
     ] = 448,
     local_scales: Annotated[
         str,
@@ -154,6 +153,7 @@ def command(
         root=root,
         id_key=id_key,
         image_column=image_column,
+        backgrounds=backgrounds,
     )
     finished = dense is not None and not append and (gallery / MANIFEST).exists()
     if finished and not any(was_given(context, name) for name in MADE_WITH):

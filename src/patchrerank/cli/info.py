@@ -118,7 +118,11 @@ def _pictures(opened: Gallery) -> dict[str, object] | None:
 
 def _sizes(opened: Gallery) -> tuple[dict[str, int], str]:
     """Return the bytes of each array, and why those of local descriptors are not among them."""
+    from patchrerank.gallery.backgrounds import BACKGROUNDS
+
     sizes = opened.nbytes()
+    if opened.has_backgrounds:
+        sizes["backgrounds"] = (opened.place / BACKGROUNDS).stat().st_size
     if opened.has_local:
         try:
             sizes.update({f"local/{name}": n for name, n in opened.local.nbytes().items()})

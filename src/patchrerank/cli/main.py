@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from patchrerank.cli import (
+    backgrounds,
     bench,
     compact,
     compare,
@@ -57,7 +58,19 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
     "Start": (demo, index, search, rerank),
     "Measure and tune": (composite, tune, evaluate, compare, report),
-    "Galleries": (info, sync, remove, compact, merge, import_, export, compress, storage, encoders),
+    "Galleries": (
+        info,
+        backgrounds,
+        sync,
+        remove,
+        compact,
+        merge,
+        import_,
+        export,
+        compress,
+        storage,
+        encoders,
+    ),
     "Paper and research": (reproduce, exhaustive, train, convert, bench),
 }
 for group, modules in GROUPS.items():

@@ -32,7 +32,8 @@ STAGES = "name[:K[:lam[:gamma]]], joined by commas"
 METHODS = (
     f"global, or stages {STAGES}; +refine behind a name tightens its boxes, +refine-patches "
     "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq, "
-    "whiten=N|auto, m=, nbits=, train-on=all|L0|…|boxes and, last, label=. May be repeated."
+    "whiten=N|auto, m=, nbits=, train-on=all|L0|…|boxes, views= (as --query-views) and, "
+    "last, label=. May be repeated."
 )
 
 EncoderSpec = Annotated[str, typer.Option("--encoder", help=SPECS, rich_help_panel=ENCODER)]

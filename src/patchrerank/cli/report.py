@@ -11,6 +11,8 @@ import typer
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
 from patchrerank.cli.tuned_option import encoder_and_regions
+from patchrerank.cli.views_option import QueryViewsOption
+from patchrerank.cli.views_option import query_views as parsed_views
 from patchrerank.files import check_target
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     query_crop: opt.DatasetQueryCrop = None,
+    query_views: QueryViewsOption = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
     cache: opt.Cache = None,
@@ -102,6 +105,7 @@ def command(
     settings = EvaluationSettings(
         regions=strategy,
         query_crop=query_crop or (kept.query_crop if kept else None),
+        query_views=parsed_views(query_views),
         first_stage=first_stage,
         local=LocalSettings(local_image_size, query_image_size, query_part),
         build=BuildOptions(progress=not quiet),

@@ -18,6 +18,7 @@ from patchrerank.cli.tuned_option import (
     open_reranker,
     read_tuned,
 )
+from patchrerank.cli.views_option import MaskFile, QueryViewsOption, looked, masks_of, uses_masks
 from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.runs import (
     ShortlistFile,
@@ -50,7 +51,9 @@ def command(
     text: ask.Words = None,
     template: ask.Templates = None,
     box: opt.Box = None,
+    mask: MaskFile = None,
     query_crop: opt.QueryCropOption = "none",
+    query_views: QueryViewsOption = None,
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
     metric: Annotated[
         Metric | None,
@@ -105,12 +108,14 @@ def command(
         logger.warning("λ was tuned for similarities, but this shortlist comes without scores")
     default = f"patchify:{shortlist_size}:{lam}:{gamma}"
     reranker = open_reranker(context, gallery, default, best, device)
+    masks = masks_of(context, mask, used=uses_masks(reranker))
     hits = reranker.rank(
         asked.query,
         reranker.gallery.ids.kind.read(given.ids),
         given.scores,
         top_k,
         box=opt.parse_box(box),
+        mask=None if masks is None else masks[0],
         sort=sort,
         higher_is_better=higher_is_better,
         metric=metric,
@@ -119,7 +124,7 @@ def command(
     )
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))
-    settings = {**asked.record, "query_crop": reranker.query_crop}
+    settings = {**asked.record, **looked(reranker)}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)
 
 

@@ -17,6 +17,7 @@ from patchrerank.cli.tuned_option import (
     open_reranker,
     read_tuned,
 )
+from patchrerank.cli.views_option import MaskFile, QueryViewsOption, looked, masks_of, uses_masks
 
 EXAMPLE = "patchrerank search gallery/ query.jpg --box 0.2,0.1,0.6,0.9 --query-crop box"
 
@@ -28,7 +29,9 @@ def command(
     text: ask.Words = None,
     template: ask.Templates = None,
     box: opt.Box = None,
+    mask: MaskFile = None,
     query_crop: opt.QueryCropOption = "none",
+    query_views: QueryViewsOption = None,
     first_stage: opt.FirstStage = "Flat",
     index: own.Index = None,
     index_ids: own.IndexIds = None,
@@ -60,10 +63,11 @@ def command(
     size = opt.shortlist_size(shortlist_size) if best is None else best.tuned_on.candidates
     reranker = open_reranker(context, gallery, f"patchify:all:{lam}:{gamma}", best, device)
     searched = own.first_stage_of(context, reranker.gallery)
-    queries = reranker.encode([given.query], [opt.parse_box(box)])
+    masks = masks_of(context, mask, used=uses_masks(reranker))
+    queries = reranker.encode([given.query], [opt.parse_box(box)], masks)
     shortlist = searched.search(queries, size)
     hits = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top_k)[0]
     if run is not None:
         write_run(run, run_of_hits([name], [hits]))
-    settings = {**given.record, "query_crop": reranker.query_crop}
+    settings = {**given.record, **looked(reranker)}
     show_hits(hits, settings, as_json=json, calibration=reranker.calibration)

@@ -11,6 +11,7 @@ import typer
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
 from patchrerank.cli.tune_output import check_outputs, show_calibration, show_result, write_page
+from patchrerank.cli.views_option import QueryViewsOption
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def command(
             "place; or fixed stages: patchify:all:0:4."
         ),
     ] = None,
+    query_views: QueryViewsOption = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="mAP, LocScore, ms or bytes; may be repeated. [mAP]")
     ] = None,
@@ -124,7 +126,7 @@ def command(
         workers=workers,
         seed=seed,
     )
-    plan = _placed(plan, dataset, behind)
+    plan = _placed(plan, dataset, behind, query_views)
     check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
@@ -139,7 +141,9 @@ def command(
         _tune(plan, settings, base, data, out, record, report, json)
 
 
-def _placed(plan: StudyFile, dataset: Path | None, behind: str | None) -> StudyFile:
+def _placed(
+    plan: StudyFile, dataset: Path | None, behind: str | None, views: str | None
+) -> StudyFile:
     from dataclasses import replace
 
     scores = plan.scores
@@ -147,6 +151,7 @@ def _placed(plan: StudyFile, dataset: Path | None, behind: str | None) -> StudyF
         scores,
         dataset=str(dataset) if dataset else scores.dataset,
         behind=behind or scores.behind,
+        query_views=views or scores.query_views,
     )
     return plan.changed(scores=scores)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from patchrerank.cli.views_option import query_views
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ DECIDED = (
     "lam",
     "gamma",
     "query_crop",
+    "query_views",
     "query_image_size",
     "query_part",
 )
@@ -79,6 +81,7 @@ def open_reranker(
 
     given = context.params
     check_crop(context)
+    views = query_views(given["query_views"])
     opened = Gallery(gallery, root=given["root"])
     if tuned is not None:
         return load_reranker(opened, tuned, device=device)
@@ -87,6 +90,7 @@ def open_reranker(
         stages if given["stages"] is None else given["stages"],
         device=device,
         query_crop=given["query_crop"],
+        query_views=views,
         query_size=given["query_image_size"],
         query_part=given["query_part"],
     )

@@ -63,6 +63,8 @@ class OnePassEncoder(Encoder):
 
     Attributes:
         settings: the views, rounded to what the network takes, and the pooling.
+        runners: the network, for the pictures of each view.
+        head: makes vectors of the means of maps.
     """
 
     def __init__(
@@ -77,8 +79,8 @@ class OnePassEncoder(Encoder):
         self.settings = settings
         self._crops = encoder
         self._load_views = load
-        self._runners = runners
-        self._head = head
+        self.runners = runners
+        self.head = head
         sizes = tuple(runner.preprocessing.image_size for runner in runners)
         self._windows = Windows.of(settings.views, sizes)
         self._native = float(np.sqrt(np.prod(encoder.preprocessing.image_size)))
@@ -99,7 +101,7 @@ class OnePassEncoder(Encoder):
         return SeenPicture(
             tuple(
                 runner.preprocessing.prepare(image, self._windows.boxes[own])
-                for runner, own in zip(self._runners, self._windows.slices(), strict=True)
+                for runner, own in zip(self.runners, self._windows.slices(), strict=True)
             ),
             np.asarray(boxes, dtype=np.float32),
         )
@@ -112,14 +114,14 @@ class OnePassEncoder(Encoder):
         chosen = [self._windows.choose(item.regions, self._native) for item in pictures]
         starts = np.cumsum([0, *map(len, chosen)])
         means = np.empty((starts[-1], 0), dtype=np.float32)
-        for number in range(len(self._runners)):
+        for number in range(len(self.runners)):
             maps = self._maps(number, [picture.views[number] for picture in pictures])
             if not means.shape[1]:
                 means = np.empty((starts[-1], maps.shape[-1]), dtype=np.float32)
             for which, picture in enumerate(pictures):
                 rows = means[starts[which] : starts[which + 1]]
                 self._pool(number, maps[which], chosen[which], picture.regions, rows)
-        return normalise_rows(self._head(means), f"one-pass encoder {self.spec}")
+        return normalise_rows(self.head(means), f"one-pass encoder {self.spec}")
 
     def crops_of(self, regions: int) -> int:
         """Return how many crops' worth of pixels the views of one picture have, at least 1."""
@@ -131,7 +133,7 @@ class OnePassEncoder(Encoder):
         spans = [1 / len(self._windows.boxes[own]) ** 0.5 for own in self._windows.slices()]
         needed = [
             runner.preprocessing.least_size(span)
-            for runner, span in zip(self._runners, spans, strict=True)
+            for runner, span in zip(self.runners, spans, strict=True)
         ]
         return max(width for width, _ in needed), max(height for _, height in needed)
 
@@ -141,7 +143,7 @@ class OnePassEncoder(Encoder):
         Behind it stands ``cells:measured`` where the network's cells are not even shares of the
         picture, which was not minded before.
         """
-        even = all(runner.cells.even for runner in self._runners)
+        even = all(runner.cells.even for runner in self.runners)
         return f"{spec} {self.settings.spec}{'' if even else ' cells:measured'}"
 
     def describe(self) -> dict[str, object]:
@@ -150,13 +152,13 @@ class OnePassEncoder(Encoder):
 
     def _maps(self, view: int, pictures: list[Crops]) -> Floats:
         """Return float32 ``(pictures, windows, h, w, D)`` of one view."""
-        runner = self._runners[view]
+        runner = self.runners[view]
         flat = runner.backend(batches(pictures, runner.backend.batch_size))
         return flat.reshape(len(pictures), len(pictures[0]), *runner.cells.grid, -1)
 
     def _pool(self, view: int, maps: Floats, chosen: Rows, regions: Floats, out: Floats) -> None:
         """Fill the rows of ``out`` whose regions were given windows of this view."""
-        cells = self._runners[view].cells
+        cells = self.runners[view].cells
         for number, window_map in enumerate(maps, self._windows.slices()[view].start):
             own = chosen == number
             if own.any():

@@ -75,6 +75,23 @@ def take(descriptors: LocalDescriptors, keep: npt.NDArray[np.generic] | slice) -
     )
 
 
+def joined(parts: Sequence[LocalDescriptors], dim: int) -> LocalDescriptors:
+    """Return the descriptors of several pictures one behind the other, float32 ``(n, dim)``."""
+    nothing = LocalDescriptors(
+        np.empty((0, dim), np.float32),
+        np.empty((0, 2), np.float32),
+        np.empty(0, np.int16),
+        np.empty(0, np.float32),
+    )
+    every = [nothing, *parts]
+    return LocalDescriptors(
+        vectors=np.concatenate([part.vectors for part in every]),
+        positions=np.concatenate([part.positions for part in every]),
+        scales=np.concatenate([part.scales for part in every]),
+        weights=np.concatenate([part.weights for part in every]),
+    )
+
+
 def restrict(
     descriptors: LocalDescriptors,
     box: npt.ArrayLike | None = None,

@@ -1,5 +1,6 @@
 """The database side on disk: build, import, append, resume, remove, compact, sync, open, verify."""
 
+from patchrerank.gallery.backgrounds import Backgrounds
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compacting import compact
@@ -11,7 +12,7 @@ from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.importing import import_gallery
 from patchrerank.gallery.local_builder import LocalOptions, build_local
 from patchrerank.gallery.local_hdf5 import import_hdf5, read_hdf5, write_hdf5
-from patchrerank.gallery.local_queries import encode_local_queries
+from patchrerank.gallery.local_queries import encode_local_queries, encode_local_views
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.local_verify import verify_local
@@ -20,6 +21,7 @@ from patchrerank.gallery.own_encoder import load_own_encoder
 from patchrerank.gallery.packed_source import is_packed
 from patchrerank.gallery.pictures import Pictures
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
+from patchrerank.gallery.query_views import composed_queries
 from patchrerank.gallery.removing import remove
 from patchrerank.gallery.replacing import replace
 from patchrerank.gallery.replacing_vectors import replace_vectors
@@ -27,9 +29,11 @@ from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.syncing import sync
 from patchrerank.gallery.vector_files import read_vectors
 from patchrerank.gallery.verify import verify
+from patchrerank.gallery.write_backgrounds import write_backgrounds
 from patchrerank.types import LocalQueries
 
 __all__ = [
+    "Backgrounds",
     "BuildOptions",
     "CompressOptions",
     "Compression",
@@ -44,9 +48,11 @@ __all__ = [
     "build_gallery",
     "build_local",
     "compact",
+    "composed_queries",
     "compress",
     "derive_gallery",
     "encode_local_queries",
+    "encode_local_views",
     "encode_queries",
     "encode_text_queries",
     "export_gallery",
@@ -63,5 +69,6 @@ __all__ = [
     "sync",
     "verify",
     "verify_local",
+    "write_backgrounds",
     "write_hdf5",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from patchrerank.errors import SettingError
+from patchrerank.gallery.backgrounds import COUNT, MOST
 from patchrerank.gallery.stores import check_store
 from patchrerank.gallery.whiten_choice import Whiten, check_whiten
 from patchrerank.images import MAX_PIXELS
@@ -41,6 +42,8 @@ class BuildOptions:
         image_column: the pictures' bytes, of Parquet files: a binary column; None: the only one,
             or one of a usual name. Of tar shards: the field of a sample, such as ``jpg``; None:
             any that is a picture.
+        backgrounds: how many crops of its pictures a gallery keeps to compose query views on,
+            where it keeps none yet and the pictures can be read again; 0: none.
     """
 
     store: str | None = None
@@ -53,6 +56,7 @@ class BuildOptions:
     root: str | Path | None = None
     id_key: str | None = None
     image_column: str | None = None
+    backgrounds: int = COUNT
 
     def __post_init__(self) -> None:
         if self.store is not None:
@@ -63,3 +67,5 @@ class BuildOptions:
             raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")
         if self.workers < 1:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
+        if not 0 <= self.backgrounds <= MOST:
+            raise SettingError(f"backgrounds must lie in 0 … {MOST}, got {self.backgrounds}")

@@ -33,6 +33,7 @@ from patchrerank.gallery.region_vectors import chunk_rows
 from patchrerank.gallery.settings import check_pictures, pictures_so_far
 from patchrerank.gallery.sources import Images, Items, items_to_come, open_source
 from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
+from patchrerank.gallery.write_backgrounds import keep_backgrounds
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
@@ -102,7 +103,7 @@ def build_gallery(
         if writer.root_conflict(source.root):
             raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
-        plain = replace(options, id_key=None, image_column=None)
+        plain = replace(options, id_key=None, image_column=None, backgrounds=0)
         raw = replace(plain, store="float32", whiten=None, append=True, root=None)
         sample, source = whiten_writer(
             writer,
@@ -123,7 +124,7 @@ def build_gallery(
         drop_sample(writer.folder)
         _check_any(writer)
         writer.finish()
-    return Gallery(folder)
+    return keep_backgrounds(Gallery(folder), options.backgrounds, images)
 
 
 def loaded_encoder(encoder: Encoder | str) -> Encoder:

@@ -122,6 +122,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: 
     for writer in writers.values():
         writer.flush(durable=True)
         writer.close()
+    gallery.copy_backgrounds(target)
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
         copy_local(gallery, partial)

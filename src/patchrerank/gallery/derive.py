@@ -70,6 +70,7 @@ def derive_gallery(
         writer.set_root(made.root)
         _copy(source, writer, regions, progress=progress)
         writer.finish()
+    source.copy_backgrounds(Path(folder))
     return Gallery(folder)
 
 

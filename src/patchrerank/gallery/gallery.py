@@ -13,6 +13,7 @@ import numpy as np
 from patchrerank.boxes import NO_BOX, Floats
 from patchrerank.errors import GalleryError, described
 from patchrerank.gallery.arrays import Array
+from patchrerank.gallery.backgrounds import KeepsBackgrounds
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import check_space
@@ -37,7 +38,7 @@ WHITENING = "whitening.npz"
 LOCAL = "local"
 
 
-class Gallery(MappedFolder):
+class Gallery(MappedFolder, KeepsBackgrounds):
     """The database side on disk: ids, global vectors, patch vectors, boxes.
 
     Rows are image numbers 0 … N−1 in the order of indexing; ``len(gallery)`` is N. A row that was
@@ -242,9 +243,5 @@ class Gallery(MappedFolder):
         return Pictures(self.manifest, self.ids, self._arrays.get(PLACES), root)
 
     def check_queries(self, queries: Queries) -> None:
-        """Refuse queries that do not live in this gallery's space.
-
-        Raises:
-            QueryError: another dimension, or encoded differently from the gallery.
-        """
+        """Refuse queries that do not live in this gallery's space, by a ``QueryError``."""
         check_space(self.folder, self.manifest, queries)

@@ -70,6 +70,31 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "; ".join([*parts, *more])
 
 
+def check_space(folder: Path, made: Manifest, queries: Queries) -> None:
+    """Refuse queries that do not live in a gallery's space.
+
+    Args:
+        folder: of the gallery.
+        made: its manifest.
+        queries: encoded by whatever.
+
+    Raises:
+        QueryError: another dimension, or encoded differently from the gallery.
+    """
+    dim = queries.vectors.shape[1]
+    same = queries.encoder in (None, made.identity)
+    strange = "" if same else other_queries(folder, made, queries.made_by)
+    if dim != made.dim:
+        whitened = " and the gallery's whitening" if made.whitened else ""
+        remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
+        raise QueryError(
+            f"queries have {dim} dimensions, the gallery {folder} has {made.dim}; "
+            f"{strange or remedy}"
+        )
+    if strange:
+        raise QueryError(strange)
+
+
 def other_queries(folder: Path, made: Manifest, made_by: Mapping[str, Any] | None) -> str:
     """Say how queries of another identity differ from a gallery, and what to do.
 
@@ -91,26 +116,6 @@ def other_queries(folder: Path, made: Manifest, made_by: Mapping[str, Any] | Non
         f"the queries were encoded by another encoder than the gallery {folder}: "
         f"{other or 'not whitened as the gallery is'}; use {loading_call(made.encoder)}{whitened}"
     )
-
-
-def check_space(folder: Path, made: Manifest, queries: Queries) -> None:
-    """Refuse queries that do not live in a gallery's space.
-
-    Raises:
-        QueryError: another dimension, or encoded differently from the gallery.
-    """
-    dim = queries.vectors.shape[1]
-    same = queries.encoder in (None, made.identity)
-    strange = "" if same else other_queries(folder, made, queries.made_by)
-    if dim != made.dim:
-        whitened = " and the gallery's whitening" if made.whitened else ""
-        remedy = f"encode them with {loading_call(made.encoder)}{whitened}"
-        raise QueryError(
-            f"queries have {dim} dimensions, the gallery {folder} has {made.dim}; "
-            f"{strange or remedy}"
-        )
-    if strange:
-        raise QueryError(strange)
 
 
 def loading_call(record: Mapping[str, Any]) -> str:

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import QueryError, whose_vectors
+from patchrerank.gallery.backgrounds import Backgrounds
 from patchrerank.gallery.queries import held_sources, query_boxes, query_name
+from patchrerank.gallery.query_views import SeenQueries, composed_queries
 from patchrerank.images import HeldSource, ImageSource, read_image
-from patchrerank.types import LocalDescriptors, LocalQueries
+from patchrerank.types import LocalDescriptors, LocalQueries, QueryViews
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, QueryPart
@@ -73,6 +75,48 @@ def encode_local_queries(
         for query in zip(sources, found, known, covers, strict=True)
     ]
     return LocalQueries(parts, sized.identity, sized.sizes)
+
+
+def encode_local_views(
+    encoder: DenseEncoder,
+    seen: SeenQueries,
+    views: QueryViews,
+    backgrounds: Backgrounds,
+) -> LocalQueries:
+    """Return the local descriptors of queries' views, of their objects alone.
+
+    Of each query those of all of its views, view by view, each strongest first and cut to the
+    encoder's ``selection.count``; none of a query without an object. Positions are those in the
+    view, and a weight tells the strength within it.
+
+    Args:
+        encoder: the dense encoder of the gallery's local store, at the size of a view.
+        seen: the queries, with boxes and masks.
+        views: how they are composed; the same as for the global vector.
+        backgrounds: of the gallery.
+
+    Raises:
+        ImageError, QueryError: see :func:`patchrerank.gallery.composed_queries`.
+        VectorError: descriptors are NaN or infinite; names the query.
+    """
+    from PIL import Image
+
+    from patchrerank.encoders.picking import joined, restrict, take
+
+    sized = encoder.resized(selection=replace(encoder.selection, count=None))
+    found: list[LocalDescriptors] = []
+    made = composed_queries(seen, views, backgrounds, encoder.sizes[0])
+    for number, (_, composed) in enumerate(made):
+        pictures = [] if composed is None else list(composed.pictures)
+        covers = [] if composed is None else list(composed.covers)
+        with whose_vectors([seen.name(number)].__getitem__):
+            every = sized.encode([sized.prepare(Image.fromarray(picture)) for picture in pictures])
+        parts = [
+            take(restrict(one, mask=cover > 0.5), np.s_[: encoder.selection.count])
+            for one, cover in zip(every, covers, strict=True)
+        ]
+        found.append(joined(parts, encoder.dim))
+    return LocalQueries(found, sized.identity, sized.sizes)
 
 
 def _part_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,12 @@ from PIL import Image
 
 from patchrerank.boxes import NO_BOX, WHOLE_IMAGE, Floats, check_boxes, in_region
 from patchrerank.errors import QueryError, RegionError, SettingError, shown, whose_vectors
+from patchrerank.gallery.backgrounds import Backgrounds
 from patchrerank.gallery.identity import identity_of
-from patchrerank.images import (
-    HeldSource,
-    ImageSource,
-    describe_source,
-    held_source,
-    read_image,
-)
-from patchrerank.types import Queries, QueryCrop, Text
+from patchrerank.gallery.query_views import SeenQueries
+from patchrerank.gallery.view_vectors import query_crop, view_vectors, warn_of_no_object
+from patchrerank.images import HeldSource, ImageSource, describe_source, held_source
+from patchrerank.types import Queries, QueryCrop, QueryViews, Text, ViewSource
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -31,7 +28,10 @@ def encode_queries(
     images: Sequence[ImageSource],
     *,
     boxes: Sequence[npt.ArrayLike | None] | None = None,
+    masks: Sequence[Any] | None = None,
     crop: QueryCrop = "none",
+    views: QueryViews | None = None,
+    backgrounds: Backgrounds | None = None,
     whitening: Whitening | None = None,
     batch: int = 32,
 ) -> Queries:
@@ -41,34 +41,52 @@ def encode_queries(
         encoder: the gallery's encoder.
         images: paths, file bytes, open binary files or pictures.
         boxes: where the object is in each picture, ``x0, y0, x1, y1`` in [0, 1], or None.
+        masks: where it is, more exactly: of each what :func:`patchrerank.images.read_mask` takes,
+            or None; for ``views``, and for local descriptors.
         crop: ``none`` encodes the whole picture; ``box`` cuts each picture to its box first
             (pictures without a box stay whole). The choice is recorded in the result.
-        whitening: the gallery's whitening, if it has one.
+        views: compose each query's object on backgrounds, and average; None: the picture alone.
+        backgrounds: for ``views``: the gallery's.
+        whitening: the gallery's whitening, if it has one; behind the mean over views.
         batch: pictures decoded at once.
 
     Raises:
         ImageError: a picture cannot be read.
-        QueryError: a different number of boxes than pictures.
+        QueryError: a different number of boxes or masks than pictures; a mask that is empty or of
+            another size than its picture.
         RegionError: a malformed box.
+        SettingError: views without backgrounds.
         VectorError: a vector is all zeros, NaN or infinite; names the query.
     """
     if crop not in ("none", "box"):
         raise SettingError(f"query crop {crop!r} is unknown; use 'none' or 'box'")
     sources = held_sources(images)
-    known = query_boxes(boxes, len(sources))
+    known, covers = query_boxes(boxes, len(sources)), query_masks(masks, len(sources))
     cuts = np.where(np.isnan(known) | (crop == "none"), WHOLE_IMAGE, known)
+    seen = SeenQueries(sources, known, covers)
     vectors = np.zeros((len(sources), encoder.dim), dtype=np.float32)
+    found: list[ViewSource] = []
     for start in range(0, len(sources), batch):
         part = slice(start, start + batch)
-        with whose_vectors(query_name(sources, cuts), first=start):
-            vectors[part] = _encode_batch(encoder, sources[part], cuts[part])
+        if views is None:
+            with whose_vectors(query_name(sources, cuts), first=start):
+                vectors[part] = _encode_batch(encoder, sources[part], cuts[part])
+            continue
+        if backgrounds is None:
+            raise SettingError("query views need backgrounds=gallery.backgrounds")
+        vectors[part], told = view_vectors(encoder, cuts[part], seen.part(part), views, backgrounds)
+        found += told
+    if views is not None:
+        warn_of_no_object(seen, found)
     if whitening is not None:
         with whose_vectors(query_name(sources, cuts)):
             vectors = whitening.apply(vectors)
     return Queries(
         vectors=vectors,
         boxes=known if boxes is not None or crop == "box" else None,
+        masks=covers if masks is not None else None,
         crop=crop,
+        views=tuple(found),
         encoder=identity_of(encoder, whitening),
         images=sources,
         made_by=encoder.describe(),
@@ -133,6 +151,20 @@ def query_boxes(boxes: Sequence[npt.ArrayLike | None] | None, count: int) -> Flo
     return np.array(rows, dtype=np.float32).reshape(count, 4)
 
 
+def query_masks(masks: Sequence[Any] | None, count: int) -> list[Any]:
+    """Return the masks of ``count`` query pictures as they were given, None where there is none.
+
+    Raises:
+        QueryError: another number of masks.
+    """
+    covers: list[Any] = [None] * count if masks is None else list(masks)
+    if len(covers) != count:
+        raise QueryError(
+            f"{count} query pictures but {len(covers)} masks; give None where there is none"
+        )
+    return [held_source(mask) if hasattr(mask, "read") else mask for mask in covers]
+
+
 def _query_box(number: int, box: npt.ArrayLike) -> Floats:
     """Return a box that is known; one with NaN is not."""
     try:
@@ -146,9 +178,5 @@ def _query_box(number: int, box: npt.ArrayLike) -> Floats:
 
 
 def _encode_batch(encoder: Encoder, images: Sequence[HeldSource], cuts: Floats) -> Floats:
-    crops = []
-    for image, cut in zip(images, cuts, strict=True):
-        side = float(min(cut[2] - cut[0], cut[3] - cut[1]))
-        picture = read_image(image, min_size=encoder.preprocessing.least_size(side))
-        crops.append(encoder.preprocessing.prepare(picture, cut[None]))
+    crops = [query_crop(encoder, image, cut) for image, cut in zip(images, cuts, strict=True)]
     return encoder.encode(np.concatenate(crops))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from patchrerank.errors import GalleryError
+from patchrerank.gallery.backgrounds import forget_backgrounds
 from patchrerank.gallery.folder import drop_stale, lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
@@ -19,7 +20,8 @@ def remove(folder: str | os.PathLike[str], ids: Sequence[Any]) -> Gallery:
 
     Their rows are flagged: nothing is rewritten, no other row changes its number, and the bytes
     are given back by :func:`patchrerank.gallery.compact`. Whoever has the gallery open keeps what
-    it had; whoever opens it later does not find them. Local descriptors and patch indexes go on
+    it had; whoever opens it later does not find them. Backgrounds cut from their pictures are
+    deleted at once. Local descriptors and patch indexes go on
     to be valid.
 
     Args:
@@ -42,6 +44,7 @@ def remove(folder: str | os.PathLike[str], ids: Sequence[Any]) -> Gallery:
             made = write_flags(gallery.folder, gallery.manifest, flags)
             made.write(gallery.folder / MANIFEST)
             sweep(gallery.folder, made.arrays)
+            forget_backgrounds(gallery.folder, lambda: set(map(str, ids)))
     return Gallery(folder)
 
 

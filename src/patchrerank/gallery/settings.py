@@ -32,6 +32,7 @@ from patchrerank.gallery.manifest import (
 )
 from patchrerank.gallery.manifest_reading import read_manifest
 from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
+from patchrerank.gallery.removed_rows import removed_flags
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import gallery_records
 from patchrerank.gallery.whiten_choice import check_begun
@@ -198,6 +199,22 @@ def ids_of(folder: Path, manifest: Manifest, removed: Array | None = None) -> Id
     ids = Ids(folder, blob, ends, manifest.id_type, removed=removed)
     ids.check()
     return ids
+
+
+def newly_gone(folder: Path, before: Manifest | None, after: Manifest) -> set[str]:
+    """Return the ids of rows that are removed after a change and were not before; as text.
+
+    Args:
+        folder: of the gallery, which has the flags of both.
+        before: None: there was none.
+        after: the same rows first.
+    """
+    if before is None:
+        return set()
+    was = removed_flags(folder, before)
+    gone = removed_flags(folder, after)[: len(was)] & ~was
+    ids = ids_of(folder, after)
+    return {str(ids[row]) for row in np.flatnonzero(gone).tolist()}
 
 
 def whitening_of(folder: Path, manifest: Manifest) -> Whitening | None:

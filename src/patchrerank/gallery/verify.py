@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
+from patchrerank.gallery.backgrounds import BACKGROUNDS, WRITE
 from patchrerank.gallery.checks import check_ends, check_files, found_by
 from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE
@@ -48,6 +49,7 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         _check_boxes,
         _check_places,
         _check_identity,
+        _check_backgrounds,
         _check_local,
     ]
     checks = checks if gallery.shards is None else [_check_own, _check_removed, _check_shards]
@@ -156,6 +158,17 @@ def _check_identity(gallery: Gallery) -> Iterator[str]:
         whole = fingerprint if whitening is None else combined_identity(fingerprint, whitening)
         if whole != made.identity:
             yield f"identity: {made.identity[:12]}… is not that of the encoder and its whitening"
+
+
+def _check_backgrounds(gallery: Gallery) -> Iterator[str]:
+    if gallery.has_backgrounds:
+        held = {str(gallery.ids[row]) for row in gallery.live}
+        try:
+            said = gallery.backgrounds.problems(held.__contains__)
+            again = f"{WRITE} {gallery.folder}`"
+            yield from (f"{BACKGROUNDS}: {problem}; {again}" for problem in said)
+        except GalleryError as error:
+            yield str(error)
 
 
 def _check_local(gallery: Gallery) -> Iterator[str]:

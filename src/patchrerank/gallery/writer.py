@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
@@ -13,6 +14,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import ArrayFiles, open_array
+from patchrerank.gallery.backgrounds import forget_backgrounds
 from patchrerank.gallery.folder import check_empty, drop_stale, lock_folder, writing
 from patchrerank.gallery.id_table import ID_TABLE, write_table
 from patchrerank.gallery.image_rows import ImageRows, image_columns
@@ -27,6 +29,7 @@ from patchrerank.gallery.settings import (
     check_settings,
     ids_of,
     new_manifest,
+    newly_gone,
     roots_differ,
     whitening_of,
 )
@@ -222,12 +225,7 @@ class GalleryWriter:
             self.manifest.write(self.folder / SYNCED)
 
     def finish(self, gone: Collection[int] = (), stamps: Mapping[int, Stamp] | None = None) -> None:
-        """Declare the gallery complete.
-
-        Args:
-            gone: rows that are removed.
-            stamps: of rows whose files have others now.
-        """
+        """Declare the gallery complete, ``gone`` rows removed, others with the stamps given."""
         with writing(self.folder, self.manifest.images):
             self._files.flush(durable=True)
             whole = self._with_flags(self._counted(), gone)
@@ -237,14 +235,14 @@ class GalleryWriter:
             self.manifest.write(self.folder / BUILDING)
             (self.folder / SYNCED).unlink(missing_ok=True)
             (self.folder / BUILDING).replace(self.folder / MANIFEST)
+            forget_backgrounds(self.folder, partial(newly_gone, self.folder, self.complete, whole))
             sweep(self.folder, self.manifest.arrays)
 
     def _counted(self) -> Manifest:
         return self.manifest.with_arrays({**self._files.records, **self._kept})
 
     def _with_flags(self, whole: Manifest, gone: Collection[int]) -> Manifest:
-        first = 0 if self.complete is None else self.complete.images
-        flags = superseded(self.folder, whole, first)
+        flags = superseded(self.folder, whole, self.complete.images if self.complete else 0)
         flags[list(gone)] = True
         same = np.array_equal(flags, removed_flags(self.folder, whole))
         return whole if same else write_flags(self.folder, whole, flags)

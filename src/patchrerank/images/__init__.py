@@ -1,6 +1,8 @@
 """Pictures: safe reading of one, and finding all in a folder."""
 
+from patchrerank.images.alpha import alpha_mask
 from patchrerank.images.listing import IMAGE_SUFFIXES, FoundImages, find_images, list_images
+from patchrerank.images.masks import Mask, read_mask
 from patchrerank.images.reading import (
     MAX_PIXELS,
     HeldSource,
@@ -19,12 +21,15 @@ __all__ = [
     "FoundImages",
     "HeldSource",
     "ImageSource",
+    "Mask",
     "PictureBytes",
+    "alpha_mask",
     "describe_source",
     "find_images",
     "held_source",
     "list_images",
     "read_image",
+    "read_mask",
     "stored_orientation",
     "upright_size",
 ]

@@ -78,19 +78,30 @@ def read_image(
     Raises:
         ImageError: missing, empty, truncated, zero-sized, not an image, or over ``max_pixels``.
     """
-    source = held_source(source)
-    name = describe_source(source)
-    with _image_errors(name):
-        if isinstance(source, Image.Image):
-            _check_size(source, name, max_pixels)
-            return _to_rgb(ImageOps.exif_transpose(source))
-        with _open(source, name) as image:
-            _check_size(image, name, max_pixels)
+    with opened_picture(source, max_pixels=max_pixels) as image:
+        if not isinstance(source, Image.Image):
             if min_size is not None:
                 _draft(image, min_size)
             image.seek(0)
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def opened_picture(
+    source: ImageSource, *, max_pixels: int | None = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """Give a picture as Pillow opens it; errors are those of :func:`read_image`."""
+    given = held_source(source)
+    name = describe_source(given)
+    with _image_errors(name):
+        if isinstance(given, Image.Image):
+            _check_size(given, name, max_pixels)
+            yield given
+            return
+        with _open(given, name) as image:
+            _check_size(image, name, max_pixels)
+            yield image
 
 
 def upright_size(source: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> tuple[int, int]:
@@ -106,17 +117,9 @@ def stored_orientation(source: ImageSource, *, max_pixels: int | None = MAX_PIXE
     return _of_header(_orientation, source, max_pixels)
 
 
-def _of_header(
-    ask: Callable[[Image.Image], Told], source: ImageSource, max_pixels: int | None
-) -> Told:
-    source = held_source(source)
-    name = describe_source(source)
-    with _image_errors(name):
-        if isinstance(source, Image.Image):
-            return ask(source)
-        with _open(source, name) as image:
-            _check_size(image, name, max_pixels)
-            return ask(image)
+def _of_header(ask: Callable[[Image.Image], Told], source: ImageSource, most: int | None) -> Told:
+    with opened_picture(source, max_pixels=most) as image:
+        return ask(image)
 
 
 def describe_source(source: ImageSource) -> str:

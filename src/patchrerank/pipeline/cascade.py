@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,14 +54,14 @@ class Cascade(Ranker):
     than earlier ones: behind a stage's cut the scores are on another scale.
 
     Args:
-        stages: all on one gallery, with one query crop.
+        stages: all on one gallery, with one query crop and the same query views.
         calibration: gives the candidates that the last stage rescored a probability; it must
             have been fitted behind these stages, since others have scores on another scale.
         encoders: of query pictures, where no stage has its own; loaded when a picture comes.
 
     Raises:
-        SettingError: no stages, something that is none, several galleries or query crops, or
-            growing shortlists.
+        SettingError: no stages, something that is none, several galleries, query crops or
+            views, or growing shortlists.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Cascade(Ranker):
         first = self.stages[0].reranker
         self.gallery = first.gallery
         self.query_crop = first.query_crop
+        self.query_views = first.query_views
         own = (stage.reranker.encoder for stage in self.stages)
         self.encoder = next((encoder for encoder in own if encoder is not None), None)
 
@@ -96,10 +97,13 @@ class Cascade(Ranker):
         return next(rescoring, 0.0)
 
     def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+        self,
+        queries: Sequence[Query],
+        boxes: Sequence[npt.ArrayLike | None] | None = None,
+        masks: Sequence[Any] | None = None,
     ) -> Queries:
         """Encode pictures once with whatever any of the stages needs; see the base class."""
-        return self.complete(super().encode(queries, boxes))
+        return self.complete(super().encode(queries, boxes, masks))
 
     def complete(self, queries: Queries) -> Queries:
         """Add the local descriptors that a stage needs to queries that have pictures."""
@@ -117,7 +121,7 @@ class Cascade(Ranker):
         last stage that saw the candidate, and a box is the last one that was found.
         Probabilities are those of the candidates that the last stage rescored.
         """
-        ranking = Ranking.of(shortlist, queries.crops)
+        ranking = Ranking.of(shortlist, queries.crops, queries.views)
         for stage in self.stages:
             ranking = rescore(stage.reranker, stage.fusion, queries, ranking)
         if self.calibration is None:
@@ -152,5 +156,7 @@ def _checked(stages: Sequence[Stage]) -> tuple[Stage, ...]:
             raise SettingError(f"stage {number} uses another gallery than stage 0")
         if stage.reranker.query_crop != first.query_crop:
             raise SettingError(f"stage {number} has another query_crop than stage 0")
+        if stage.reranker.query_views != first.query_views:
+            raise SettingError(f"stage {number} has other query_views than stage 0")
         limit = narrowed(limit, number, stage.fusion.shortlist_size)
     return tuple(stages)

@@ -19,7 +19,7 @@ from patchrerank.pipeline.recipe import DEFAULT_STAGES, Recipe
 from patchrerank.pipeline.stages import make_cascade
 from patchrerank.pipeline.tuned import Tuned
 from patchrerank.records import read_json
-from patchrerank.types import QueryCrop
+from patchrerank.types import QueryCrop, QueryViews
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, QueryPart
@@ -34,6 +34,7 @@ def load_reranker(
     encoder: Encoder | None = None,
     device: str = "auto",
     query_crop: QueryCrop | None = None,
+    query_views: QueryViews | None = None,
     query_size: int | tuple[int, int] | None = None,
     query_part: QueryPart | None = None,
     images: Mapping[str, ImageSource] | None = None,
@@ -60,6 +61,9 @@ def load_reranker(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``, of the encoder.
         query_crop: what is done with a query's box before its global vector is encoded: ``none``
             (default) or ``box``.
+        query_views: compose the query's object on the gallery's backgrounds, and average the
+            vectors; for objects on plain ground, or with a box or mask, that are searched in
+            scenes. None (default): no views.
         query_size: side, or (height, width), in pixels of query pictures for local descriptors;
             default 224.
         query_part: which local descriptors of a query are kept: ``box`` (default),
@@ -71,7 +75,7 @@ def load_reranker(
         A cascade: ``rank(query, ids, scores)`` gives hits, best first.
 
     Raises:
-        GalleryError: there is no gallery, or it is damaged.
+        GalleryError: there is no gallery, it is damaged, or it keeps no backgrounds for views.
         SettingError: malformed or unknown stages; ``query_…`` beside a file or recipe that
             decides them; something of the wrong type.
         QueryError: the encoder is not the gallery's.
@@ -81,13 +85,19 @@ def load_reranker(
     check_device(device)
     opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
     size = None if query_size is None else check_image_size(query_size)
-    asked = {"query_crop": query_crop, "query_size": size, "query_part": query_part}
+    check_kind("query_views", query_views, QueryViews, "QueryViews(backgrounds=8), or None")
+    asked = {
+        "query_crop": query_crop,
+        "query_views": query_views,
+        "query_size": size,
+        "query_part": query_part,
+    }
     given = {name: value for name, value in asked.items() if value is not None}
     if not isinstance(stages, str | os.PathLike | Recipe | Tuned):
         return _from_stages(opened, stages, encoder, device, given)
     recipe = _recipe(opened, stages, given)
     encoders = QueryEncoders(opened, encoder, device, recipe.query_size, recipe.query_part)
-    return make_cascade(
+    made = make_cascade(
         recipe.stages,
         opened,
         query_crop=recipe.query_crop,
@@ -95,6 +105,7 @@ def load_reranker(
         calibration=recipe.calibration,
         encoders=encoders,
     )
+    return made.with_query_views(recipe.query_views)
 
 
 def _recipe(
@@ -140,8 +151,9 @@ def _from_stages(
         raise SettingError(
             f"the stages were made with query_crop={made.query_crop!r}; leave query_crop out"
         )
+    views = given.pop("query_views", made.query_views)
     encoders = QueryEncoders(made.gallery, encoder, device, **given)
-    return Cascade(stages, encoders=encoders)
+    return Cascade(stages, encoders=encoders).with_query_views(views)
 
 
 def _is_path(text: str) -> bool:

@@ -17,7 +17,7 @@ from patchrerank.pipeline.stages import (
     stages_text,
 )
 from patchrerank.records import from_json, read_json, save_record
-from patchrerank.types import QueryCrop
+from patchrerank.types import QueryCrop, QueryViews
 
 DEFAULT_STAGES = "patchify:all:0.3:4"
 """One stage in which both the first stage's scores and the patches count."""
@@ -35,6 +35,7 @@ class Recipe:
     Attributes:
         stages: at least one.
         query_crop: what is done with a query's box before its global vector is encoded.
+        query_views: how its object is composed on backgrounds for that; None: it is not.
         query_size: (height, width) in pixels of query pictures for local descriptors.
         query_part: which of their local descriptors are kept
             (:class:`patchrerank.encoders.Selection`).
@@ -43,6 +44,7 @@ class Recipe:
 
     stages: tuple[StageSpec, ...]
     query_crop: QueryCrop = "none"
+    query_views: QueryViews | None = None
     query_size: tuple[int, int] = (QUERY_SIZE, QUERY_SIZE)
     query_part: QueryPart = "box"
     calibration: Calibration | None = None

@@ -129,7 +129,7 @@ class Tuned:
     def recipe(self) -> Recipe:
         """What of it makes a ranker on any gallery."""
         on = self.tuned_on
-        made = Recipe(self.stages, on.query_crop, calibration=self.calibration)
+        made = Recipe(self.stages, on.query_crop, on.query_views, calibration=self.calibration)
         if on.local is None:
             return made
         seen = on.local
@@ -186,7 +186,8 @@ class Tuned:
         """
         self.check(gallery, dense_encoder, strict=strict)
         crop, calibration = self.tuned_on.query_crop, self.calibration
-        return make_cascade(self.stages, gallery, encoder, dense_encoder, crop, images, calibration)
+        parts = gallery, encoder, dense_encoder, crop, images, calibration
+        return make_cascade(self.stages, *parts).with_query_views(self.tuned_on.query_views)
 
 
 def _version(package: str) -> str:

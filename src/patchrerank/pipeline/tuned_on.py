@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from patchrerank.encoders import QueryPart
 from patchrerank.gallery.identity import settings_of
 from patchrerank.records import check_within
-from patchrerank.types import QueryCrop
+from patchrerank.types import QueryCrop, QueryViews
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder
@@ -57,6 +57,7 @@ class TunedOn:
         query_crop: what was done with the queries' boxes.
         candidates: how many the first stage gave for each query.
         local: the local descriptors; None if no stage compares any.
+        query_views: how the queries' objects were composed on backgrounds; None: they were not.
     """
 
     dataset: str
@@ -67,6 +68,7 @@ class TunedOn:
     query_crop: QueryCrop
     candidates: int
     local: TunedLocal | None = None
+    query_views: QueryViews | None = None
 
     def __post_init__(self) -> None:
         check_within(1, float("inf"), candidates=self.candidates)
@@ -79,6 +81,7 @@ class TunedOn:
         candidates: int,
         query_crop: QueryCrop = "none",
         dense_encoder: DenseEncoder | None = None,
+        query_views: QueryViews | None = None,
     ) -> TunedOn:
         """Describe a gallery.
 
@@ -88,6 +91,7 @@ class TunedOn:
             candidates: of each query's shortlist.
             query_crop: what was done with the queries' boxes.
             dense_encoder: made the local descriptors of the queries; None: no stage used any.
+            query_views: how their objects were composed on backgrounds; None: they were not.
         """
         made = gallery.manifest
         return cls(
@@ -99,6 +103,7 @@ class TunedOn:
             query_crop=query_crop,
             candidates=candidates,
             local=None if dense_encoder is None else _local(gallery, dense_encoder),
+            query_views=query_views,
         )
 
     def other_scale(self, gallery: Gallery, dense_encoder: DenseEncoder | None) -> Iterator[str]:

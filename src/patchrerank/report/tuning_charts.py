@@ -21,7 +21,7 @@ from patchrerank.report.tuning_view import (
     fusion_in,
     gamma_range,
 )
-from patchrerank.tuning.fused.query_scores import Cost
+from patchrerank.tuning.fused.query_scores import Cost, ms_before_stages
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.grid_space import GAMMAS, LAMS, SIZES
 from patchrerank.tuning.trials.trial import Trial
@@ -110,7 +110,7 @@ def stages_text(stages: tuple[StageSpec, ...]) -> str:
 def milliseconds(table: ScoreTable, stages: tuple[StageSpec, ...]) -> float:
     """Return what the stages take for one query on one thread; NaN if a cost is unknown."""
     unknown = Cost()
-    return math.fsum(
+    return ms_before_stages(table.costs) + math.fsum(
         table.costs.get(stage.reranker, unknown).milliseconds(stage.fusion.size_of(table.size))
         for stage in stages
     )

@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy.typing as npt
 
@@ -14,6 +14,7 @@ from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, encode_local_queries
 from patchrerank.gallery.own_encoder import check_encoder
+from patchrerank.gallery.query_views import read_masks
 from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.rerankers.fallback import fallen_back
 from patchrerank.rerankers.given_queries import Query
@@ -107,10 +108,13 @@ class Reranker(Ranker):
         return with_local(queries, self.dense_encoder)
 
     def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+        self,
+        queries: Sequence[Query],
+        boxes: Sequence[npt.ArrayLike | None] | None = None,
+        masks: Sequence[Any] | None = None,
     ) -> Queries:
         """Encode pictures with every encoder that it needs; see the base class."""
-        return self.complete(super().encode(queries, boxes))
+        return self.complete(super().encode(queries, boxes, masks))
 
     @abstractmethod
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
@@ -130,15 +134,17 @@ class Reranker(Ranker):
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
-        return rescore(self, self.fusion, queries, Ranking.of(shortlist, queries.crops))
+        begun = Ranking.of(shortlist, queries.crops, queries.views)
+        return rescore(self, self.fusion, queries, begun)
 
 
 def with_local(queries: Queries, encoder: DenseEncoder | None) -> Queries:
-    """Add local descriptors, inside the boxes, to queries that have pictures and no ``local``."""
+    """Add local descriptors, in boxes and masks, to queries with pictures and no ``local``."""
     if encoder is None or queries.images is None or queries.local is not None:
         return queries
     boxes = None if queries.boxes is None else list(queries.boxes)
-    return replace(queries, local=encode_local_queries(encoder, queries.images, boxes))
+    masks = None if queries.masks is None else read_masks(queries.images, queries.masks)
+    return replace(queries, local=encode_local_queries(encoder, queries.images, boxes, masks))
 
 
 def check_parts(gallery: object, encoder: object, fusion: object, query_crop: object) -> None:

@@ -90,6 +90,8 @@ class RefineBoxes(Reranker):
         super().__init__(reranker.gallery, reranker.encoder, reranker.fusion, reranker.query_crop)
         self.reranker, self.top, self.evidence = reranker, top, evidence
         self.cut, self.aspect = cut, aspect
+        if reranker.query_views is not None:
+            self.query_views = reranker.query_views
         self.dense_encoder = dense_encoder
         self.list_depth = reranker.list_depth if top is None else sys.maxsize
         self.reads = reranker.reads | {"local" if self._local else "patches"}

@@ -18,7 +18,7 @@ from patchrerank.gallery.identity import loading_call
 from patchrerank.images import ImageSource
 from patchrerank.search_results import plain_list
 from patchrerank.streams import EXPECTED
-from patchrerank.types import Floats, Queries, QueryCrop, Text
+from patchrerank.types import Floats, Queries, QueryCrop, QueryViews, Text
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -49,8 +49,10 @@ def query_list(queries: Any) -> list[Query]:
 def encode_given(
     queries: Sequence[Query],
     boxes: Sequence[npt.ArrayLike | None] | None,
+    masks: Sequence[Any] | None,
     gallery: Gallery,
     crop: QueryCrop,
+    views: QueryViews | None,
     encoder: Callable[[], Encoder | None],
 ) -> Queries:
     """Encode pictures or words as a gallery was encoded; pass ready vectors through.
@@ -58,21 +60,31 @@ def encode_given(
     Args:
         queries: all of one kind.
         boxes: where the object is in each picture, in [0, 1], or None.
+        masks: where it is, more exactly, or None.
         gallery: whose vectors they are compared with.
         crop: what is done with the box.
+        views: how objects are composed on the gallery's backgrounds; None: they are not. Words and
+            ready vectors have none.
         encoder: loads what encodes them; called if that is needed.
 
     Raises:
-        QueryError: pictures or words without an encoder; kinds mixed; words with a box.
+        QueryError: pictures or words without an encoder; kinds mixed; words with a box; a mask
+            without a picture.
+        GalleryError: views, and the gallery keeps no backgrounds.
         EncoderError: words for an encoder without a text tower.
     """
+    masked = masks is not None and any(mask is not None for mask in masks)
     if texts := _texts(queries):
         if boxes is not None and any(box is not None for box in boxes):
             raise QueryError("a query in words has no picture, and so no box; leave the box out")
+        if masked:
+            raise QueryError("a query in words has no picture, and so no mask; leave the mask out")
         found = _needed(encoder(), gallery, "words")
         return encode_text_queries(found, texts, gallery.whitening)
     pictures, vectors = pictures_and_vectors(queries)
     if not pictures:
+        if masked:
+            raise QueryError("a ready vector has no picture, and so no mask; leave the mask out")
         return ready_queries(vectors, gallery.dim)
     if crop == "box" and (boxes is None or all(box is None for box in boxes)):
         logger.warning(
@@ -80,7 +92,16 @@ def encode_given(
             len(pictures),
         )
     found = _needed(encoder(), gallery, "a picture")
-    return encode_queries(found, pictures, boxes=boxes, crop=crop, whitening=gallery.whitening)
+    return encode_queries(
+        found,
+        pictures,
+        boxes=boxes,
+        masks=masks,
+        crop=crop,
+        views=views,
+        backgrounds=None if views is None else gallery.backgrounds,
+        whitening=gallery.whitening,
+    )
 
 
 def _needed(encoder: Encoder | None, gallery: Gallery, what: str) -> Encoder:

@@ -44,12 +44,13 @@ def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery
     held, ranks = columns >= 0, np.arange(1, len(columns) + 1)
     hits = _hits(ranking, query, columns[held], scores[held], gallery, ranks[held].tolist())
     kept, crop = ranking.kept(query), ranking.crops[query] if ranking.crops else "none"
+    view = ranking.views[query] if ranking.views else "none"
     assert kept is not None
     for place in np.flatnonzero(~held).tolist():
         number = -1 - int(columns[place])
         first = float(kept.scores[number])
         score, name = float(scores[place]), kept.ids[number]
-        hits.insert(place, Hit(name, score, place + 1, first, None, None, crop, None, "kept"))
+        hits.insert(place, Hit(name, score, place + 1, first, None, None, crop, None, "kept", view))
     return hits
 
 
@@ -76,6 +77,7 @@ def _hits(
         repeat(ranking.crops[query] if ranking.crops else "none"),
         known,
         repeat("fallback") if ranking.failed and ranking.failed[query] else map(_status, local),
+        repeat(ranking.views[query] if ranking.views else "none"),
     )
     return list(map(Hit, *columns))
 

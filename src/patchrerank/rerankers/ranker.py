@@ -15,6 +15,7 @@ from patchrerank.gallery import Gallery
 from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.rerankers.score_scale import warn_of_scale
+from patchrerank.rerankers.viewing import HasQueryViews
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import batch_of
 from patchrerank.types import (
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Ranker(ABC):
+class Ranker(HasQueryViews, ABC):
     """Anything that turns a shortlist into a better one: a reranker, or a cascade of them.
 
     Attributes:
@@ -65,6 +66,7 @@ class Ranker(ABC):
         top_k: int | None = None,
         *,
         box: npt.ArrayLike | None = None,
+        mask: Any = None,
         sort: bool = False,
         higher_is_better: bool | None = None,
         metric: Metric | None = None,
@@ -85,6 +87,8 @@ class Ranker(ABC):
                 ``1 - (r - 1) / K``, and λ weighs the position instead of a similarity.
             top_k: return only the first hits (all candidates are rescored all the same).
             box: where the object is in the query picture, in [0, 1].
+            mask: the same more exactly, for query views and local descriptors: bool ``(H, W)``
+                of the upright picture, or a picture that is light on the object.
             sort: accept scores that are out of order, except lists that only rise, which look
                 like distances.
             higher_is_better: which way is better, where neither the order nor a metric says it.
@@ -92,9 +96,9 @@ class Ranker(ABC):
                 ``l2-squared``, ``inner-product`` or ``maxsim-sum``; see
                 :class:`patchrerank.score_reading.ScoreReading`.
             n_query_vectors: how many vectors the query had, for ``maxsim-sum``.
-            missing: what a candidate is that the gallery does not hold: an ``error``; or
-                ``keep``: a hit of the status ``kept``, at the place that the first stage gave it,
-                around which the others are sorted; or ``drop``: left out, which is logged.
+            missing: what a candidate is that the gallery does not hold: an ``error``; ``keep``: a
+                hit of the status ``kept``, where the first stage had it, the others being sorted
+                around it; ``drop``: left out, which is logged.
 
         Returns:
             Hits, best first, with the component scores beside the fused one; their scores fall
@@ -114,6 +118,7 @@ class Ranker(ABC):
             given,
             top_k,
             boxes=[box],
+            masks=None if mask is None else [mask],
             sort=sort,
             higher_is_better=higher_is_better,
             metric=metric,
@@ -130,6 +135,7 @@ class Ranker(ABC):
         top_k: int | None = None,
         *,
         boxes: Sequence[npt.ArrayLike | None] | None = None,
+        masks: Sequence[Any] | None = None,
         sort: bool = False,
         higher_is_better: bool | None = None,
         metric: Metric | None = None,
@@ -152,7 +158,7 @@ class Ranker(ABC):
         )
         if self.first_lam > 0:
             warn_of_scale(shortlist, self.first_lam)
-        encoded = self.encode(queries, boxes)
+        encoded = self.encode(queries, boxes, masks)
         return hits_of(self.rerank(encoded, shortlist), self.gallery, top_k)
 
     def rank_arrays(
@@ -204,16 +210,23 @@ class Ranker(ABC):
         return self.rerank(queries, shortlist)
 
     def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+        self,
+        queries: Sequence[Query],
+        boxes: Sequence[npt.ArrayLike | None] | None = None,
+        masks: Sequence[Any] | None = None,
     ) -> Queries:
         """Encode pictures or words with the gallery's encoder; pass ready vectors through.
 
+        Query views and crops do nothing to words and ready vectors.
+
         Raises:
+            GalleryError: query views without backgrounds.
             QueryError: pictures or words without an encoder; pictures, words and vectors in one
-                batch; words with a box.
+                batch; words with a box; a mask without a picture, or that does not fit it.
             EncoderError: words for an encoder without a text tower.
         """
-        return encode_given(queries, boxes, self.gallery, self.query_crop, self.query_encoder)
+        how = self.gallery, self.query_crop, self.query_views, self.query_encoder
+        return encode_given(queries, boxes, masks, *how)
 
     def query_encoder(self) -> Encoder | None:
         """Return what encodes query pictures; called when there is one."""

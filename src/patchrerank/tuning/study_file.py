@@ -12,7 +12,7 @@ from patchrerank.errors import SettingError, near_matches
 from patchrerank.records import from_json
 from patchrerank.tuning.trials.search_options import TRIALS, Budget, TuneOptions
 from patchrerank.tuning.tuning_run import RunSettings
-from patchrerank.types import QueryCrop
+from patchrerank.types import QueryCrop, QueryViews
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Scores:
         query_image_size: of the queries'.
         query_part: which local descriptors of a query count.
         query_crop: what is done with a query's box before its global vector is encoded.
+        query_views: how its object is composed on backgrounds, such as ``8:20`` (see
+            :meth:`patchrerank.types.QueryViews.parse`); empty: it is not.
         candidates: of the global first stage; None: all images.
         behind: ``global``; a reranker whose own scores take its place; or stages with
             numbers, such as ``patchify:all:0:4``, that stand before the tuned ones.
@@ -42,6 +44,7 @@ class Scores:
     query_image_size: int = 224
     query_part: Literal["box", "foreground", "salient", "all"] = "box"
     query_crop: QueryCrop = "none"
+    query_views: str = ""
     candidates: int | None = None
     behind: str = "global"
 
@@ -50,6 +53,12 @@ class Scores:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} must be at least 1, got {value}")
+        _ = self.views
+
+    @property
+    def views(self) -> QueryViews | None:
+        """How the queries' objects are composed; None: they are not."""
+        return QueryViews.parse(self.query_views) if self.query_views else None
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis import EvaluationSettings, LocalSettings, Method
+from patchrerank.analysis.methods import FIRST_STAGE
 from patchrerank.analysis.workbench import Workbench
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, Gallery
@@ -55,12 +56,28 @@ def study_table(
     gallery, dense = bench.gallery(method), bench.query_dense(method)
     queries, _ = bench.queries(method)
     shortlist, _ = bench.shortlist(method, how.candidates)
-    rerankers = rerankers_of(text, gallery, encoder, dense, how.query_crop, bench.files)
+    found = rerankers_of(text, gallery, encoder, dense, how.query_crop, bench.files)
+    rerankers = {name: item.with_query_views(how.views) for name, item in found.items()}
     candidates = int(shortlist.rows.shape[1])
-    made = TunedOn.of(gallery, dataset.fingerprint, max(candidates, 1), how.query_crop, dense)
-    options = TableOptions(about=about_tuned_on(made), progress=progress)
+    asked = max(candidates, 1), how.query_crop, dense, how.views
+    made = TunedOn.of(gallery, dataset.fingerprint, *asked)
+    before = 0.0 if how.views is None else views_ms(bench, method)
+    options = TableOptions(about=about_tuned_on(made), ms_before_stages=before, progress=progress)
     folder = table_folder(bench.cache, gallery, study)
     return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
+
+
+def views_ms(bench: Workbench, method: Method) -> float:
+    """Return the milliseconds that a query's views take, beside those of its plain vector."""
+    plain = Workbench(
+        bench.dataset,
+        bench.encoder,
+        [method],
+        replace(bench.settings, query_views=None),
+        bench.cache,
+    )
+    first = Method(FIRST_STAGE.stages)
+    return max(0.0, bench.queries(first)[1] - plain.queries(first)[1])
 
 
 def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, str]:
@@ -75,6 +92,7 @@ def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, s
         "encoder": encoder.fingerprint,
         "choice of regions": encoder.recorded_regions(parse_regions(how.regions).spec),
         "query crop": how.query_crop,
+        **({"query views": str(how.views)} if how.views else {}),
         "first stage": how.behind,
         "choice of rerankers": ",".join(names_of(study)),
         "number of candidates": str(min(how.candidates or images, images)),
@@ -117,6 +135,7 @@ def _settings(study: StudyFile, *, progress: bool) -> EvaluationSettings:
     return EvaluationSettings(
         parse_regions(how.regions),
         how.query_crop,
+        query_views=how.views,
         local=LocalSettings(how.local_image_size, how.query_image_size, how.query_part),
         build=BuildOptions(progress=progress),
     )

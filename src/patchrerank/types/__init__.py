@@ -7,6 +7,7 @@ All arrays are C-contiguous numpy arrays on the host. ``Q`` queries, ``K`` slots
 from patchrerank.types.arrays import EMPTY, Floats, Rows
 from patchrerank.types.missing import Missing, MissingCandidates
 from patchrerank.types.queries import LocalDescriptors, LocalQueries, Queries, QueryCrop
+from patchrerank.types.query_views import QueryViews, ViewSource
 from patchrerank.types.ranking import Hit, LocalScores, Ranking, Status
 from patchrerank.types.shortlist import IdIndex, ScoreLists, Shortlist, rank_scores
 from patchrerank.types.text import Text
@@ -23,11 +24,13 @@ __all__ = [
     "MissingCandidates",
     "Queries",
     "QueryCrop",
+    "QueryViews",
     "Ranking",
     "Rows",
     "ScoreLists",
     "Shortlist",
     "Status",
     "Text",
+    "ViewSource",
     "rank_scores",
 ]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from patchrerank.errors import QueryError
 from patchrerank.types.arrays import Floats, float_array
+from patchrerank.types.query_views import ViewSource
 from patchrerank.types.text import Text
 
 QueryCrop = Literal["none", "box"]
@@ -88,6 +89,10 @@ class Queries:
             means unknown.
         crop: what was done with the box before encoding: ``none`` (the whole picture was
             encoded) or ``box`` (the picture was cut to it, where there is one: see ``crops``).
+        masks: where the object is, more exactly, or None: of each query what
+            :func:`patchrerank.images.read_mask` takes, or None.
+        views: what told each object from its ground, so that it was composed on backgrounds
+            (:class:`QueryViews`); ``none``: nothing, it was encoded as it is. Empty: no views.
         encoder: identity of the encoder that made the vectors; None for ready vectors whose
             origin only the caller knows (then only their dimension can be checked).
         images: the query pictures (path or picture object), for rerankers that look again.
@@ -112,6 +117,8 @@ class Queries:
     local_encoder: str | None = None
     texts: Sequence[Text] | None = None
     aspects: Floats | None = None
+    masks: Sequence[Any] | None = None
+    views: tuple[ViewSource, ...] = ()
 
     def __post_init__(self) -> None:
         vectors = float_array(self.vectors, "query vectors", QueryError)
@@ -121,7 +128,7 @@ class Queries:
             bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
             raise QueryError(f"query {bad[0]} holds NaN or infinite values; encode it again")
         object.__setattr__(self, "vectors", vectors)
-        for name in ("boxes", "images", "local", "texts", "aspects"):
+        for name in ("boxes", "images", "local", "texts", "aspects", "masks"):
             value = getattr(self, name)
             if value is not None and len(value) != len(vectors):
                 raise QueryError(f"{len(vectors)} query vectors but {len(value)} {name}")
@@ -153,6 +160,8 @@ class Queries:
             local=local,
             texts=_taken(self.texts, kept),
             aspects=None if self.aspects is None else self.aspects[kept],
+            masks=_taken(self.masks, kept),
+            views=tuple(self.views[number] for number in kept) if self.views else (),
         )
 
 

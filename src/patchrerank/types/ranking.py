@@ -12,6 +12,7 @@ from patchrerank.hit_scores import falling_scores
 from patchrerank.types.arrays import EMPTY, Floats, Rows, nan_table
 from patchrerank.types.missing import MissingCandidates
 from patchrerank.types.queries import QueryCrop
+from patchrerank.types.query_views import ViewSource
 from patchrerank.types.shortlist import Shortlist
 
 Status: TypeAlias = Literal["rescored", "behind", "kept", "fallback"]
@@ -51,6 +52,8 @@ class Ranking:
         local_scores: float32 scores of the last reranker that saw the candidate; NaN if none did.
         boxes: float32 ``(Q, K, 4)``, NaN rows where there is no box.
         crops: what was done with the box of each query (see :class:`Queries`); empty: nothing.
+        views: what told each query's object from its ground (see :class:`Queries`); empty: no
+            views.
         settings: what produced the ranking, for the record (reranker and fusion of each stage).
         probabilities: float32, that the candidate shows the query's object, in [0, 1]; NaN where
             the last stage did not rescore it. None without a calibration.
@@ -69,12 +72,18 @@ class Ranking:
     probabilities: Floats | None = None
     missing: tuple[MissingCandidates | None, ...] = ()
     failed: tuple[str, ...] = ()
+    views: tuple[ViewSource, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
 
     @classmethod
-    def of(cls, shortlist: Shortlist, crops: tuple[QueryCrop, ...] = ()) -> Ranking:
+    def of(
+        cls,
+        shortlist: Shortlist,
+        crops: tuple[QueryCrop, ...] = (),
+        views: tuple[ViewSource, ...] = (),
+    ) -> Ranking:
         """Return the first stage's order, which nobody has rescored yet."""
         return cls(
             rows=shortlist.rows,
@@ -84,6 +93,7 @@ class Ranking:
             boxes=nan_table(*shortlist.rows.shape, 4),
             crops=crops,
             missing=shortlist.missing,
+            views=views,
         )
 
     @property
@@ -161,6 +171,9 @@ class Hit:
         status: ``rescored`` by local evidence; ``behind`` the shortlist's cut, where the order is
             the one that came in; or ``kept``: the gallery does not hold it, so it keeps its place
             in the first stage's list, and ``global_score`` is all that is known of it.
+        query_views: what told the query's object from its ground, so that views of it were
+            encoded (:class:`QueryViews`): ``mask``, ``alpha``, ``plain``, ``grabcut`` or ``box``;
+            ``none``: no views.
     """
 
     id: Any
@@ -172,3 +185,4 @@ class Hit:
     query_crop: QueryCrop = "none"
     probability: float | None = None
     status: Status = "rescored"
+    query_views: ViewSource = "none"

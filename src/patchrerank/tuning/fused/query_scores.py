@@ -38,6 +38,11 @@ class Cost:
         return self.ms_per_query + candidates * self.ms_per_candidate if candidates else 0.0
 
 
+def ms_before_stages(costs: Mapping[str, Cost]) -> float:
+    """Return the milliseconds a query that are spent before the first stage, such as on views."""
+    return costs.get(GLOBAL, Cost()).ms_per_query
+
+
 @dataclass(frozen=True, eq=False)
 class QueryScores:
     """Float64 ``(Q,)`` in [0, 1], higher is better, NaN for a query without positives.

@@ -46,13 +46,13 @@ class TableOptions:
     """How a table is built.
 
     Attributes:
-        eager: the rerankers that score all pairs now; None: all of them. The others start
-            empty, and :class:`~patchrerank.tuning.tables.fill_table.TableFiller` computes what is
-            asked for.
+        eager: the rerankers that score all pairs now; None: all. The others start empty, and
+            :class:`~patchrerank.tuning.tables.fill_table.TableFiller` computes what is asked for.
         block: queries scored and written together.
         convention: of average precision; None takes the data set's own.
         about: further notes for ``ScoreTable.about``.
         timed: measure what each reranker costs.
+        ms_before_stages: milliseconds a query that query views take.
         progress: show a progress bar.
     """
 
@@ -61,6 +61,7 @@ class TableOptions:
     convention: APConvention | None = None
     about: Mapping[str, str] = field(default_factory=dict)
     timed: bool = True
+    ms_before_stages: float = 0.0
     progress: bool = True
 
     def __post_init__(self) -> None:
@@ -76,8 +77,8 @@ def build_table(
 ) -> ScoreTable:
     """Score a data set's shortlists and keep the result; what is there already is not made again.
 
-    A build that was killed goes on where it was when it is called again with the same
-    arguments; the arrays are then the same, bit for bit, as if nothing had happened.
+    A build that was killed goes on where it was when it is called again with the same arguments;
+    the arrays are then the same, bit for bit.
 
     Args:
         folder: where the table is kept; empty, or of an earlier call.
@@ -212,7 +213,7 @@ def _assemble(
         query_ids=tuple(query.id for query in dataset.queries),
         gallery_ids=scorer.gallery_ids(),
         groups=dataset.query_objects,
-        costs=_costs(scorer, shortlist) if options.timed else {},
+        costs=_costs(scorer, shortlist, options) if options.timed else {},
         list_depths=scorer.list_depths,
         convention=options.convention or dataset_convention(dataset),
         fingerprint=fingerprint,
@@ -228,8 +229,9 @@ def _padded(lists: list[Floats]) -> Floats:
     return padded
 
 
-def _costs(scorer: PairScorer, shortlist: Shortlist) -> dict[str, Cost]:
-    return {
+def _costs(scorer: PairScorer, shortlist: Shortlist, options: TableOptions) -> dict[str, Cost]:
+    before = {GLOBAL: Cost(0.0, options.ms_before_stages)} if options.ms_before_stages else {}
+    return before | {
         name: Cost(*pace_of(reranker, scorer.queries, shortlist), scorer.reads(name))
         for name, reranker in scorer.rerankers.items()
     }

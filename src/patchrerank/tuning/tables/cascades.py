@@ -14,7 +14,7 @@ from patchrerank.metrics.average_precision import precisions_of
 from patchrerank.metrics.lists import Bools, Doubles, RankedLists
 from patchrerank.pipeline.stages import StageSpec
 from patchrerank.tuning.fused.heads import Array, Head, joined
-from patchrerank.tuning.fused.query_scores import GLOBAL, Cost, QueryScores
+from patchrerank.tuning.fused.query_scores import GLOBAL, Cost, QueryScores, ms_before_stages
 from patchrerank.tuning.tables.grids import check_depth, missing_scores
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.types import EMPTY, Floats, Rows
@@ -202,4 +202,5 @@ def _costs(table: ScoreTable, steps: Sequence[Step]) -> tuple[float, float]:
         return float("nan"), float("nan")
     known = [(cost, size) for cost, size in costs if cost is not None]
     reads = Cost(reads={kind: size for cost, _ in known for kind, size in cost.reads.items()})
-    return sum(cost.milliseconds(size) for cost, size in known), reads.bytes_per_image
+    spent = sum(cost.milliseconds(size) for cost, size in known)
+    return ms_before_stages(table.costs) + spent, reads.bytes_per_image

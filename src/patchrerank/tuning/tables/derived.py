@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.pipeline.stages import StageSpec
+from patchrerank.tuning.fused.query_scores import GLOBAL
 from patchrerank.tuning.tables.cascades import Missing, rescored, steps_of
 from patchrerank.tuning.tables.grids import require_scores
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -99,7 +100,7 @@ def _reordered(table: ScoreTable, order: Rows, scores: Floats, how: str) -> Scor
         global_scores=scores,
         local_scores={name: move(table.local_scores[name]) for name in kept},
         overlaps={name: move(table.overlaps[name]) for name in whole},
-        costs={name: cost for name, cost in table.costs.items() if name in kept},
+        costs={name: cost for name, cost in table.costs.items() if name in (*kept, GLOBAL)},
         list_depths={},
         fingerprint=made_of and hashlib.sha256(made_of.encode()).hexdigest(),
         about={**table.about, "first_stage": how},

@@ -1,0 +1,129 @@
+"""Queries seen in several views: their object on backgrounds of the gallery's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from patchrerank.boxes import NO_BOX, Floats
+from patchrerank.errors import QueryError
+from patchrerank.gallery.backgrounds import Backgrounds
+from patchrerank.images import (
+    HeldSource,
+    Mask,
+    alpha_mask,
+    describe_source,
+    read_image,
+    read_mask,
+    upright_size,
+)
+from patchrerank.types import QueryViews, ViewSource
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from patchrerank.encoders import ComposedViews, QueryObject
+
+LEAST_SIDE = 448
+"""Pixels of an object's box to which a JPEG must be decoded at least."""
+
+
+@dataclass(frozen=True)
+class SeenQueries:
+    """Query pictures, and where their objects are.
+
+    Attributes:
+        images: Q pictures that can be read more than once.
+        boxes: float32 ``(Q, 4)`` in [0, 1], NaN where unknown.
+        masks: of each: what :func:`patchrerank.images.read_mask` takes, or None.
+        first: the number of the first, for messages.
+    """
+
+    images: Sequence[HeldSource]
+    boxes: Floats
+    masks: Sequence[Any]
+    first: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, number: int) -> str:
+        """Return what messages call a query."""
+        return f"query {self.first + number}, {describe_source(self.images[number])}"
+
+    def part(self, part: slice) -> SeenQueries:
+        """Return some of them."""
+        return SeenQueries(
+            self.images[part], self.boxes[part], self.masks[part], self.first + (part.start or 0)
+        )
+
+    def mask(self, number: int) -> Mask | None:
+        """Return a query's mask, checked against its picture.
+
+        Raises:
+            QueryError: of another size, or empty.
+        """
+        mask = self.masks[number]
+        if mask is None:
+            return None
+        return read_mask(mask, upright_size(self.images[number]), self.name(number))
+
+    def object(self, number: int, views: QueryViews) -> QueryObject | None:
+        """Return a query's object, or None where nothing tells it from its ground.
+
+        Raises:
+            ImageError: the picture cannot be read.
+            QueryError: its mask does not fit.
+        """
+        from patchrerank.encoders import find_object
+
+        image, box = self.images[number], self.boxes[number]
+        known = not np.isnan(box).any()
+        side = float(min(box[2] - box[0], box[3] - box[1])) if known else 1.0
+        least = round(LEAST_SIDE / side)
+        mask = self.mask(number)
+        picture: Image.Image = read_image(image, min_size=(least, least))
+        alpha = alpha_mask(image) if mask is None else None
+        try:
+            return find_object(picture, views, box=box, mask=mask, alpha=alpha)
+        except QueryError as error:
+            raise QueryError(f"{self.name(number)}: {error}") from error
+
+
+def read_masks(images: Sequence[HeldSource], masks: Sequence[Any]) -> list[Mask | None]:
+    """Return the masks of query pictures, each checked against its picture; None stays None.
+
+    Raises:
+        QueryError: one is of another size, or empty.
+    """
+    seen = SeenQueries(images, np.tile(NO_BOX, (len(images), 1)), masks)
+    return [seen.mask(number) for number in range(len(seen))]
+
+
+def composed_queries(
+    seen: SeenQueries, views: QueryViews, backgrounds: Backgrounds, size: tuple[int, int]
+) -> Iterator[tuple[ViewSource, ComposedViews | None]]:
+    """Yield for each query what told its object from its ground, and its views; None: no object.
+
+    Args:
+        seen: the queries.
+        views: how they are composed.
+        backgrounds: of the gallery.
+        size: (height, width) of a view in pixels.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        QueryError: a mask does not fit its picture.
+    """
+    from patchrerank.encoders import compose_views
+
+    grounds = backgrounds.sized(size) if views.backgrounds else backgrounds.mean(size)[None]
+    for number in range(len(seen)):
+        found = seen.object(number, views)
+        if found is None:
+            yield "none", None
+        else:
+            yield found.source, compose_views(found, grounds, views)

@@ -1,0 +1,141 @@
+"""The vectors of queries that are seen in several views: encoded in one go, and averaged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from patchrerank.boxes import Floats
+from patchrerank.errors import SettingError, whose_vectors
+from patchrerank.gallery.backgrounds import Backgrounds
+from patchrerank.gallery.query_views import SeenQueries, composed_queries
+from patchrerank.images import HeldSource, read_image
+from patchrerank.types import QueryViews, ViewSource
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import ComposedViews, Encoder, MaskPooling
+    from patchrerank.encoders.preprocessing import Crops
+
+logger = logging.getLogger(__name__)
+
+
+def view_vectors(
+    encoder: Encoder,
+    cuts: Floats,
+    seen: SeenQueries,
+    views: QueryViews,
+    backgrounds: Backgrounds,
+) -> tuple[Floats, tuple[ViewSource, ...]]:
+    """Encode queries with their views, all crops in one go, and average.
+
+    A vector is the mean of those of the query as it is and of its views, each of unit norm,
+    normalised again. Where the encoder averages a feature map, those of views are averaged under
+    the object alone. A query without an object is encoded as it is.
+
+    Args:
+        encoder: of the gallery.
+        cuts: float32 ``(Q, 4)``, what of a picture the query as it is shows.
+        seen: the queries.
+        views: how they are composed.
+        backgrounds: of the gallery.
+
+    Returns:
+        float32 ``(Q, dim)``, unit norm, not whitened; and what told each object from its ground.
+
+    Raises:
+        SettingError: no backgrounds are asked for, and the encoder averages no feature map.
+    """
+    from patchrerank.encoders import mask_pooling_of
+
+    def plain(number: int) -> Crops:
+        return query_crop(encoder, seen.images[number], cuts[number])
+
+    pooling = mask_pooling_of(encoder)
+    if pooling is None and not views.backgrounds:
+        raise SettingError(
+            f"query views of 0 backgrounds average the feature map under the object, and the "
+            f"vectors of {encoder.spec} are not made from such a mean; use 2 backgrounds or more"
+        )
+    size = encoder.preprocessing.image_size
+    sources, made = zip(*composed_queries(seen, views, backgrounds, size), strict=True)
+    vectors = np.zeros((len(seen), encoder.dim), dtype=np.float32)
+    without = [number for number, view in enumerate(made) if view is None]
+    if without:
+        with whose_vectors(lambda row: seen.name(without[row])):
+            vectors[without] = encoder.encode(np.concatenate([plain(n) for n in without]))
+    asked = [
+        _Asked(n, [plain(n)] if views.backgrounds else [], view)
+        for n, view in enumerate(made)
+        if view is not None
+    ]
+    if asked:
+        vectors[[one.number for one in asked]] = _averaged(encoder, pooling, asked, seen.name)
+    return vectors, sources
+
+
+def query_crop(encoder: Encoder, image: HeldSource, cut: Floats) -> Crops:
+    """Return what of a query picture is encoded, as a crop: uint8 ``(1, H, W, 3)``.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    side = float(min(cut[2] - cut[0], cut[3] - cut[1]))
+    picture = read_image(image, min_size=encoder.preprocessing.least_size(side))
+    return encoder.preprocessing.prepare(picture, cut[None])
+
+
+def warn_of_no_object(seen: SeenQueries, sources: Sequence[ViewSource]) -> None:
+    """Log which queries have no object that could be composed."""
+    without = [number for number, source in enumerate(sources) if source == "none"]
+    if without:
+        logger.warning(
+            "query views do nothing for %d of %d queries: they have no mask, no transparency, no "
+            "plain background and no box that would tell the object from its ground (the first is "
+            "%s)",
+            len(without),
+            len(seen),
+            seen.name(without[0]),
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One query: its number, the crop of it as it is, if that counts, and its views."""
+
+    number: int
+    plain: list[Crops]
+    views: ComposedViews
+
+    @property
+    def crops(self) -> list[Crops]:
+        return [*self.plain, self.views.pictures]
+
+    @property
+    def covers(self) -> list[Floats]:
+        """What counts of each crop: all of the query as it is, of a view its object."""
+        return [*(np.ones(crop.shape[:3], np.float32) for crop in self.plain), self.views.covers]
+
+
+def _averaged(
+    encoder: Encoder,
+    pooling: MaskPooling | None,
+    asked: list[_Asked],
+    name: Callable[[int], str],
+) -> Floats:
+    """Return the mean vector of each query, float32 ``(len(asked), dim)``, unit norm."""
+    from patchrerank.encoders.normalise import normalise_rows
+
+    counts = [len(one.plain) + len(one.views) for one in asked]
+    owners = np.repeat([one.number for one in asked], counts)
+    crops = np.concatenate([part for one in asked for part in one.crops])
+    with whose_vectors(lambda row: name(int(owners[row]))):
+        if pooling is None:
+            found = encoder.encode(crops)
+        else:
+            found = pooling.encode(crops, np.concatenate([p for one in asked for p in one.covers]))
+    sums = np.add.reduceat(found, np.cumsum([0, *counts[:-1]]), axis=0)
+    return normalise_rows(sums, "query views")
