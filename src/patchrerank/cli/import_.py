@@ -21,6 +21,10 @@ EXAMPLE = (
 )
 
 
+PIECES = "One by one"
+"""Section of options that name files of arrays, in place of ``--from``."""
+
+
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
     source: Annotated[
@@ -44,48 +48,79 @@ def command(
         Path | None,
         typer.Option(
             help="One id an image: .txt (one a line), .json (a list; of an index also {label: id}) "
-            "or .npy. Without: the labels of an index."
+            "or .npy. Without: the labels of an index.",
+            rich_help_panel=PIECES,
         ),
     ] = None,
     global_vectors: Annotated[
         Path | None,
-        typer.Option("--globals", help="A vector an image: .npy (N, d), or a faiss index file."),
+        typer.Option(
+            "--globals",
+            help="A vector an image: .npy (N, d), or a faiss index file.",
+            rich_help_panel=PIECES,
+        ),
     ] = None,
     patches: Annotated[
-        Path | None, typer.Option(help=".npy (N, P, d), or (T, d) with --counts.")
+        Path | None,
+        typer.Option(help=".npy (N, P, d), or (T, d) with --counts.", rich_help_panel=PIECES),
     ] = None,
     counts: Annotated[
         str | None,
-        typer.Option(help="Patches an image: a number, or .npy (N,) of counts or ends."),
+        typer.Option(
+            help="Patches an image: a number, or .npy (N,) of counts or ends.",
+            rich_help_panel=PIECES,
+        ),
     ] = None,
     boxes: Annotated[
         Path | None,
-        typer.Option(help=".npy (T, 4), or as --patches: x0, y0, x1, y1 in [0, 1] of the image."),
+        typer.Option(
+            help=".npy (T, 4), or as --patches: x0, y0, x1, y1 in [0, 1] of the image.",
+            rich_help_panel=PIECES,
+        ),
     ] = None,
     regions: Annotated[
         str | None,
-        typer.Option(help="What gives the boxes, where there are none: grid:L, sliding:L:stride."),
+        typer.Option(
+            help="What gives the boxes, where there are none: grid:L, sliding:L:stride.",
+            rich_help_panel=PIECES,
+        ),
     ] = None,
     max_regions: opt.MaxRegions = opt.MOST_REGIONS,
     sizes: Annotated[
-        Path | None, typer.Option(help=".npy (N, 2): width and height of the pictures in pixels.")
+        Path | None,
+        typer.Option(
+            help=".npy (N, 2): width and height of the pictures in pixels.", rich_help_panel=PIECES
+        ),
     ] = None,
     local: Annotated[
         Path | None,
         typer.Option(
             help="Local descriptors: a folder of vectors.npy, places.npy (x, y, scale, weight) and "
-            "counts.npy, or .h5 as AMES has it."
+            "counts.npy, or .h5 as AMES has it.",
+            rich_help_panel=opt.LOCAL,
         ),
     ] = None,
     local_store: Annotated[
         Literal["float16", "int8", "binary", "float32"],
-        typer.Option("--local-store", help="How local descriptors are stored."),
+        typer.Option(
+            "--local-store", help="How local descriptors are stored.", rich_help_panel=opt.LOCAL
+        ),
     ] = "float16",
     local_encoder: Annotated[
-        str | None, typer.Option("--local-encoder", help="What made local descriptors: any text.")
+        str | None,
+        typer.Option(
+            "--local-encoder",
+            help="What made local descriptors: any text.",
+            rich_help_panel=opt.LOCAL,
+        ),
     ] = None,
     local_pixels: Annotated[
-        bool, typer.Option("--local-pixels", help="Their places are in pixels (needs sizes).")
+        bool,
+        typer.Option(
+            "--local-pixels",
+            help="Their places are in pixels (needs sizes).",
+            rich_help_panel=opt.LOCAL,
+        ),
     ] = False,
     encoder: Annotated[
         str | None,
