@@ -1,10 +1,11 @@
-"""Random score tables, a reranker that looks scores up, and a slow cascade."""
+"""Random score tables, a reranker that looks scores up, a slow cascade, stand-in galleries."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.special import expit
 
+from patchrerank.errors import QueryError
 from patchrerank.metrics import FULL, average_precisions
 from patchrerank.pipeline import StageSpec
 from patchrerank.rerankers.base import Reranker
@@ -39,6 +40,22 @@ class NamedGallery:
 
     def __len__(self):
         return len(self.ids)
+
+
+class VectorGallery:
+    """A gallery of ready global vectors."""
+
+    def __init__(self, vectors):
+        self.global_vectors = np.asarray(vectors, np.float32)
+        self.dim = self.global_vectors.shape[1]
+        self.live_count = len(self.global_vectors)
+
+    def __len__(self):
+        return len(self.global_vectors)
+
+    def check_queries(self, queries):
+        if queries.vectors.shape[1] != self.dim:
+            raise QueryError("dimension")
 
 
 class TableReranker(Reranker):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.synthetic import VectorGallery
 
 from patchrerank.datasets.ilias_features import read_database, read_features
 from patchrerank.datasets.ilias_similarities import read_similarities, similarities_of
@@ -28,21 +29,6 @@ EXPANDED = np.load(REFERENCE / "expanded.npz")
 N = EXPECTED["qe_neighbours"]
 
 
-class Vectors:
-    """A gallery of ready vectors."""
-
-    def __init__(self, vectors):
-        self.global_vectors = np.asarray(vectors, np.float32)
-        self.dim = self.global_vectors.shape[1]
-
-    def __len__(self):
-        return len(self.global_vectors)
-
-    def check_queries(self, queries):
-        if queries.vectors.shape[1] != self.dim:
-            raise QueryError("dimension")
-
-
 QUERIES = read_features(REFERENCE / "features/features_image_queries.hdf5")
 DATABASE = read_database(REFERENCE / "features")
 ADAPTATION = LinearAdaptation.load(REFERENCE / "lin_adapt.npz")
@@ -54,7 +40,7 @@ def positives():
 
 
 def search(vectors, queries, k):
-    return GlobalSearch(Vectors(vectors)).search(Queries(queries), k)
+    return GlobalSearch(VectorGallery(vectors)).search(Queries(queries), k)
 
 
 def check(setting, shortlist, ids):
@@ -103,7 +89,7 @@ def test_search_with_selected_distractors():
 
 
 def test_expansion_and_second_search():
-    gallery, queries = Vectors(DATABASE.vectors), Queries(QUERIES.vectors)
+    gallery, queries = VectorGallery(DATABASE.vectors), Queries(QUERIES.vectors)
     first = GlobalSearch(gallery).search(queries, 12)
     for n in (1, N):
         reranker = QueryExpansion(gallery, settings=ExpansionSettings.ilias(n))
@@ -176,7 +162,7 @@ def test_alpha_weighs_neighbours():
 
 
 def test_rescanning_the_shortlist():
-    gallery, queries = Vectors(DATABASE.vectors), Queries(QUERIES.vectors)
+    gallery, queries = VectorGallery(DATABASE.vectors), Queries(QUERIES.vectors)
     shortlist = GlobalSearch(gallery).search(queries, 12)
     reranker = QueryExpansion(gallery, settings=ExpansionSettings(3, 2.0))
     local = reranker.score(queries, shortlist)
@@ -192,7 +178,7 @@ def test_rescanning_the_shortlist():
 
 
 def test_no_candidates_one_candidate_empty_slots():
-    gallery = Vectors(DATABASE.vectors)
+    gallery = VectorGallery(DATABASE.vectors)
     queries = Queries(QUERIES.vectors[:2], boxes=np.full((2, 4), np.nan, np.float32))
     rows = np.array([[4, -1], [-1, -1]])
     shortlist = Shortlist(rows, np.ones((2, 2), np.float32))

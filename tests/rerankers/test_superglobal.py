@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.helpers.synthetic import VectorGallery
 
 from patchrerank.errors import QueryError, SettingError
 from patchrerank.first_stage import GlobalSearch
@@ -21,21 +22,6 @@ from patchrerank.types import Queries, Shortlist
 
 REFERENCE = Path(__file__).parents[1] / "reference" / "superglobal"
 CASES = ["small", "short_database"]
-
-
-class Vectors:
-    """A gallery of ready vectors."""
-
-    def __init__(self, vectors):
-        self.global_vectors = np.asarray(vectors, np.float32)
-        self.dim = self.global_vectors.shape[1]
-
-    def __len__(self):
-        return len(self.global_vectors)
-
-    def check_queries(self, queries):
-        if queries.vectors.shape[1] != self.dim:
-            raise QueryError("dimension")
 
 
 def case(name):
@@ -86,7 +72,7 @@ def test_every_recorded_number(name):
 @pytest.mark.parametrize("name", CASES)
 def test_recorded_ranks_from_search_to_ranking(name):
     settings, data = case(name)
-    gallery, queries = Vectors(data["X"]), Queries(data["Q"])
+    gallery, queries = VectorGallery(data["X"]), Queries(data["Q"])
     shortlist = GlobalSearch(gallery).search(queries)
     assert np.array_equal(shortlist.rows, data["initial_ranks"])
     ranking = SuperGlobal(gallery, settings=settings).rerank(queries, shortlist)
@@ -104,7 +90,7 @@ def test_scores_equal_the_slow_twin(count, neighbours):
 
 
 def test_batches_empty_slots_and_no_candidates():
-    gallery, queries = Vectors(unit(1, 30)), Queries(unit(0, 3))
+    gallery, queries = VectorGallery(unit(1, 30)), Queries(unit(0, 3))
     rows = GlobalSearch(gallery).search(queries, 12).rows.copy()
     rows[1, 1:], rows[2] = -1, -1
     shortlist = Shortlist(rows, np.tile(np.linspace(1, 0, 12, dtype=np.float32), (3, 1)))
@@ -135,7 +121,7 @@ def test_bad_settings_and_queries():
     for wrong in ({"candidates": 0}, {"neighbours": -1}, {"beta": -0.1}, {"beta": float("nan")}):
         with pytest.raises(SettingError, match=next(iter(wrong))):
             SuperGlobalSettings(**wrong)
-    gallery = Vectors(unit(1, 4))
+    gallery = VectorGallery(unit(1, 4))
     shortlist = Shortlist([[0]], np.ones((1, 1), np.float32))
     with pytest.raises(QueryError):
         SuperGlobal(gallery).score(Queries(np.ones((1, 3))), shortlist)
