@@ -22,6 +22,7 @@ from patchrerank.images import ImageSource, read_image
 from patchrerank.numpy_files import read_npz
 
 BACKGROUNDS = "backgrounds.npz"
+PARTIAL = f"{BACKGROUNDS}.partial"
 COUNT, MOST = 64, 1024
 LEAST_TRIED = 256
 SIDES = (1 / 3, 1.0)
@@ -96,7 +97,8 @@ class Backgrounds:
             "ends": np.cumsum([len(jpeg) for jpeg in self.jpegs], dtype=np.int64),
             "ids": np.array(self.ids, dtype=np.str_),
         }
-        with written_beside(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
+        beside = written_beside(path, scratch_name=PARTIAL)
+        with beside as scratch, zipfile.ZipFile(scratch, "w") as archive:
             for name, array in columns.items():
                 with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w") as entry:
                     np.lib.format.write_array(entry, array, allow_pickle=False)
@@ -167,13 +169,13 @@ class KeepsBackgrounds:
 
 
 def forget_backgrounds(folder: Path, gone: Callable[[], Collection[str]]) -> None:
-    """Keep none that were cut from pictures that a gallery does not hold any more.
+    """Keep none of pictures that a gallery, whose lock is held, is about to hold no more.
 
-    Args:
-        folder: of the gallery, whose lock is held.
-        gone: gives their ids; asked if there are backgrounds.
+    It comes before the manifest that removes them, so that a killed run keeps none of them; their
+    ids are asked for if there are backgrounds.
     """
     path = folder / BACKGROUNDS
+    (folder / PARTIAL).unlink(missing_ok=True)  # of a killed run
     if not path.is_file():
         return
     held = Backgrounds.load(path)

@@ -42,9 +42,9 @@ def remove(folder: str | os.PathLike[str], ids: Sequence[Any]) -> Gallery:
         flags[gallery.rows_of(ids)] = True
         if int(flags.sum()) > len(gallery) - gallery.live_count:
             made = write_flags(gallery.folder, gallery.manifest, flags)
+            forget_backgrounds(gallery.folder, lambda: set(map(str, ids)))
             made.write(gallery.folder / MANIFEST)
             sweep(gallery.folder, made.arrays)
-            forget_backgrounds(gallery.folder, lambda: set(map(str, ids)))
     return Gallery(folder)
 
 

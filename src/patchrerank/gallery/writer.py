@@ -234,8 +234,8 @@ class GalleryWriter:
             self.manifest = write_table(self.folder, whole, table)
             self.manifest.write(self.folder / BUILDING)
             (self.folder / SYNCED).unlink(missing_ok=True)
-            (self.folder / BUILDING).replace(self.folder / MANIFEST)
             forget_backgrounds(self.folder, partial(newly_gone, self.folder, self.complete, whole))
+            (self.folder / BUILDING).replace(self.folder / MANIFEST)
             sweep(self.folder, self.manifest.arrays)
 
     def _counted(self) -> Manifest:
