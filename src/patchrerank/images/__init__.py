@@ -1,6 +1,12 @@
 """Pictures: safe reading of one, and finding all in a folder."""
 
-from patchrerank.images.listing import IMAGE_SUFFIXES, FoundImages, find_images, list_images
+from patchrerank.images.listing import (
+    IMAGE_SUFFIXES,
+    FoundImages,
+    find_images,
+    list_images,
+    needs_extra,
+)
 from patchrerank.images.reading import (
     MAX_PIXELS,
     HeldSource,
@@ -24,6 +30,7 @@ __all__ = [
     "find_images",
     "held_source",
     "list_images",
+    "needs_extra",
     "read_image",
     "stored_orientation",
     "upright_size",
