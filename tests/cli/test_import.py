@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from command_line import run
+from patchrerank.cli.wording import as_options
 from patchrerank.gallery import Gallery, verify
 
 N, D = 12, 8
@@ -208,3 +209,14 @@ def test_local_descriptors_and_sizes(galleries, files, tmp_path):
     bare = ["--from", tmp_path / "bare", "--local", tmp_path / "out" / "local", "--quiet"]
     run("import", tmp_path / "i", *bare)
     assert Gallery(tmp_path / "i").has_local
+
+
+@pytest.mark.parametrize("name", ["absent", "absent.h5", "absent.parquet"])
+def test_what_is_not_there_is_said_to_be_absent(tmp_path, name):
+    told = run("import", tmp_path / "g", "--from", tmp_path / name, code=2).stderr
+    assert told.endswith(f"{name}: no such file or folder\n") and not (tmp_path / "g").exists()
+
+
+def test_an_option_is_named_once():
+    told = as_options("use normalise=True (--normalise), or missing='drop', or normalise=True")
+    assert told == "use --normalise, or --missing drop, or --normalise"

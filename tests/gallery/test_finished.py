@@ -14,6 +14,7 @@ import pytest
 from patchrerank.errors import GalleryError
 from patchrerank.gallery import Gallery, build_gallery, verify
 from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.finished import other_folder
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
 
@@ -131,3 +132,8 @@ def test_a_folder_that_is_read_only_is_named(tmp_path, tiny_encoder, pairs, quie
     with pytest.raises(GalleryError, match=r"build\.lock: cannot be written \(Read-only.*writable"):
         build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), more)
     assert len(Gallery(tmp_path / "g")) == 5
+
+
+def test_ids_of_no_folder_are_not_said_to_be_of_one_that_moved(tmp_path):
+    told = other_folder(tmp_path, None, "photos")
+    assert "None" not in told and "moved" not in told and "(id, image) pairs" in told

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from patchrerank.gallery import (
     compact,
     import_gallery,
     sync,
+    syncing,
     verify,
 )
 from patchrerank.gallery.stamps import stamps_in
+from patchrerank.images import find_images, listing
 from patchrerank.regions import GridPyramid
 
 QUIET = BuildOptions(progress=False)
@@ -153,6 +156,51 @@ def test_a_picture_that_breaks(tmp_path, photos, gallery, tiny_encoder, on_error
     sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
     assert Gallery(gallery.folder).manifest.skipped == ()
     assert content(Gallery(gallery.folder)) == fresh(tmp_path, photos, tiny_encoder)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip", "drop"])
+def test_what_is_in_a_folder_that_cannot_be_read_is_not_gone(
+    photos, gallery, tiny_encoder, monkeypatch, on_error
+):
+    scan, before = os.scandir, content(gallery)
+
+    def refuse(path):
+        if str(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(listing.os, "scandir", refuse)
+    (photos / "05.png").unlink()
+    inside = {name for name in before if name.startswith("sub/")}
+    done = sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert (done.removed, done.unchanged) == (("05.png",), 39)
+    (photos / "sub").rename(photos / "hidden")
+    (photos / "sub").symlink_to("sub")  # nothing below it can be read, by root neither
+    monkeypatch.setattr(listing.os, "scandir", scan)
+    found = find_images(photos)
+    monkeypatch.setattr(syncing, "find_images", lambda root: replace(found, unread=(root / "sub",)))
+    if on_error == "raise":
+        with pytest.raises(ImageError, match=r"sub/\d+\.png"):
+            sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+        return
+    done = sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
+    dropped = inside if on_error == "drop" else set()
+    assert set(done.removed) == dropped
+    assert dict(done.skipped).keys() == inside
+
+
+def test_pictures_that_need_an_extra_are_not_gone_without_it(
+    photos, gallery, tiny_encoder, monkeypatch
+):
+    (photos / "01.png").rename(photos / "01.heic")
+    (photos / "02.png").rename(photos / "02.heic")
+    monkeypatch.setattr(listing, "can_read_heic", lambda: True)  # Pillow reads them: they are PNG
+    sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    monkeypatch.setattr(listing, "can_read_heic", lambda: False)
+    (photos / "02.heic").unlink()
+    done = sync(photos, gallery.folder, told(), encoder=tiny_encoder)
+    assert done.removed == ("02.heic",) and done.unchanged == 39
+    assert "01.heic" in Gallery(gallery.folder).ids
 
 
 def unrecorded(folder):

@@ -14,7 +14,9 @@ OPTIONS = {
     "higher_is_better=False": "--lower-is-better",
     "metric=": "--metric ",
     "n_query_vectors=": "--query-vectors ",
+    "normalise=True (--normalise)": "--normalise",
     "normalise=True": "--normalise",
+    "missing='drop'": "--missing drop",
     "id_type is": "--id-type is",
     "query_id=": "--query-id ",
 }

@@ -26,7 +26,7 @@ PARTIAL = f"{BACKGROUNDS}.partial"
 COUNT, MOST = 64, 1024
 LEAST_TRIED = 256
 SIDES = (1 / 3, 1.0)
-"""Side of a crop as a share of its picture's shorter side: as large as regions of ``grid:3``."""
+"""Side of a crop as a share of its picture's shorter side, like regions of ``grid:3``."""
 PLAIN = 12.0
 """Crops whose colours deviate by less (8-bit steps, mean over channels) are taken last."""
 QUALITY = 90
@@ -174,9 +174,8 @@ def forget_backgrounds(folder: Path, gone: Callable[[], Collection[str]]) -> Non
     It comes before the manifest that removes them, so that a killed run keeps none of them; their
     ids are asked for if there are backgrounds.
     """
-    path = folder / BACKGROUNDS
     (folder / PARTIAL).unlink(missing_ok=True)  # of a killed run
-    if not path.is_file():
+    if not (path := folder / BACKGROUNDS).is_file():
         return
     held = Backgrounds.load(path)
     kept = held.without(gone())

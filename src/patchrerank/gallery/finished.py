@@ -83,6 +83,12 @@ def re_rooted(gallery: Gallery, root: str | Path) -> Gallery:
 
 def other_folder(folder: Path, root: str | None, asked: str | None) -> str:
     """Say that images of another folder are in a gallery, and what to do."""
+    if root is None:
+        return (
+            f"{folder}: its ids are not relative to a folder, so those of {asked} would be mixed "
+            "with them; pass (id, image) pairs, or import it again with root= (--root) if its ids "
+            "are names below that folder"
+        )
     return (
         f"{folder}: holds images of {root}; ids of {asked} would be mixed with them. If these are "
         f"the same pictures, moved, say so with root= (--root {asked}); to index several folders "

@@ -27,7 +27,7 @@ from patchrerank.gallery.sources import check_id
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.sync_plan import Item, SyncPlan, plan_sync
 from patchrerank.gallery.writer import GalleryWriter, open_writer
-from patchrerank.images import find_images
+from patchrerank.images import FoundImages, find_images, needs_extra
 from patchrerank.regions import Regions
 
 if TYPE_CHECKING:
@@ -69,9 +69,14 @@ def sync(
         EncoderError, QueryError: the encoder of its record cannot be loaded, or is another now.
     """
     options = options or SyncOptions()
-    gallery, items = Gallery(folder), _pictures(Path(pictures), options)
+    gallery, found = Gallery(folder), _found(Path(pictures))
+    items = _pictures(Path(pictures), found, options)
     _check(gallery, Path(pictures))
     plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
+    hidden = [one for one in plan.removed if _is_hidden(Path(pictures) / one, found)]
+    if hidden:  # they are looked at as all others: what cannot be read is not gone
+        items += [(one, Path(pictures) / one) for one in hidden]
+        plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
     begun = (gallery.folder / BUILDING).exists()
     if options.dry_run or (plan.nothing and not begun):
         return _told(plan)
@@ -162,13 +167,22 @@ def _check(gallery: Gallery, pictures: Path) -> None:
         )
 
 
-def _pictures(root: Path, options: SyncOptions) -> list[Item]:
+def _found(root: Path) -> FoundImages:
     found = find_images(root)
     if not found.files:
         raise GalleryError(
             f"{root}: no images found in this folder; a gallery is not emptied by sync: take out "
             "its images with remove, or delete it"
         )
+    return found
+
+
+def _is_hidden(path: Path, found: FoundImages) -> bool:
+    """Tell a picture of which nobody can say that it is gone, though it is not among the found."""
+    return any(path.is_relative_to(folder) for folder in found.unread) or needs_extra(path)
+
+
+def _pictures(root: Path, found: FoundImages, options: SyncOptions) -> list[Item]:
     pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
     if options.on_error == "raise":
         return [(check_id(name), path) for name, path in pairs]

@@ -38,6 +38,8 @@ def read_vectors(
     """
     where, named = Path(path), dict(columns or {})
     kind = format_of(where)
+    if kind != "lance" and not where.exists():
+        raise GalleryError(f"{where}: no such file or folder")
     if version is not None and kind != "lance":
         raise SettingError(f"{where}: has no versions; only LanceDB tables (.lance) do")
     if kind == "hdf5" and not where.is_dir():

@@ -1,7 +1,13 @@
 """Pictures: safe reading of one, and finding all in a folder."""
 
 from patchrerank.images.alpha import alpha_mask
-from patchrerank.images.listing import IMAGE_SUFFIXES, FoundImages, find_images, list_images
+from patchrerank.images.listing import (
+    IMAGE_SUFFIXES,
+    FoundImages,
+    find_images,
+    list_images,
+    needs_extra,
+)
 from patchrerank.images.masks import Mask, read_mask
 from patchrerank.images.reading import (
     MAX_PIXELS,
@@ -28,6 +34,7 @@ __all__ = [
     "find_images",
     "held_source",
     "list_images",
+    "needs_extra",
     "read_image",
     "read_mask",
     "stored_orientation",

@@ -45,10 +45,12 @@ class FoundImages:
     Attributes:
         files: sorted by their path relative to the folder.
         left_out: how many other files and folders there are, by why they were left out.
+        unread: folders that cannot be read; what is in them nobody knows.
     """
 
     files: tuple[Path, ...]
     left_out: dict[str, int]
+    unread: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         """Say what was left out, most first, such as ``left out 3 files: 2 .txt, 1 .pdf``."""
@@ -90,7 +92,14 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
     walk = _Walk(heic=can_read_heic())
     walk.through(root)
     files = sorted(walk.files, key=lambda path: path.relative_to(root).parts)
-    return FoundImages(tuple(files), dict(walk.left_out))
+    if walk.unread:
+        walk.left_out["folders that cannot be read"] = len(walk.unread)
+    return FoundImages(tuple(files), dict(walk.left_out), tuple(walk.unread))
+
+
+def needs_extra(path: Path) -> bool:
+    """Tell a file that is there, but is left out until a package is installed that reads it."""
+    return path.suffix.lower() in HEIC_SUFFIXES and not can_read_heic() and path.is_file()
 
 
 @dataclass
@@ -100,6 +109,7 @@ class _Walk:
     heic: bool
     files: list[Path] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    unread: list[Path] = field(default_factory=list)
     _links: list[Path] = field(default_factory=list)
     _seen: set[tuple[int, int]] = field(default_factory=set)
 
@@ -109,7 +119,7 @@ class _Walk:
             self._folder(self._links.pop(0))
 
     def _folder(self, top: Path) -> None:
-        for entry in _entries(top, self._seen, self.left_out):
+        for entry in _entries(top, self._seen, self.unread):
             path = Path(entry.path)
             if entry.is_symlink() and path.is_dir():
                 self._links.append(path)
@@ -135,7 +145,7 @@ class _Walk:
 
 
 def _entries(
-    top: Path, seen: set[tuple[int, int]], left_out: Counter[str]
+    top: Path, seen: set[tuple[int, int]], unread: list[Path]
 ) -> Iterator[os.DirEntry[str]]:
     """Yield everything below a folder but its real folders, each of which is entered once."""
     waiting = [top]
@@ -149,7 +159,7 @@ def _entries(
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError:
-            left_out["folders that cannot be read"] += 1
+            unread.append(folder)
             continue
         waiting += [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
         yield from (entry for entry in entries if not entry.is_dir(follow_symlinks=False))
