@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, short_reason
+from patchrerank.integrations.stores.extras import of_extra
 from patchrerank.integrations.stores.records import Record
 from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.types import Floats
@@ -36,12 +37,15 @@ class PgVectorStore(VectorStore):
         table: its name, or ``schema.name``; made by the first push.
 
     Raises:
+        MissingExtraError: psycopg or pgvector is not installed.
         SettingError: the database lacks the extension ``vector``.
     """
 
     def __init__(self, connection: Any, table: str) -> None:
-        from pgvector.psycopg import register_vector
-        from psycopg import ProgrammingError, sql
+        with of_extra("pgvector", "psycopg"):
+            from psycopg import ProgrammingError, sql
+        with of_extra("pgvector", "pgvector"):
+            from pgvector.psycopg import register_vector
 
         self._connection, self._name, self._sql = connection, table, sql
         self._lock = threading.RLock()  # transactions of one connection must not interleave

@@ -11,6 +11,7 @@ from typing import Any
 
 from patchrerank.errors import GalleryError
 from patchrerank.fusion import Fusion
+from patchrerank.integrations.stores.extras import of_extra
 from patchrerank.integrations.stores.fused import FusesThere
 from patchrerank.integrations.stores.points import (
     ABOUT,
@@ -42,10 +43,14 @@ class QdrantStore(FusesThere):
     Args:
         client: a ``qdrant_client.QdrantClient``.
         collection: its name; made by the first push.
+
+    Raises:
+        MissingExtraError: qdrant-client is not installed.
     """
 
     def __init__(self, client: Any, collection: str) -> None:
-        from qdrant_client import models
+        with of_extra("qdrant", "qdrant_client"):
+            from qdrant_client import models
 
         self._client, self._collection, self._models = client, collection, models
         self.name = f"qdrant:{collection}"

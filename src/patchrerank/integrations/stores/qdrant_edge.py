@@ -12,6 +12,7 @@ from typing import Any
 
 from patchrerank.errors import GalleryError, short_reason
 from patchrerank.fusion import Fusion
+from patchrerank.integrations.stores.extras import of_extra
 from patchrerank.integrations.stores.fused import FusesThere
 from patchrerank.integrations.stores.points import (
     ABOUT,
@@ -37,10 +38,14 @@ class QdrantEdgeStore(FusesThere):
 
     Args:
         folder: of the shard; made by the first push.
+
+    Raises:
+        MissingExtraError: qdrant-edge-py is not installed.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        import qdrant_edge
+        with of_extra("qdrant-edge", "qdrant_edge"):
+            import qdrant_edge
 
         self._edge, self._folder = qdrant_edge, Path(folder)
         self.name = f"qdrant-edge:{self._folder}"
