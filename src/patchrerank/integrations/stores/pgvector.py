@@ -61,7 +61,9 @@ class PgVectorStore(VectorStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        with self._lock, self._connection.transaction(), self._connection.cursor() as cursor:
+        """Give a cursor that reads vectors as bytes; as text they take ten times as long."""
+        connection = self._connection
+        with self._lock, connection.transaction(), connection.cursor(binary=True) as cursor:
             yield cursor
 
     def _run(self, statement: str, given: Sequence[Any] = ()) -> list[Any]:

@@ -98,10 +98,13 @@ class StoreReranker(_Searching):
         return self._unfed.first_lam
 
     def encode(
-        self, queries: Sequence[Query], boxes: Sequence[npt.ArrayLike | None] | None = None
+        self,
+        queries: Sequence[Query],
+        boxes: Sequence[npt.ArrayLike | None] | None = None,
+        masks: Sequence[Any] | None = None,
     ) -> Queries:
         """Encode pictures once with whatever the reranker needs; see the base class."""
-        found = super().encode(queries, boxes)
+        found = super().encode(queries, boxes, masks)
         complete = getattr(self._unfed, "complete", None)
         return found if complete is None else cast(Queries, complete(found))
 
