@@ -26,9 +26,9 @@ PACKAGES = {
 
 
 def parts():
-    """What stands before the first heading, and the text under each heading."""
+    """What stands before the first heading, and the text under each heading with an example."""
     first, *rest = PAGE.read_text(encoding="utf-8").split("\n## ")
-    return first, {part.partition("\n")[0]: part for part in rest}
+    return first, {part.partition("\n")[0]: part for part in rest if "```python" in part}
 
 
 def code(text):
