@@ -1,0 +1,1 @@
+"""Vector stores: galleries pushed into somebody's database, searched and reranked from there."""

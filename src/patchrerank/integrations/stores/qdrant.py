@@ -1,0 +1,172 @@
+"""Qdrant: a server, or its Python client's local mode (extra ``qdrant``).
+
+Run with qdrant-client 1.20 in local mode; the engine itself is run by ``qdrant_edge``. One point
+an image: a vector ``global``, a multivector ``patches``, and the boxes in the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from patchrerank.errors import GalleryError
+from patchrerank.fusion import Fusion
+from patchrerank.integrations.stores.extras import of_extra
+from patchrerank.integrations.stores.fused import FusesThere
+from patchrerank.integrations.stores.points import (
+    ABOUT,
+    DIGEST,
+    GLOBAL,
+    KEY,
+    PATCHES,
+    SPACE,
+    check_formula,
+    payload_of,
+    point_id,
+    record_of,
+    vectors_of,
+)
+from patchrerank.integrations.stores.records import Record
+from patchrerank.types import Floats
+
+SCROLLED = 1000
+
+
+class QdrantStore(FusesThere):
+    """A collection of Qdrant's.
+
+    Text ids and negative numbers become UUIDv5s, whole numbers and UUIDs stay what they are; the
+    payload holds the id as text (``key``). All searches ask for the exact path (``exact=True``):
+    by default a filter on an indexed multivector answers with fewer candidates than it was given.
+    Equal scores come in the order of the engine, another in each process.
+
+    Args:
+        client: a ``qdrant_client.QdrantClient``.
+        collection: its name; made by the first push.
+
+    Raises:
+        MissingExtraError: qdrant-client is not installed.
+    """
+
+    def __init__(self, client: Any, collection: str) -> None:
+        with of_extra("qdrant", "qdrant_client"):
+            from qdrant_client import models
+
+        self._client, self._collection, self._models = client, collection, models
+        self.name = f"qdrant:{collection}"
+        local = type(client._client).__name__ == "QdrantLocal"
+        self._exact = None if local else models.SearchParams(exact=True)  # local mode: always
+
+    def _read_space(self) -> str | None:
+        if not self._client.collection_exists(self._collection):
+            return None
+        found = self._client.retrieve(self._collection, [ABOUT])
+        if not found:
+            raise GalleryError(f"{self.name}: not made by patchrerank; push into another name")
+        return str(found[0].payload[SPACE])
+
+    def _create(self, text: str, dim: int) -> None:
+        models = self._models
+        one = models.VectorParams(size=dim, distance=models.Distance.COSINE)
+        many = models.VectorParams(
+            size=dim,
+            distance=models.Distance.COSINE,
+            multivector_config=models.MultiVectorConfig(
+                comparator=models.MultiVectorComparator.MAX_SIM
+            ),
+            hnsw_config=models.HnswConfigDiff(m=0),  # only ever scored for given candidates
+        )
+        vectors = {GLOBAL: one, PATCHES: many}
+        self._client.create_collection(self._collection, vectors_config=vectors)
+        about = models.PointStruct(id=ABOUT, vector={}, payload={SPACE: text})
+        self._client.upsert(self._collection, [about], wait=True)
+
+    def _digests(self) -> Iterator[tuple[str, int]]:
+        offset = None
+        while True:
+            points, offset = self._client.scroll(
+                self._collection, limit=SCROLLED, offset=offset, with_payload=[KEY, DIGEST]
+            )
+            yield from ((p.payload[KEY], p.payload[DIGEST]) for p in points if KEY in p.payload)
+            if offset is None:
+                return
+
+    def _write(self, records: Sequence[Record]) -> None:
+        points = [
+            self._models.PointStruct(
+                id=point_id(one.key, self.space.id_type),
+                vector=vectors_of(one),
+                payload=payload_of(one),
+            )
+            for one in records
+        ]
+        self._client.upsert(self._collection, points, wait=True)
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        chosen = self._models.PointIdsList(points=self._ids(keys))
+        self._client.delete(self._collection, chosen, wait=True)
+
+    def _held(self, keys: Sequence[str]) -> set[str]:
+        found = self._client.retrieve(self._collection, self._ids(keys), with_payload=[KEY])
+        return {point.payload[KEY] for point in found}
+
+    def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
+        points = self._client.retrieve(self._collection, self._ids(keys), with_vectors=True)
+        return (record_of(point.payload, point.vector) for point in points)
+
+    def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
+        requests = [
+            self._models.QueryRequest(
+                query=vector.tolist(),
+                using=GLOBAL,
+                limit=size,
+                params=self._exact,
+                with_payload=[KEY],
+            )
+            for vector in vectors
+        ]
+        answers = self._client.query_batch_points(self._collection, requests)
+        return [_pairs(answer.points) for answer in answers]
+
+    def _best(self, vector: Floats, keys: Sequence[str]) -> Mapping[str, float]:
+        chosen = self._models.HasIdCondition(has_id=self._ids(keys))
+        answer = self._client.query_points(
+            self._collection,
+            query=[vector.tolist()],  # one row: the sum of MaxSim is the maximum
+            using=PATCHES,
+            query_filter=self._models.Filter(must=[chosen]),
+            limit=len(keys),
+            search_params=self._exact,
+            with_payload=[KEY],
+        )
+        return dict(_pairs(answer.points))
+
+    def _fused(self, vector: Floats, size: int, fusion: Fusion) -> list[tuple[str, float]]:
+        check_formula(fusion)
+        models, query = self._models, vector.tolist()
+        first = models.Prefetch(query=query, using=GLOBAL, limit=size, params=self._exact)
+        second = models.Prefetch(
+            query=[query], using=PATCHES, limit=size, prefetch=[first], params=self._exact
+        )
+        steep = models.MultExpression(mult=[-fusion.gamma, "$score[1]"])
+        below = models.SumExpression(sum=[1.0, models.ExpExpression(exp=steep)])
+        sigmoid = models.DivExpression(div=models.DivParams(left=1.0 - fusion.lam, right=below))
+        weighed = models.MultExpression(mult=[fusion.lam, "$score[0]"])
+        formula = models.FormulaQuery(
+            formula=models.SumExpression(sum=[weighed, sigmoid]), defaults=self._defaults(fusion)
+        )
+        answer = self._client.query_points(
+            self._collection,
+            prefetch=[first, second],
+            query=formula,
+            limit=size,
+            with_payload=[KEY],
+        )
+        return _pairs(answer.points)
+
+    def _ids(self, keys: Sequence[str]) -> list[int | str]:
+        return [point_id(key, self.space.id_type) for key in keys]
+
+
+def _pairs(points: Sequence[Any]) -> list[tuple[str, float]]:
+    return [(point.payload[KEY], point.score) for point in points]
