@@ -12,16 +12,14 @@ from patchrerank.gallery import Gallery
 from patchrerank.integrations.stores.points import STEEPEST
 from patchrerank.integrations.stores.store import VectorStore, unit_queries
 from patchrerank.rerankers import Patchify
-from patchrerank.types import EMPTY, Queries, Ranking, Shortlist
+from patchrerank.types import EMPTY, Floats, Queries, Ranking, Rows, Shortlist
 
 
 class FusesThere(VectorStore):
     """A store with formulas over the scores of searches."""
 
     @abstractmethod
-    def _fused(
-        self, vector: np.ndarray[tuple[int, ...], np.dtype[np.float32]], size: int, fusion: Fusion
-    ) -> list[tuple[str, float]]:
+    def _fused(self, vector: Floats, size: int, fusion: Fusion) -> list[tuple[str, float]]:
         """Return the ``size`` nearest images to a unit vector with their fused scores."""
 
     def search_fused(self, queries: Queries, size: int, fusion: Fusion, top_k: int = 10) -> Ranking:
@@ -56,8 +54,8 @@ class FusesThere(VectorStore):
     def _described(
         self,
         queries: Queries,
-        rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-        scores: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+        rows: Rows,
+        scores: Floats,
         how: str,
     ) -> Ranking:
         """Fetch what was found, and add component scores and boxes."""

@@ -12,7 +12,7 @@ from typing import Any
 from patchrerank.errors import GalleryError
 from patchrerank.fusion import Fusion
 from patchrerank.integrations.stores.extras import of_extra
-from patchrerank.integrations.stores.fused import FusesThere
+from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
     ABOUT,
     DIGEST,
@@ -29,10 +29,8 @@ from patchrerank.integrations.stores.points import (
 from patchrerank.integrations.stores.records import Record
 from patchrerank.types import Floats
 
-SCROLLED = 1000
 
-
-class QdrantStore(FusesThere):
+class QdrantStore(PointStore):
     """A collection of Qdrant's.
 
     Text ids and negative numbers become UUIDv5s, whole numbers and UUIDs stay what they are; the
@@ -81,15 +79,11 @@ class QdrantStore(FusesThere):
         about = models.PointStruct(id=ABOUT, vector={}, payload={SPACE: text})
         self._client.upsert(self._collection, [about], wait=True)
 
-    def _digests(self) -> Iterator[tuple[str, int]]:
-        offset = None
-        while True:
-            points, offset = self._client.scroll(
-                self._collection, limit=SCROLLED, offset=offset, with_payload=[KEY, DIGEST]
-            )
-            yield from ((p.payload[KEY], p.payload[DIGEST]) for p in points if KEY in p.payload)
-            if offset is None:
-                return
+    def _page(self, offset: Any) -> tuple[Sequence[Any], Any]:
+        points, following = self._client.scroll(
+            self._collection, limit=SCROLLED, offset=offset, with_payload=[KEY, DIGEST]
+        )
+        return points, following
 
     def _write(self, records: Sequence[Record]) -> None:
         points = [
@@ -163,9 +157,6 @@ class QdrantStore(FusesThere):
             with_payload=[KEY],
         )
         return _pairs(answer.points)
-
-    def _ids(self, keys: Sequence[str]) -> list[int | str]:
-        return [point_id(key, self.space.id_type) for key in keys]
 
 
 def _pairs(points: Sequence[Any]) -> list[tuple[str, float]]:

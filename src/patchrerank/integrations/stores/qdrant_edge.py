@@ -13,7 +13,7 @@ from typing import Any
 from patchrerank.errors import GalleryError, short_reason
 from patchrerank.fusion import Fusion
 from patchrerank.integrations.stores.extras import of_extra
-from patchrerank.integrations.stores.fused import FusesThere
+from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
     ABOUT,
     DIGEST,
@@ -30,10 +30,8 @@ from patchrerank.integrations.stores.points import (
 from patchrerank.integrations.stores.records import Record
 from patchrerank.types import Floats
 
-SCROLLED = 1000
 
-
-class QdrantEdgeStore(FusesThere):
+class QdrantEdgeStore(PointStore):
     """A shard of Qdrant Edge in a folder, which one process has open at a time.
 
     Args:
@@ -95,15 +93,11 @@ class QdrantEdgeStore(FusesThere):
         self._shard = edge.EdgeShard.create(str(self._folder), config)
         self._upsert([edge.Point(ABOUT, {}, {SPACE: text})])
 
-    def _digests(self) -> Iterator[tuple[str, int]]:
-        offset = None
-        while True:
-            points, offset = self._shard.scroll(
-                self._edge.ScrollRequest(offset=offset, limit=SCROLLED, with_payload=[KEY, DIGEST])
-            )
-            yield from ((p.payload[KEY], p.payload[DIGEST]) for p in points if KEY in p.payload)
-            if offset is None:
-                return
+    def _page(self, offset: Any) -> tuple[Sequence[Any], Any]:
+        points, following = self._shard.scroll(
+            self._edge.ScrollRequest(offset=offset, limit=SCROLLED, with_payload=[KEY, DIGEST])
+        )
+        return points, following
 
     def _write(self, records: Sequence[Record]) -> None:
         kind = self.space.id_type
@@ -168,6 +162,3 @@ class QdrantEdgeStore(FusesThere):
 
     def _pairs(self, request: Any) -> list[tuple[str, float]]:
         return [(point.payload[KEY], point.score) for point in self._shard.query(request)]
-
-    def _ids(self, keys: Sequence[str]) -> list[int | str]:
-        return [point_id(key, self.space.id_type) for key in keys]
