@@ -19,7 +19,7 @@ from patchrerank.rerankers import Ranker
 from patchrerank.rerankers.given_queries import Query
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.score_reading import Metric
-from patchrerank.types import EMPTY, Missing, Queries, Ranking, Shortlist, Text
+from patchrerank.types import EMPTY, Missing, Queries, Ranking, Rows, Shortlist, Text
 from patchrerank.types.missing import check_missing
 from patchrerank.types.text import AS_GIVEN, checked_templates
 
@@ -98,10 +98,12 @@ class Reranking:
         found: list[list[Placed]] = [[] for _ in queries]
         asked = [number for number, candidates in enumerate(lists) if len(candidates.first)]
         for numbers, encoded in self._encoded(queries, asked):
+            shortlists = [self._shortlist(lists[number], given[number]) for number in numbers]
+            ranking = self.ranker.rerank(encoded, _stacked(shortlists))
+            hits = hits_of(ranking, self.ranker.gallery)
             for place, number in enumerate(numbers):
-                shortlist = self._shortlist(lists[number], given[number])
-                ranking = self.ranker.rerank(encoded.take([place]), shortlist)
-                found[number] = self._placed(lists[number], ranking)[:top_k]
+                rows = _rows_listed(ranking, place)
+                found[number] = lists[number].placed(hits[place], rows)[:top_k]
         return found
 
     def _encoded(
@@ -113,12 +115,6 @@ class Reranking:
             numbers = [n for n, query in made.items() if isinstance(query, Text) is in_words]
             if numbers:
                 yield numbers, self.ranker.encode([made[number] for number in numbers])
-
-    def _placed(self, candidates: Candidates, ranking: Ranking) -> list[Placed]:
-        columns, _ = ranking.listed(0)
-        held, rows = columns >= 0, np.full(len(columns), EMPTY, dtype=np.int64)
-        rows[held] = ranking.rows[0][columns[held]]
-        return candidates.placed(hits_of(ranking, self.ranker.gallery)[0], rows)
 
     def query(self, query: Any) -> Query:
         """Return a query as rerankers take it.
@@ -148,6 +144,26 @@ class Reranking:
             metric=self.metric if known is not None else None,
             missing=self.missing,
         )
+
+
+def _stacked(lists: Sequence[Shortlist]) -> Shortlist:
+    """Return shortlists of one query each as one of all."""
+    width = max(one.rows.shape[1] for one in lists)
+    rows = np.full((len(lists), width), EMPTY, dtype=np.int64)
+    scores = np.full((len(lists), width), -np.inf, dtype=np.float32)
+    for place, one in enumerate(lists):
+        rows[place, : one.rows.shape[1]] = one.rows[0]
+        scores[place, : one.rows.shape[1]] = one.scores[0]
+    away = tuple(one.missing[0] if one.missing else None for one in lists)
+    return Shortlist.trusted(rows, scores, away if any(away) else ())
+
+
+def _rows_listed(ranking: Ranking, query: int) -> Rows:
+    """Return the row of each hit of a query, -1 for a kept one that has none."""
+    columns, _ = ranking.listed(query)
+    held, rows = columns >= 0, np.full(len(columns), EMPTY, dtype=np.int64)
+    rows[held] = ranking.rows[query][columns[held]]
+    return rows
 
 
 def check_top_k(top_k: object) -> None:
