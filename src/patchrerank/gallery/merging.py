@@ -23,6 +23,7 @@ from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.removed_rows import Flags, sweep, write_flags
 from patchrerank.gallery.shard_agreement import check_alike, id_table_of
 from patchrerank.gallery.shard_records import joined_manifest, write_local_set
+from patchrerank.gallery.shards import Shards
 
 Parts: TypeAlias = dict[Path, tuple[Gallery, Flags]]
 """Where each gallery lies → the gallery, and which of its rows were removed."""
@@ -41,7 +42,8 @@ def merge(
     Args:
         folder: what is written: absent or empty, except for shards that lie in it.
         galleries: open, or their folders; of one of shards, its shards are taken. All were made
-            alike (encoder, regions, store, dimensions, kind of ids), and no id stands in two.
+            alike (encoder, regions, store, dimensions, kind of ids), and no id stands in two. A
+            folder that is named again counts once, so that the same call can be repeated.
         append: ``folder`` is a gallery of shards, to which these are added, behind those that it
             has; all are taken as they are now, and what was removed from it stays so.
         copy: copy all into one folder, which needs the others no longer and holds no rows that
@@ -64,7 +66,7 @@ def merge(
         raise GalleryError(f"galleries is {described(galleries)}; pass a list of folders")
     target = Path(folder)
     before = _set_of(target) if append else None
-    parts = {} if before is None else _kept(before)
+    parts = {} if before is None or before.shards is None else _kept(before, before.shards)
     for place, part in _opened(target, galleries):
         parts.setdefault(place, part)
     if not parts:
@@ -95,7 +97,7 @@ def _set_of(folder: Path) -> Gallery:
     return gallery
 
 
-def _kept(gallery: Gallery) -> Parts:
+def _kept(gallery: Gallery, shards: Shards) -> Parts:
     """Return the shards of a gallery as they are now, without the rows that it had removed.
 
     Raises:
@@ -103,10 +105,7 @@ def _kept(gallery: Gallery) -> Parts:
             they are.
     """
     parts: Parts = {}
-    shards = gallery.shards
-    for number in range(0 if shards is None else len(shards)):
-        if shards is None:
-            break
+    for number in range(len(shards)):
         path, count = shards.path(number), shards.table.images[number]
         part, start = Gallery(path), int(shards.starts["images"][number])
         flags, old = part.removed.copy(), gallery.removed[start : start + count]
