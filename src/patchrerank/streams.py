@@ -37,6 +37,8 @@ def why_missing(name: str) -> str:
     try:
         if Path(name).is_dir():
             return f"{shown}: no such file, it is a folder; pass {EXPECTED}"
+    except PermissionError as error:
+        return f"{shown}: cannot be read ({error.strerror})"
     except OSError:  # too long for any path
         return f"{shown}: no such file, and too long a name for one; pass {EXPECTED}"
     if not Path(name).suffix:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 
 import pytest
 from typer.testing import CliRunner
 
 from command_line import run
+from drawings import photo
 from patchrerank.cli.main import app
 from patchrerank.errors import EncoderError, SettingError
 from patchrerank.gallery import Gallery, verify
+from patchrerank.gallery.local_writer import LocalWriter
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
 LOCAL = ["--local", "--local-image-size", "96", "--local-scales", "0.7,1", "--local-count", "10"]
@@ -77,3 +81,49 @@ def test_a_complete_gallery_gets_local_descriptors_of_its_own_encoder(photo_fold
     found = Gallery(folder).local.manifest.encoder
     assert found["spec"] == made["spec"]
     assert found["weights"] == made["weights"]
+
+
+MADE = [
+    ["--local-image-size", "96", "--local-scales", "0.7,1", "--local-count", "10"],
+    ["--local-image-size", "64", "--local-store", "binary"],
+    ["--local-image-size", "64", "--encoder", "timm:test_vit", "--random-weights"],
+]
+
+
+@pytest.mark.parametrize("made", MADE)
+def test_the_command_that_info_names_goes_on_with_the_descriptors_of_before(
+    tmp_path, photo_folder, made
+):
+    photos, folder = tmp_path / "our photos", tmp_path / "g"
+    photos.mkdir()
+    for path in sorted(photo_folder.rglob("*.png"))[:6]:
+        shutil.copy(path, photos)
+    index(photos, folder, "--regions", "grid:0")
+    run("index", photos, folder, "--local", *made, "--quiet")
+    before = Gallery(folder).local.manifest
+    photo(77, 60, 50).save(photos / "new.png")
+    hint = run("sync", photos, folder, "--quiet").stdout.splitlines()[-1]
+    told = run("info", folder, "--verify", "--quiet").stdout  # exit code 0
+    assert "behind: 1 images have no local descriptors; to go on run patchrerank" in told
+    assert "DAMAGED" not in told and "all is well, but not complete" in told
+    found = json.loads(run("info", folder, "--verify", "--json", "--quiet").stdout)
+    assert not found["problems"] and len(found["behind"]) == 1
+    words = shlex.split(hint.partition("to go on run patchrerank ")[2])
+    assert hint.partition("to go on ")[2] == found["behind"][0].partition("to go on ")[2]
+    run(*words, "--quiet")
+    after = Gallery(folder).local.manifest
+    assert after.images == 7 and after.plan() == before.plan() and after.encoder == before.encoder
+    assert "verified: all is well\n" in run("info", folder, "--verify", "--quiet").stdout
+
+
+def test_a_first_build_that_was_stopped_is_behind_too(tmp_path, photo_folder, monkeypatch):
+    folder = tmp_path / "g"
+    index(photo_folder, folder, "--regions", "grid:0")
+    monkeypatch.setattr(LocalWriter, "finish", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        index(photo_folder, folder, "--regions", "grid:0", *LOCAL)
+    monkeypatch.undo()
+    told = run("info", folder, "--verify", "--quiet").stdout
+    hint = next(line for line in told.splitlines() if line.startswith("behind: 40 images"))
+    run(*shlex.split(hint.partition("run patchrerank ")[2]), "--quiet")
+    assert len(Gallery(folder).local) == 40 and verify(Gallery(folder)) == []

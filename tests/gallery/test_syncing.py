@@ -25,6 +25,7 @@ from patchrerank.gallery import (
     verify,
 )
 from patchrerank.gallery.stamps import stamps_in
+from patchrerank.gallery.sync_guard import most_removed
 from patchrerank.images import find_images, listing
 from patchrerank.regions import GridPyramid
 
@@ -183,10 +184,71 @@ def test_what_is_in_a_folder_that_cannot_be_read_is_not_gone(
         with pytest.raises(ImageError, match=r"sub/\d+\.png"):
             sync(photos, gallery.folder, told(), encoder=tiny_encoder)
         return
-    done = sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
+    if on_error == "drop":
+        with pytest.raises(GalleryError, match=r"folder 'sub', of which the gallery holds 14"):
+            sync(photos, gallery.folder, told(on_error=on_error), encoder=tiny_encoder)
+        assert Gallery(gallery.folder).live_count == 39
+    options = told(on_error=on_error, max_removed=14)
+    done = sync(photos, gallery.folder, options, encoder=tiny_encoder)
     dropped = inside if on_error == "drop" else set()
     assert set(done.removed) == dropped
     assert dict(done.skipped).keys() == inside
+
+
+@pytest.mark.parametrize("how", ["emptied", "absent", "half"])
+def test_what_may_be_a_disc_that_is_not_mounted_is_not_taken_out_unasked(
+    photos, gallery, tiny_encoder, how
+):
+    inside = sorted(path.name for path in (photos / "sub").iterdir())
+    outside = sorted(path for path in photos.iterdir() if path.is_file())
+    if how == "half":
+        for path in outside[:21]:
+            path.unlink()
+        count, sentence = 21, r"21 of the gallery's 40 images, .*at most 20.*max_removed=21 "
+    else:
+        shutil.rmtree(photos / "sub")
+        _ = (photos / "sub").mkdir() if how == "emptied" else None
+        outside[0].unlink()
+        count, sentence = 15, r"folder 'sub', of which the gallery holds 14.*max_removed=15 "
+    kept = (gallery.folder / "manifest.json").read_bytes()
+    planned = sync(photos, gallery.folder, told(dry_run=True), encoder=tiny_encoder)
+    assert len(planned.removed) == count and planned.refused
+    for most in (None, count - 1, "1%"):
+        match = sentence if most is None else rf"{count} of the gallery's 40 images"
+        with pytest.raises(GalleryError, match=match):
+            sync(photos, gallery.folder, told(max_removed=most), encoder=tiny_encoder)
+        assert (gallery.folder / "manifest.json").read_bytes() == kept
+    done = sync(photos, gallery.folder, told(max_removed=count), encoder=tiny_encoder)
+    assert len(done.removed) == count and done.refused is None
+    assert len(inside) == 14 and Gallery(gallery.folder).live_count == 40 - count
+
+
+def test_few_may_always_go_and_a_folder_that_was_filled_anew(tmp_path, photos, tiny_encoder):
+    small = tmp_path / "small/a"
+    shutil.copytree(photos / "sub", small)
+    for path in sorted(small.iterdir())[9:]:
+        path.unlink()
+    photo = shutil.copy(photos / "01.png", small.parent / "b.png")
+    gallery = build_gallery(tmp_path / "h", small.parent, tiny_encoder, GridPyramid(0), QUIET)
+    shutil.rmtree(small)
+    done = sync(small.parent, gallery.folder, told(), encoder=tiny_encoder)
+    assert len(done.removed) == 9 and Gallery(gallery.folder).live_count == 1
+    shutil.copytree(photos / "sub", small)
+    shutil.copytree(photos, small.parent / "rest")
+    sync(small.parent, gallery.folder, told(), encoder=tiny_encoder)
+    shutil.rmtree(small)
+    small.mkdir()
+    shutil.copy(photo, small)
+    done = sync(small.parent, gallery.folder, told(), encoder=tiny_encoder)
+    assert len(done.removed) == 14 and done.added == ("a/b.png",)
+
+
+def test_how_many_may_go_is_a_number_or_a_share():
+    for most, of_200 in (("50%", 100), (7, 7), ("7", 7), ("0%", 0), ("12.5%", 25), ("100%", 200)):
+        assert most_removed(most, 200) == of_200
+    for wrong in ("x", "", "-1", -1, "101%", "nan%", "0.5", 0.5, True, "%", "1e999%"):
+        with pytest.raises(SettingError, match="max_removed"):
+            told(max_removed=wrong)
 
 
 def test_pictures_that_need_an_extra_are_not_gone_without_it(

@@ -90,6 +90,23 @@ def test_a_folder_that_cannot_be_read_is_counted(tmp_path, monkeypatch):
         find_images(tmp_path / "locked")
 
 
+def test_a_folder_that_may_be_listed_but_not_entered_is_counted_too(tmp_path, monkeypatch):
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "locked" / "b.png")
+    monkeypatch.setattr(listing.os, "access", lambda path, mode: path.name != "locked")
+    assert names(tmp_path) == ["a.png"]
+    assert find_images(tmp_path).unread == (tmp_path / "locked",)
+
+
+def test_a_picture_behind_a_folder_that_may_not_be_entered_says_so(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "is_dir", refuse)
+    with pytest.raises(ImageError, match=r"b\.png: cannot be read \(Permission denied\)"):
+        read_image(tmp_path / "locked" / "b.png")
+
+
 def test_a_folder_without_pictures_says_what_it_holds(tmp_path, monkeypatch):
     (tmp_path / "a.heic").write_bytes(b"x")
     monkeypatch.setattr(listing, "can_read_heic", lambda: False)

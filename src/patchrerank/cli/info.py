@@ -28,26 +28,32 @@ def command(
 ) -> None:
     """Describe a gallery; with --verify, check every byte.
 
-    Without --verify only the manifest, sizes of files, and counts are checked.
+    Without --verify only the manifest, sizes of files, and counts are checked. Local descriptors
+    that are fewer than the images are no damage: it says so, and how to go on.
     """
-    from patchrerank.gallery import verify
+    from patchrerank.gallery import behind, verify
 
     opened = _opened(gallery, check=check)
     if isinstance(opened, str):
-        problems = [opened]
+        problems, lacking = [opened], []
         shown: dict[str, object] = {"gallery": gallery}
     else:
         problems = verify(opened, progress=not quiet) if check else []
+        lacking = behind(opened) if check and not problems else []
         shown = _described(opened)
     if json:
-        printing.print_json({**shown, "verified": check, "problems": problems})
+        found = {"problems": problems, "behind": lacking}
+        printing.print_json({**shown, "verified": check, **found})
     else:
         if not isinstance(opened, str):
             _print(opened)
         for problem in problems:
             printing.print_line(f"DAMAGED {problem}")
+        for line in lacking:
+            printing.print_line(f"behind: {line}")
         if check and not problems:
-            printing.print_line("verified: all is well")
+            but = ", but not complete" if lacking else ""
+            printing.print_line(f"verified: all is well{but}")
     raise typer.Exit(1 if problems else 0)
 
 

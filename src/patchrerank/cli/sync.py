@@ -45,6 +45,15 @@ def command(
             "what they have and record their files from now on."
         ),
     ] = "encode",
+    max_removed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|SHARE",
+            help="How many images may be taken out, such as 500 or 20%; of more, nothing is "
+            "changed. Default: half of them, and no whole subfolder of 10 or more, which may be a "
+            "disc that is not mounted.",
+        ),
+    ] = None,
     regions: Annotated[
         str | None,
         typer.Option(help="Where the gallery's regions are read from a file: boxes:FILE.json, …"),
@@ -62,6 +71,7 @@ def command(
         checksum=checksum,
         on_error=on_error,
         unrecorded=unrecorded,
+        max_removed=max_removed,
         dry_run=dry_run,
         max_regions=max_regions,
         workers=workers,
@@ -91,6 +101,8 @@ def _print(found: Synced, *, dry_run: bool) -> None:
         f"{'would be: ' if dry_run else ''}{len(found.added)} added, {len(found.changed)} encoded "
         f"again{before}, {len(found.removed)} removed, {found.unchanged} unchanged"
     )
+    if found.refused is not None:
+        printing.print_line(f"would be refused: {found.refused}")
 
 
 def _list(word: str, ids: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from patchrerank.gallery.replacing_vectors import replace_vectors
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.syncing import sync
 from patchrerank.gallery.vector_files import read_vectors
-from patchrerank.gallery.verify import verify
+from patchrerank.gallery.verify import behind, verify
 from patchrerank.gallery.write_backgrounds import write_backgrounds
 from patchrerank.types import LocalQueries
 
@@ -45,6 +45,7 @@ __all__ = [
     "Pictures",
     "SyncOptions",
     "Synced",
+    "behind",
     "build_gallery",
     "build_local",
     "compact",

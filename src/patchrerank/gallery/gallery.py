@@ -18,7 +18,8 @@ from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import check_space
 from patchrerank.gallery.ids import Ids
-from patchrerank.gallery.local_store import LocalStore, open_local
+from patchrerank.gallery.local_opening import open_local
+from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
 from patchrerank.gallery.mapped import READ_WHOLE, MappedFolder

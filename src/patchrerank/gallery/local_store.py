@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -14,11 +14,11 @@ from patchrerank.cells import Cells
 from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.ends import checked_ends
-from patchrerank.gallery.identity import index_options, is_module, loading_call
-from patchrerank.gallery.local_manifest import LocalManifest, is_of, read_local_manifest
+from patchrerank.gallery.identity import loading_call
+from patchrerank.gallery.local_manifest import LocalManifest, read_local_manifest
 from patchrerank.gallery.local_rows import LocalRows, open_local_rows
-from patchrerank.gallery.manifest import BUILDING, MANIFEST, Manifest
-from patchrerank.gallery.manifest_reading import read_manifest, settled
+from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.gallery.manifest_reading import settled
 from patchrerank.gallery.mapped import MappedFolder
 from patchrerank.kernels.segments import plain, spans_of
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
@@ -160,57 +160,3 @@ class LocalStore(MappedFolder):
                 f"{self.folder} by {self.identity[:12]}…; use the same weights, mean, std, "
                 f"interpolation and precision: {loading_call(self.manifest.encoder)}"
             )
-
-
-def open_local(
-    folder: Path, gallery: Path, manifest: Manifest, ids_crc: Callable[[int], int]
-) -> LocalStore:
-    """Return the local store in a gallery's folder, if it covers all of its images.
-
-    Args:
-        folder: of the local store.
-        gallery: its folder, as messages name it.
-        manifest: of the gallery.
-        ids_crc: :meth:`Gallery.ids_crc`.
-
-    Raises:
-        GalleryError: none, half-written, of fewer or of other images; says what to do.
-    """
-    again = _command(gallery, manifest.encoder)
-    if not folder.is_dir():
-        raise GalleryError(
-            f"{gallery}: has no local descriptors; make them with {again} (or build_local)"
-        )
-    store = _of_rows(folder, manifest, ids_crc)
-    if store is None:
-        if read_manifest(gallery / MANIFEST).numbering != manifest.numbering:
-            raise GalleryError(
-                f"{gallery}: was compacted since it was opened, and its local descriptors with it; "
-                "open it again"
-            )
-        raise GalleryError(
-            f"{folder}: these local descriptors are of other images than the gallery's; delete "
-            "the folder and build them again"
-        )
-    if len(store) < manifest.images:
-        raise GalleryError(
-            f"{folder}: covers {len(store)} of the gallery's {manifest.images} images; run "
-            f"{again} again (or build_local), with the local settings of before"
-        )
-    return store
-
-
-def _of_rows(folder: Path, manifest: Manifest, ids_crc: Callable[[int], int]) -> LocalStore | None:
-    """Open the descriptors of a gallery's rows, also where they have just been compacted."""
-    for name in (MANIFEST, COMPACTED, MANIFEST):  # the second takes the place of the first
-        if name == MANIFEST or (folder / name).exists():
-            store = LocalStore(folder, name)
-            if is_of(store.manifest, manifest, ids_crc):
-                return store
-    return None
-
-
-def _command(gallery: Path, record: Mapping[str, object]) -> str:
-    """Return the command that makes local descriptors with the gallery's own encoder."""
-    own = "" if is_module(record) else f" {index_options(record)}"
-    return f"patchrerank index PICTURES {gallery} --local{own}"

@@ -9,11 +9,10 @@ import numpy as np
 from patchrerank.gallery.checks import check_ends, check_files, found_by
 from patchrerank.gallery.identity import is_imported
 from patchrerank.gallery.local_manifest import CODES
+from patchrerank.gallery.local_opening import FROM_HDF5
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.types import Rows
 
-FROM_HDF5 = "hdf5:"
-"""Before the spec of descriptors from elsewhere, of which nobody knows the grids."""
 BLOCK_ROWS = 16_384
 NORM_TOLERANCE = {"float32": 1e-3, "float16": 5e-3, "int8": 5e-2, "binary": 1e-3}
 

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from patchrerank.errors import SettingError, shown
 from patchrerank.gallery.build_options import BuildOptions
+from patchrerank.gallery.sync_guard import most_removed
 from patchrerank.gallery.sync_plan import Unrecorded
 from patchrerank.images import MAX_PIXELS
 from patchrerank.regions.base import MOST_REGIONS
@@ -27,6 +28,10 @@ class SyncOptions:
             but removes those.
         unrecorded: pictures that were encoded before files were recorded (or not from files):
             ``encode`` them again, or ``keep`` what they have and record their files from now on.
+        max_removed: how many images may be taken out, a number or a share such as ``"20%"``; of
+            more, nothing is changed. None: half of them, and none of a whole subfolder of 10 or
+            more in which no picture is left, as of a disc that is not mounted; fewer than 10 may
+            always go.
         dry_run: change nothing.
         max_regions: limit on an image's regions; None = no limit.
         workers: threads that read, decode and cut.
@@ -37,6 +42,7 @@ class SyncOptions:
     checksum: bool = False
     on_error: Broken = "raise"
     unrecorded: Unrecorded = "encode"
+    max_removed: int | str | None = None
     dry_run: bool = False
     max_regions: int | None = MOST_REGIONS
     workers: int = 2
@@ -48,6 +54,8 @@ class SyncOptions:
             if getattr(self, name) not in get_args(choices):
                 listed = ", ".join(map(repr, get_args(choices)))
                 raise SettingError(f"{name} is {shown(getattr(self, name))}; use one of {listed}")
+        if self.max_removed is not None:
+            most_removed(self.max_removed, 1)
         self.building()
 
     def building(self) -> BuildOptions:
@@ -73,6 +81,7 @@ class Synced:
         unrecorded: how many of ``changed`` were encoded again as no file of theirs was recorded.
         skipped: id and reason of each picture that cannot be read.
         kept: ids of those among them that keep the vectors that they had.
+        refused: why all of that is not done; only of a dry run, others raise it.
     """
 
     added: tuple[str, ...] = ()
@@ -82,3 +91,4 @@ class Synced:
     unrecorded: int = 0
     skipped: tuple[tuple[str, str], ...] = ()
     kept: tuple[str, ...] = ()
+    refused: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.settings import check_one_folder, ids_of
 from patchrerank.gallery.sources import check_id
+from patchrerank.gallery.sync_guard import why_not
 from patchrerank.gallery.sync_options import Synced, SyncOptions
 from patchrerank.gallery.sync_plan import Item, SyncPlan, plan_sync
 from patchrerank.gallery.writer import GalleryWriter, open_writer
@@ -64,7 +65,8 @@ def sync(
 
     Raises:
         GalleryError: no gallery, an imported one, one of another folder or of no folder; no
-            pictures; another process at work; it cannot be written.
+            pictures; more images gone than may go (``max_removed``); another process at work; it
+            cannot be written.
         ImageError, RegionError, VectorError: a picture cannot be encoded (``on_error="raise"``).
         EncoderError, QueryError: the encoder of its record cannot be loaded, or is another now.
     """
@@ -78,8 +80,12 @@ def sync(
         items += [(one, Path(pictures) / one) for one in hidden]
         plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
     begun = (gallery.folder / BUILDING).exists()
-    if options.dry_run or (plan.nothing and not begun):
+    refused = _refused(gallery, plan.removed, items, options)
+    if options.dry_run:
+        return replace(_told(plan), refused=refused)
+    if plan.nothing and not begun:
         return _told(plan)
+    _check_gone(gallery, refused)
     model = encoder or load_index_encoder(gallery, device)
     strategy = own_regions(
         gallery, regions, most=options.max_regions, on_error=options.building().on_error
@@ -89,12 +95,42 @@ def sync(
         if writer.complete != gallery.manifest:  # somebody was faster
             gallery = Gallery(folder)
             plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
+            _check_gone(gallery, _refused(gallery, plan.removed, items, options))
         work = plan
         if begun:
             work = _compared(writer.folder, writer.manifest, writer.gone, items, options)
         names = [name for name, _ in items]
         broken = _encode(work, names, writer, model, Preparer(model, strategy, options.building()))
+        if options.on_error == "drop":
+            _check_dropped(gallery, plan, broken, items, options)
         return _finish(plan, work, broken, writer, options)
+
+
+def _refused(
+    gallery: Gallery, gone: Sequence[str], items: Sequence[Item], options: SyncOptions
+) -> str | None:
+    there = (name for name, _ in items)
+    return why_not(gone, there, gallery.live_count, options.max_removed)
+
+
+def _check_gone(gallery: Gallery, refused: str | None) -> None:
+    if refused is not None:
+        raise GalleryError(f"{gallery.folder}: {refused}; nothing was changed")
+
+
+def _check_dropped(
+    gallery: Gallery,
+    plan: SyncPlan,
+    broken: Mapping[str, str],
+    items: Sequence[Item],
+    options: SyncOptions,
+) -> None:
+    """Count those that cannot be read with those that are gone; what was encoded is kept."""
+    names = list(broken)
+    rows = gallery.rows_of(names, strict=False).tolist()
+    held = [name for name, row in zip(names, rows, strict=True) if row >= 0]
+    left = [item for item in items if item[0] not in broken]
+    _check_gone(gallery, _refused(gallery, [*plan.removed, *held], left, options))
 
 
 def _encode(

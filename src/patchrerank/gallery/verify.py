@@ -11,12 +11,15 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.backgrounds import BACKGROUNDS, WRITE
 from patchrerank.gallery.checks import check_ends, check_files, found_by
-from patchrerank.gallery.gallery import WHITENING, Gallery
+from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.ids import Ids
+from patchrerank.gallery.local_manifest import read_local_manifest
+from patchrerank.gallery.local_opening import held_local, how_to_go_on, is_half_written
+from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_verify import verify_local
-from patchrerank.gallery.manifest import REMOVED
+from patchrerank.gallery.manifest import BUILDING, REMOVED
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.shard_agreement import id_table_of
 from patchrerank.gallery.shards import OWN_ARRAYS
@@ -30,7 +33,8 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     """Check sizes, checksums, ids, counts, NaN/Inf, norms and boxes of a whole gallery.
 
     Whitening and identity are checked too, and local descriptors if it has any; of one of shards
-    each shard is. What opening checks (see :class:`Gallery`) has been checked before.
+    each shard is. Local descriptors that are sound but fewer than the images are no damage: see
+    :func:`behind`. What opening checks (see :class:`Gallery`) has been checked before.
 
     Args:
         gallery: an open gallery.
@@ -59,6 +63,26 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
     return found
 
 
+def behind(gallery: Gallery) -> list[str]:
+    """Return a sentence for what is sound, but not there for every image yet, and how to go on.
+
+    Raises:
+        GalleryError: what is there is damaged, or of other images, as :func:`verify` says.
+    """
+    local, made = gallery.place / LOCAL, gallery.manifest
+    if not gallery.has_local:
+        return []
+    if is_half_written(local):
+        begun, covered = read_local_manifest(local / BUILDING), 0
+    else:
+        begun = _held(gallery).manifest
+        covered = begun.images
+    if covered == made.images:
+        return []
+    lack, how = int((~gallery.removed[covered:]).sum()), how_to_go_on(gallery.folder, made, begun)
+    return [f"{lack} images have no local descriptors; to go on {how}"]
+
+
 def _check_files(gallery: Gallery) -> Iterator[str]:
     yield from check_files(gallery.folder, gallery.manifest.arrays)
 
@@ -78,9 +102,8 @@ def _check_shards(gallery: Gallery) -> Iterator[str]:
         yield from (f"{shard.folder}: {problem}" for problem in verify(shard))
     if not np.array_equal(gallery.array(ID_TABLE), id_table_of(shards, gallery.removed)):
         yield f"{ID_TABLE}: is not the table of these ids"
-    if gallery.has_local:
-        for _ in gallery.local.shards or ():
-            pass  # each is opened, and refused if it was changed
+    for _ in _held(gallery).shards or () if gallery.has_local else ():
+        pass  # each is opened, and refused if it was changed
 
 
 def _check_ids(gallery: Gallery) -> Iterator[str]:
@@ -172,8 +195,13 @@ def _check_backgrounds(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_local(gallery: Gallery) -> Iterator[str]:
-    if gallery.has_local:
+    if gallery.has_local and not is_half_written(gallery.place / LOCAL):
         try:
-            yield from (f"local: {problem}" for problem in verify_local(gallery.local))
+            yield from (f"local: {problem}" for problem in verify_local(_held(gallery)))
         except GalleryError as error:
             yield f"local: {error}"
+
+
+def _held(gallery: Gallery) -> LocalStore:
+    """Open local descriptors that may be behind."""
+    return held_local(gallery.place / LOCAL, gallery.folder, gallery.manifest, gallery.ids_crc)

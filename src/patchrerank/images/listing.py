@@ -158,6 +158,8 @@ def _entries(
             seen.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
+            if not os.access(folder, os.X_OK):  # it may be listed, but not entered
+                raise PermissionError
         except OSError:
             unread.append(folder)
             continue
