@@ -117,6 +117,9 @@ class ArrayWriter:
         name: the array's name.
         record: what is already there; anything behind it (of a killed run) is cut off.
 
+    Attributes:
+        there: whether what is appended is in the file already, put there by another.
+
     Raises:
         GalleryError: the bytes already there are not those that the record describes.
     """
@@ -135,6 +138,8 @@ class ArrayWriter:
         self._file = self.path.open("r+b" if self.path.exists() else "w+b")
         self._file.truncate(size)
         self._file.seek(size)
+        self.there = False
+        self._beside = ThreadPoolExecutor(1)
 
     def append(self, rows: Array) -> None:
         """Write rows behind the last; they count only once a manifest names them."""
@@ -148,12 +153,15 @@ class ArrayWriter:
 
     def _written(self, data: memoryview, before: int) -> int:
         """Write bytes, and return the checksum that they make of the one before."""
-        with ThreadPoolExecutor(1) as beside, self._named():
-            large = len(data) > PIECE
-            crc = beside.submit(zlib.crc32, data, before) if large else None
+        if self.there or len(data) <= PIECE:
+            with self._named():
+                _ = None if self.there else self._file.write(data)
+            return zlib.crc32(data, before)
+        crc = self._beside.submit(zlib.crc32, data, before)
+        with self._named():
             for start in range(0, len(data), PIECE):
                 self._file.write(data[start : start + PIECE])
-            return zlib.crc32(data, before) if crc is None else crc.result()
+        return crc.result()
 
     def flush(self, *, durable: bool) -> None:
         """Hand the rows to the operating system; ``durable`` waits until they are on the disk."""
@@ -164,6 +172,7 @@ class ArrayWriter:
 
     def close(self) -> None:
         """Close the file; rows that were never flushed count for nothing, and may be lost."""
+        self._beside.shutdown()
         with suppress(OSError):  # a full disk, which flush has told of
             self._file.close()
 
@@ -202,6 +211,14 @@ class ArrayFiles:
     def rows(self, name: str) -> int:
         """Return how many rows the array ``name`` has."""
         return self._writers[name].record.shape[0]
+
+    def path(self, name: str) -> Path:
+        """Return the file of the array ``name``."""
+        return self._writers[name].path
+
+    def find_there(self, name: str) -> None:
+        """Take what is appended to the array ``name`` as written already."""
+        self._writers[name].there = True
 
     def append(self, columns: Mapping[str, Array]) -> None:
         """Write rows behind the last of each array named."""

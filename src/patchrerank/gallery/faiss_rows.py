@@ -38,7 +38,7 @@ class IndexRows(RowSource):
 def open_globals(
     ids: Any, vectors: Any, id_type: str | None, *, lossy: bool
 ) -> tuple[PackedIds, RowSource]:
-    """Return ids and global vectors, in the same order.
+    """Return ids, of which one may stand twice, and global vectors, in the same order.
 
     Args:
         ids: of the images; None, or by label, only if the vectors are in an index.
@@ -58,7 +58,7 @@ def open_globals(
         return packed, IndexRows(index, places, name)
     if ids is None:
         raise GalleryError("there are no ids; an import needs one for each image")
-    return pack_ids(ids, id_type), open_rows(vectors, "globals")
+    return pack_ids(ids, id_type, unique=False), open_rows(vectors, "globals")
 
 
 def _index_of(vectors: Any) -> IndexVectors | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.arrays import Array
+from patchrerank.gallery.arrays import Array, ArrayFiles
+from patchrerank.gallery.copied_rows import copied
 from patchrerank.gallery.import_checks import VectorChecks
 from patchrerank.gallery.import_ids import PackedIds
 from patchrerank.gallery.row_sources import RowSource
@@ -41,29 +44,63 @@ def dim_of(whole: RowSource, local: RowSource, images: int) -> int:
     return whole.shape[-1]
 
 
-def vector_columns(
-    whole: RowSource,
-    patches: RowSource,
-    ends: Rows,
-    packed: PackedIds,
-    store: str,
-    *,
-    normalise: bool,
-    progress: bool,
-) -> Iterator[dict[str, Array]]:
-    """Yield what is appended to the arrays of vectors, block by block."""
-    total = len(whole) + int(ends[-1])
-    with tqdm(total=total, unit="vector", desc="import", disable=not progress) as bar:
-        check = VectorChecks(whole.name, packed, np.arange(1, len(packed) + 1), normalise)
-        for block, first in _numbered(whole.blocks()):
-            yield {"globals": check.checked(block, first)}
-            bar.update(len(block))
-        check = VectorChecks(patches.name, packed, ends, normalise)
-        for block, first in _numbered(patches.blocks(np.diff(ends, prepend=0))):
-            vectors = check.checked(block, first)
-            plain = vectors if store in FLOATS else np.asarray(vectors, dtype=np.float32)
-            yield store_columns(store, plain, None)
-            bar.update(len(block))
+@dataclass(frozen=True)
+class VectorColumns:
+    """The vectors of an import.
+
+    Attributes:
+        whole: global vectors.
+        patches: patch vectors.
+        ends: int64 ``(N,)``, where the patches of each image end.
+        packed: the ids.
+        store: of patch vectors.
+        normalise: divide vectors by their norms.
+        progress: show a progress bar.
+    """
+
+    whole: RowSource
+    patches: RowSource
+    ends: Rows
+    packed: PackedIds
+    store: str
+    normalise: bool
+    progress: bool
+
+    @contextmanager
+    def copied_to(self, files: ArrayFiles) -> Iterator[VectorColumns]:
+        """Begin to copy those that are stored as they are; return them all, as they are read then.
+
+        Args:
+            files: that they are appended to.
+        """
+        total = len(self.packed), int(self.ends[-1])
+        with ExitStack() as stack:
+            whole, patches = self.whole, self.patches
+            if not self.normalise:
+                whole = stack.enter_context(copied(whole, "globals", files, total[0]))
+            if not self.normalise and self.store in FLOATS:
+                patches = stack.enter_context(copied(patches, "patches", files, total[1]))
+            yield replace(self, whole=whole, patches=patches)
+
+    def blocks(self) -> Iterator[dict[str, Array]]:
+        """Yield what is appended to the arrays of vectors, block by block.
+
+        Raises:
+            GalleryError: a vector is none that a gallery holds, see :class:`VectorChecks`.
+        """
+        packed, total = self.packed, len(self.whole) + int(self.ends[-1])
+        with tqdm(total=total, unit="vector", desc="import", disable=not self.progress) as bar:
+            ends = np.arange(1, len(packed) + 1)
+            check = VectorChecks(self.whole.name, packed, ends, self.normalise)
+            for block, first in _numbered(self.whole.blocks()):
+                yield {"globals": check.checked(block, first)}
+                bar.update(len(block))
+            check = VectorChecks(self.patches.name, packed, self.ends, self.normalise)
+            for block, first in _numbered(self.patches.blocks(np.diff(self.ends, prepend=0))):
+                vectors = check.checked(block, first)
+                plain = vectors if self.store in FLOATS else np.asarray(vectors, dtype=np.float32)
+                yield store_columns(self.store, plain, None)
+                bar.update(len(block))
 
 
 def _numbered(blocks: Iterator[Any]) -> Iterator[tuple[Any, int]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,22 +29,37 @@ UUID_BYTES = 16
 
 @dataclass(frozen=True)
 class PackedIds:
-    """N unique ids.
+    """N ids.
 
     Attributes:
         kind: what they are: a name in :data:`patchrerank.gallery.id_types.ID_TYPES`.
         blob: uint8, the bytes of all, one behind the other.
         ends: int64 ``(N,)``, where each ends.
-        table: see :mod:`patchrerank.kernels.ids`; it found that none stands twice.
     """
 
     kind: str
     blob: npt.NDArray[np.uint8]
     ends: Rows
-    table: Table | None = None
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    @cached_property
+    def table(self) -> Table:
+        """Where each id is found, see :mod:`patchrerank.kernels.ids`.
+
+        Raises:
+            GalleryError: one stands twice.
+        """
+        from patchrerank.kernels.ids import table_of
+
+        table, twice = table_of(self.blob, self.ends, table_size(len(self)))
+        if twice >= 0:
+            raise GalleryError(
+                f"ids: {self.named(twice)} stands twice, the second time at position {twice}; each "
+                "image needs its own"
+            )
+        return table
 
     def named(self, row: int) -> str:
         """Return one id as messages show it."""
@@ -51,13 +67,14 @@ class PackedIds:
         return shown(ID_TYPES[self.kind].unpack(self.blob[begin : self.ends[row]].tobytes()))
 
 
-def pack_ids(ids: Any, id_type: str | None = None) -> PackedIds:
+def pack_ids(ids: Any, id_type: str | None = None, *, unique: bool = True) -> PackedIds:
     """Return ids packed, after checking them.
 
     Args:
         ids: texts, whole numbers or UUIDs: a list, a numpy array (UUIDs also as uint8
             ``(N, 16)``), or a file: ``.npy``, ``.json`` (a list), else text with one id a line.
         id_type: what they are, where text stands for numbers or UUIDs; None: what is given.
+        unique: refuse one that stands twice now; otherwise their table does, when it is made.
 
     Raises:
         GalleryError: none; one is empty, of another kind than the first, or stands twice.
@@ -69,7 +86,8 @@ def pack_ids(ids: Any, id_type: str | None = None) -> PackedIds:
     packed = _packed(values, id_type)
     if not len(packed):
         raise GalleryError("there are no ids; an import needs one for each image")
-    return _unique(packed)
+    _ = packed.table if unique else None
+    return packed
 
 
 def read_ids(path: str | os.PathLike[str]) -> Any:
@@ -185,16 +203,3 @@ def _bytes_of(
         empty = first + next(place for place, raw in enumerate(raws) if not raw)
         raise GalleryError(f"ids: the one at position {empty} is empty; each names an image")
     return b"".join(raws), list(map(len, raws))
-
-
-def _unique(packed: PackedIds) -> PackedIds:
-    """Return ids with their table."""
-    from patchrerank.kernels.ids import table_of
-
-    table, twice = table_of(packed.blob, packed.ends, table_size(len(packed)))
-    if twice >= 0:
-        raise GalleryError(
-            f"ids: {packed.named(twice)} stands twice, the second time at position {twice}; each "
-            "image needs its own"
-        )
-    return replace(packed, table=table)

@@ -13,7 +13,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery.arrays import Array, ArrayFiles
 from patchrerank.gallery.import_checks import VectorChecks
 from patchrerank.gallery.import_ids import PackedIds
-from patchrerank.gallery.import_writing import append_all
+from patchrerank.gallery.import_writing import append_all, syncing
 from patchrerank.gallery.local_manifest import CODES, LocalManifest, empty_arrays
 from patchrerank.gallery.local_rows import check_local_store, local_columns
 from patchrerank.gallery.local_vectors import LocalOrigin, LocalSource
@@ -68,8 +68,8 @@ class ImportedLocal:
         )
         files = ArrayFiles(folder, empty_arrays(self.store, dim))
         try:
-            append_all(files, _Columns(self).blocks())
-            files.flush(durable=True)
+            with syncing(files):
+                append_all(files, _Columns(self).blocks())
         finally:
             files.close()
         made.with_arrays(files.records).write(folder / MANIFEST)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, described
-from patchrerank.gallery.arrays import Array, ArrayFiles
+from patchrerank.gallery.arrays import ArrayFiles
 from patchrerank.gallery.faiss_rows import open_globals
 from patchrerank.gallery.fresh_folder import fresh_folder
 from patchrerank.gallery.gallery import LOCAL, Gallery
 from patchrerank.gallery.id_table import write_table
-from patchrerank.gallery.import_columns import dim_of, vector_columns
+from patchrerank.gallery.import_columns import VectorColumns, dim_of
 from patchrerank.gallery.import_counts import counts_of
 from patchrerank.gallery.import_ids import PackedIds
 from patchrerank.gallery.import_local import ImportedLocal
 from patchrerank.gallery.import_origin import Origin, origin_of
 from patchrerank.gallery.import_regions import ImportBoxes
 from patchrerank.gallery.import_sizes import Sizes, sizes_of
-from patchrerank.gallery.import_writing import append_all
+from patchrerank.gallery.import_writing import append_all, syncing
 from patchrerank.gallery.local_vectors import local_origin_of, open_local_source
 from patchrerank.gallery.manifest import MANIFEST, Manifest
 from patchrerank.gallery.row_sources import RowSource, open_rows
@@ -31,7 +30,6 @@ from patchrerank.gallery.stores import (
     check_store,
     gallery_records,
 )
-from patchrerank.types import Rows
 from patchrerank.version import __version__
 
 if TYPE_CHECKING:
@@ -143,10 +141,8 @@ def import_gallery(
         version=__version__,
     )
     with fresh_folder(Path(folder)):
-        columns = vector_columns(
-            whole, parts, ends, packed, store, normalise=normalise, progress=progress
-        )
-        _write(Path(folder), made, packed, ends, pictures, places, columns, found)
+        vectors = VectorColumns(whole, parts, ends, packed, store, normalise, progress)
+        _write(Path(folder), made, vectors, pictures, places, found)
     return Gallery(folder)
 
 
@@ -178,25 +174,24 @@ def _local(
 def _write(
     folder: Path,
     made: Manifest,
-    packed: PackedIds,
-    ends: Rows,
+    vectors: VectorColumns,
     pictures: Sizes | None,
     places: ImportBoxes,
-    columns: Iterator[dict[str, Array]],
     local: ImportedLocal | None,
 ) -> None:
     records = gallery_records(made.store, made.dim)
     if not places:
         del records["boxes"]
-    files = ArrayFiles(folder, records)
+    files, packed = ArrayFiles(folder, records), vectors.packed
     try:
-        append_all(files, columns)
-        for block in places.blocks():
-            files.append({"boxes": block})
-        files.append({"ids": packed.blob, "id_ends": packed.ends, "patch_ends": ends})
-        unknown = np.zeros((len(packed), 2), dtype=np.int32)
-        files.append({"sizes": unknown if pictures is None else pictures})
-        files.flush(durable=True)
+        with syncing(files), vectors.copied_to(files) as columns:
+            _ = packed.table  # no id stands twice
+            append_all(files, columns.blocks())
+            for block in places.blocks():
+                files.append({"boxes": block})
+            files.append({"ids": packed.blob, "id_ends": packed.ends, "patch_ends": vectors.ends})
+            unknown = np.zeros((len(packed), 2), dtype=np.int32)
+            files.append({"sizes": unknown if pictures is None else pictures})
     finally:
         files.close()
     if local is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from collections.abc import Iterator
@@ -31,22 +32,37 @@ class RowSource:
         name: what messages call it: the argument, and the file if it is one.
         shape: of the array.
         dtype: of the array.
+        values: the array.
+        file: that it is in, row behind row; None: in none.
+        offset: of its first byte there.
     """
 
+    file: Path | None = None
+    offset: int = 0
     _opened: FileIO | None = None
 
     def __init__(self, values: Any, name: str) -> None:
-        self.name, self._values, self._file = name, values, None
+        self.name, self.values = name, values
         self._buffers = [np.empty(0, dtype=np.uint8) for _ in range(2)]
         self.shape: tuple[int, ...] = tuple(values.shape)
         self.dtype = np.dtype(values.dtype)
         plain = isinstance(values, np.memmap) and isinstance(values.base, mmap.mmap)
         if plain and values.filename is not None and values.flags.c_contiguous:
-            self._file = Path(values.filename)
-            self._offset = int(values.offset)
+            self.file = Path(values.filename)
+            self.offset = int(values.offset)
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values."""
+        return self.size * int(self.dtype.itemsize)
 
     def __del__(self) -> None:
         if self._opened is not None:
@@ -61,9 +77,9 @@ class RowSource:
             GalleryError: they cannot be read.
         """
         try:
-            if self._file is None:
-                return np.asarray(self._values[start:stop])
-            return self._from_file(self._file, start, stop)
+            if self.file is None:
+                return np.asarray(self.values[start:stop])
+            return self._from_file(self.file, start, stop)
         except PatchRerankError:
             raise
         except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -96,7 +112,7 @@ class RowSource:
         if self._opened is None:
             self._opened = path.open("rb", buffering=0)
         file, done = self._opened, 0
-        file.seek(self._offset + start * row)
+        file.seek(self.offset + start * row)
         while done < size:
             count = file.readinto(held[done:].data)
             if not count:
