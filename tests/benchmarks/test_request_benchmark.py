@@ -20,11 +20,11 @@ from patchrerank.rerankers import Patchify
 
 IMAGES, PATCHES, DIM, ROUNDS = 50_000, 30, 256, 101
 LIMITS = {  # K: warm, cold
-    100: (5.5, 4.0),
-    400: (4.0, 3.0),
-    1000: (3.0, 2.5),
+    100: (2.5, 1.8),
+    400: (1.8, 1.4),
+    1000: (1.5, 1.3),
 }
-ARRAYS = 1.7
+ARRAYS = 1.2
 """At K = 1000, warm."""
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from patchrerank.errors import GalleryError, ShortlistError
-from patchrerank.gallery import Gallery, build_gallery, id_table, manifest_reading, verify
+from patchrerank.gallery import (
+    Gallery,
+    build_gallery,
+    id_lookup,
+    id_table,
+    manifest_reading,
+    verify,
+)
 from patchrerank.gallery import gallery as gallery_module
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.id_types import ID_TYPES
@@ -105,7 +112,8 @@ def test_large_galleries_are_not_read_whole_before_the_first_id(
 ):
     pairs = [(path.name, path) for path in list_images(photo_folder)[:4]]
     build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), quiet)
-    monkeypatch.setattr(gallery_module, "READ_WHOLE", 0)
+    for module in (gallery_module, id_lookup):
+        monkeypatch.setattr(module, "READ_WHOLE", 0)
     gallery = Gallery(tmp_path / "g")
     read = []
     monkeypatch.setattr(Gallery, "sound_array", lambda self, name: read.append(name))

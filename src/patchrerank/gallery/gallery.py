@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,31 +14,31 @@ from patchrerank.errors import GalleryError, described
 from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.backgrounds import KeepsBackgrounds
 from patchrerank.gallery.ends import checked_ends
-from patchrerank.gallery.id_table import ID_TABLE
+from patchrerank.gallery.id_lookup import FindsIds
 from patchrerank.gallery.identity import check_space
-from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.local_opening import open_local
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
-from patchrerank.gallery.mapped import READ_WHOLE, MappedFolder
+from patchrerank.gallery.mapped import READ_WHOLE
 from patchrerank.gallery.pictures import Pictures, ShardPictures, check_root
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
 from patchrerank.kernels.segments import plain
-from patchrerank.search_results import listed_ids
+from patchrerank.kernels.stores import PQStore
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Whitening
     from patchrerank.kernels import Store
+    from patchrerank.kernels.requests import PatchRequests
 
 WHITENING = "whitening.npz"
 LOCAL = "local"
 
 
-class Gallery(MappedFolder, KeepsBackgrounds):
+class Gallery(FindsIds, KeepsBackgrounds):
     """The database side on disk: ids, global vectors, patch vectors, boxes.
 
     Rows are image numbers 0 … N−1 in the order of indexing; ``len(gallery)`` is N. A row that was
@@ -134,6 +133,17 @@ class Gallery(MappedFolder, KeepsBackgrounds):
         return open_store(self.manifest.store, self._arrays)
 
     @cached_property
+    def patch_requests(self) -> PatchRequests | None:
+        """What rescores single lists by their best patches; None for codes, which it cannot."""
+        from patchrerank.kernels.requests import PatchRequests
+
+        store = self.patch_store
+        if isinstance(store, PQStore):
+            return None
+        boxes = plain(self.floats("boxes")) if self.has_boxes else None
+        return PatchRequests(store, self.patch_ends, boxes)
+
+    @cached_property
     def patch_ends(self) -> Rows:
         """int64 ``(N,)``: patches of image n end before ``patch_ends[n]``.
 
@@ -164,46 +174,10 @@ class Gallery(MappedFolder, KeepsBackgrounds):
         """int32 ``(N, 2)``: width and height in pixels after EXIF rotation; 0 if imported."""
         return self.array("sizes")
 
-    @cached_property
-    def ids(self) -> Ids:
-        """The N ids, in row order: text, whole numbers or UUIDs; those that were removed, too.
-
-        Raises:
-            GalleryError: their checksum differs, one is empty or no UTF-8, or the ends do not
-                rise. Of more than 32 MB this is found where an id is used.
-        """
-        blob, ends = self.array("ids"), self.array("id_ends")
-        given = map(self._arrays.get, (ID_TABLE, REMOVED))
-        ids = Ids(self.folder, blob, ends, self.manifest.id_type, *given)
-        if self.shards is None and blob.nbytes + ends.nbytes <= READ_WHOLE:
-            _ = self.sound_array("ids"), self.sound_array("id_ends")
-            ids.check()
-        return ids
-
     def first_used(self, name: str) -> Array:
         """Return an array after what is checked when it is first used."""
         _ = self.ids if name in ("ids", "id_ends") else None
         return self.patch_ends if name == "patch_ends" else self.array(name)
-
-    def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
-        """Return the living row of each id, int64 ``(n,)``; -1 if not held and not ``strict``.
-
-        Raises:
-            ShortlistError: no list of ids, ids of another kind, or ids that the gallery does not
-                hold; near matches and the first ids that it does hold are listed.
-        """
-        if type(ids) is not list and not isinstance(ids, np.ndarray):
-            ids = listed_ids(ids)
-        rows = self.ids.rows_of(ids)
-        if len(rows) and rows.min() < 0 and self._sound_ids and strict:
-            raise self.ids.unknown(ids, rows)
-        return rows
-
-    @cached_property
-    def _sound_ids(self) -> list[Array]:
-        """What ids are looked up in, read once to tell ids that are not held from damage."""
-        names = {"ids", "id_ends", ID_TABLE, REMOVED} & self._arrays.keys()
-        return [self.sound_array(name) for name in names]
 
     @cached_property
     def whitening(self) -> Whitening | None:
@@ -227,10 +201,6 @@ class Gallery(MappedFolder, KeepsBackgrounds):
             GalleryError: there are none, or not of all images, or of other ones.
         """
         return open_local(self.place / LOCAL, self.folder, self.manifest, self.ids_crc)
-
-    def ids_crc(self, rows: int) -> int:
-        """Return the CRC-32 of the ids of the first ``rows`` images, one behind the other."""
-        return self.manifest.arrays["ids"].crc32 if rows == len(self) else self.ids.crc_of(rows)
 
     @cached_property
     def pictures(self) -> Pictures:

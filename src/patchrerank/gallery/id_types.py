@@ -69,6 +69,16 @@ class IdType:
                     ) from None
             raise
 
+    def joined(self, ids: Sequence[Any]) -> bytes:
+        """Return the bytes of ids; where ids are of any size, a zero byte stands between two.
+
+        Raises:
+            Exception: one of ``OTHERS``; one is of another kind.
+        """
+        if self.size is None:
+            return "\0".join(ids).encode("utf-8", "surrogatepass")
+        return self.pack(ids)[0]
+
     def read(self, texts: Sequence[str]) -> list[Any]:
         """Return the ids that texts stand for, as files and command lines have them.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ from patchrerank.gallery.id_table import table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.kernels.segments import Segments, plain, span_bytes, spans_of
 from patchrerank.types import Rows
+
+if TYPE_CHECKING:
+    from patchrerank.kernels.id_lists import ListReader
 
 BLOCK = 1 << 14
 LOOK_LIKE = 3
@@ -157,6 +160,17 @@ class Ids(Sequence[Any]):
 
         self._checked_ends()
         return table_of(self._blob, self._ends, table_size(len(self)), self._removed)
+
+    @cached_property
+    def lists(self) -> ListReader:
+        """Finds the ids of plain lists, with their scores.
+
+        Raises:
+            GalleryError: an id stands twice in living rows.
+        """
+        from patchrerank.kernels.id_lists import ListReader
+
+        return ListReader(self.table, self._blob, self._ends, self._removed)
 
     def rows_of(self, ids: Sequence[Any]) -> Rows:
         """Return the living row of each id, int64, ``-1`` where it is none of them.

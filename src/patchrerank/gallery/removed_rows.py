@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from patchrerank.errors import ShortlistError
 from patchrerank.gallery.arrays import ArrayFiles, array_path, open_array
 from patchrerank.gallery.leftovers import is_array
 from patchrerank.gallery.manifest import REMOVED, ArrayRecord, Manifest
@@ -32,6 +33,21 @@ def flags_of(removed: npt.NDArray[Any] | None, rows: int) -> Flags:
     if removed is not None:
         flags[: len(removed)] = np.asarray(removed) != 0
     return flags
+
+
+def check_there(folder: Path, removed: Flags, rows: Rows) -> None:
+    """Refuse rows of a gallery that were removed; others are checked where they are used.
+
+    Raises:
+        ShortlistError: says how many, and names one.
+    """
+    known = rows[(rows >= 0) & (rows < len(removed))]
+    gone = known[removed[known]]
+    if len(gone):
+        raise ShortlistError(
+            f"{len(gone)} rows were removed from the gallery {folder}, for example {gone[0]}; "
+            "gallery.live are those that are there"
+        )
 
 
 def removed_flags(folder: Path, manifest: Manifest) -> Flags:

@@ -6,7 +6,7 @@ half floats are converted by the processor. Rows are passed as addresses: one co
 read-only, memory-mapped and unaligned arrays; the caller keeps the arrays alive.
 
 The compiled code on disk is renewed when the file of a *kernel* changes: after an edit here,
-touch ``_row_walks.py``, ``_codes.py`` and ``_sets.py`` as well.
+touch ``_row_walks.py``, ``_codes.py``, ``_sets.py`` and ``requests.py`` as well.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numba
@@ -29,4 +29,15 @@ def _compile(function: Kernel, fastmath: Any) -> Kernel:
     kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
     kernel._cache = KernelCache.of(function)
     found: Kernel = kernel
+    return found
+
+
+def entry_of(kernel: Callable[..., Any], arguments: Sequence[Any]) -> Callable[..., Any]:
+    """Return a kernel's form for arguments of these types, which looks at no types when called.
+
+    Whoever calls it passes the same types each time: arrays of the same dtype, number of axes and
+    layout, aligned.
+    """
+    compiled_form: Any = kernel
+    found: Callable[..., Any] = compiled_form.compile(tuple(map(numba.typeof, arguments)))
     return found

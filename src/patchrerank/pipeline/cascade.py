@@ -15,7 +15,7 @@ from patchrerank.fusion import Fusion, narrowed
 from patchrerank.rerankers.base import Reranker, rescore, with_local
 from patchrerank.rerankers.given_queries import Query
 from patchrerank.rerankers.ranker import Ranker
-from patchrerank.types import EMPTY, Floats, Queries, Ranking, Shortlist
+from patchrerank.types import EMPTY, Floats, Hit, Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -113,6 +113,13 @@ class Cascade(Ranker):
         if not wanting or self._encoders is None or queries.images is None or queries.local:
             return queries
         return with_local(queries, self._encoders.dense_encoder)
+
+    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
+        """Answer a plain request, where there is only one stage; see the base class."""
+        if len(self.stages) > 1 or self.calibration is not None:
+            return None
+        only = self.stages[0]
+        return only.reranker.plain_hits(query, ids, scores, top_k, only.fusion)
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.

@@ -19,7 +19,7 @@ from patchrerank.gallery.stores import PATCH_ARRAYS
 from patchrerank.rerankers.fallback import fallen_back
 from patchrerank.rerankers.given_queries import Query
 from patchrerank.rerankers.ranker import Ranker
-from patchrerank.types import LocalScores, Queries, QueryCrop, Ranking, Shortlist
+from patchrerank.types import Hit, LocalScores, Queries, QueryCrop, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
@@ -132,6 +132,24 @@ class Reranker(Ranker):
             QueryError: the queries do not live in the gallery's space.
         """
 
+    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
+        """Answer a plain request; see the base class."""
+        return self.plain_hits(query, ids, scores, top_k, self.fusion)
+
+    def plain_hits(
+        self, query: object, ids: object, scores: object, top_k: object, fusion: Fusion
+    ) -> list[Hit] | None:
+        """Return the hits of a request, fused like this, if there is a quick way; else None."""
+        return None
+
+    def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
+        """Score the first ``size`` candidates of a ranking and fuse; at least one."""
+        local = self.score(queries, ranking.head(size))
+        found = fusion.apply(ranking, local)
+        if local.failed:
+            found = fallen_back(found, ranking, self.name, local.failed)
+        return found
+
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Score the head of the shortlist that the fusion rescores, and fuse."""
         begun = Ranking.of(shortlist, queries.crops, queries.views)
@@ -178,8 +196,5 @@ def rescore(reranker: Reranker, fusion: Fusion, queries: Queries, ranking: Ranki
     size = fusion.size_of(ranking.rows.shape[1])
     if not size:
         return ranking
-    local = reranker.score(queries, ranking.head(size))
-    found = fusion.apply(ranking, local)
-    if local.failed:
-        found = fallen_back(found, ranking, reranker.name, local.failed)
+    found = reranker.rescored(fusion, queries, ranking, size)
     return replace(found, settings=(*ranking.settings, f"{reranker.name}: {fusion.record}"))

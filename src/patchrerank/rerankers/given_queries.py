@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 Query: TypeAlias = ImageSource | npt.NDArray[np.floating] | Sequence[float] | Text
 
+UNIT = 0.01
+"""By how much the norm of a ready vector may differ from 1."""
+
 VECTORS = "a ready vector (numpy array, torch tensor, list of numbers), or Text(words)"
 
 
@@ -170,12 +173,17 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 f"query {number} is a vector of zeros, which has no direction to compare; encode "
                 "it again"
             )
-        if abs(norm - 1.0) > 0.01 and np.isfinite(norm):
+        if abs(norm - 1.0) > UNIT and np.isfinite(norm):
             raise QueryError(
                 f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
                 "(vector / numpy.linalg.norm(vector)), since scores are cosines"
             )
     return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))
+
+
+def is_unit(vector: Floats) -> bool:
+    """Tell a vector ``(d,)`` of unit norm, all of whose numbers are finite."""
+    return bool(abs(float(np.dot(vector, vector)) ** 0.5 - 1.0) <= UNIT)
 
 
 def _is_picture(query: object) -> TypeGuard[ImageSource]:

@@ -10,8 +10,9 @@ from patchrerank.boxes import Floats
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.kernels.checks import check_threads
+from patchrerank.rerankers._plain_requests import plain_hits, rescored_alone
 from patchrerank.rerankers.base import Reranker
-from patchrerank.types import LocalScores, Queries, QueryCrop, Rows, Shortlist
+from patchrerank.types import Hit, LocalScores, Queries, QueryCrop, Ranking, Rows, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
@@ -58,6 +59,27 @@ class Patchify(Reranker):
             threads=self.threads,
         )
         return LocalScores(scores, self._boxes(rows))
+
+    def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
+        """Score and fuse one list in one call, if it is plain; see the base class."""
+        found = None
+        if len(ranking) == 1 and self._is_plain:
+            self.gallery.check_queries(queries)
+            found = rescored_alone(self.gallery, fusion, queries.vectors[0], ranking, size)
+        return super().rescored(fusion, queries, ranking, size) if found is None else found
+
+    def plain_hits(
+        self, query: object, ids: object, scores: object, top_k: object, fusion: Fusion
+    ) -> list[Hit] | None:
+        """Return the hits of a plain request in two calls; see the base class."""
+        if not self._is_plain:
+            return None
+        return plain_hits(self.gallery, fusion, query, ids, scores, top_k)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether compiled requests do what this object does: subclasses may do more."""
+        return type(self) is Patchify and type(self.gallery) is Gallery and self.threads == 1
 
     def _boxes(self, rows: Rows) -> Floats:
         """Return the box of each winning patch ``(Q, K)``; NaN where there is none."""

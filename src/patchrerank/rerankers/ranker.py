@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import QueryError, SettingError, ShortlistError
+from patchrerank.errors import QueryError, SettingError
 from patchrerank.gallery import Gallery
+from patchrerank.gallery.removed_rows import check_there
 from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.rerankers.score_scale import warn_of_scale
@@ -24,7 +25,6 @@ from patchrerank.types import (
     Queries,
     QueryCrop,
     Ranking,
-    Rows,
     ScoreLists,
     Shortlist,
     rank_scores,
@@ -57,6 +57,10 @@ class Ranker(HasQueryViews, ABC):
     @abstractmethod
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Rescore and reorder a batch of shortlists; pure: same input, same output."""
+
+    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
+        """Return the hits of a plain request, if there is a quick way to them; else None."""
+        return None
 
     def rank(
         self,
@@ -111,6 +115,11 @@ class Ranker(HasQueryViews, ABC):
             QueryError: the query does not live in the gallery's space.
             ImageError: the query picture cannot be read.
         """
+        others = box, mask, higher_is_better, metric, n_query_vectors
+        if missing == "error" and not sort and all(other is None for other in others):
+            hits = self.answer(query, candidates, scores, top_k)
+            if hits is not None:
+                return hits
         given = None if scores is None else [scores]
         lists = self.rank_batch(
             [query],
@@ -206,7 +215,8 @@ class Ranker(HasQueryViews, ABC):
         if scores is None:
             scores = np.broadcast_to(rank_scores(table.shape[-1]), table.shape)
         shortlist = Shortlist(table, np.asarray(scores, dtype=np.float32))
-        _check_there(self.gallery, shortlist.rows)
+        if self.gallery.live_count < len(self.gallery):
+            check_there(self.gallery.folder, self.gallery.removed, shortlist.rows)
         return self.rerank(queries, shortlist)
 
     def encode(
@@ -231,16 +241,3 @@ class Ranker(HasQueryViews, ABC):
     def query_encoder(self) -> Encoder | None:
         """Return what encodes query pictures; called when there is one."""
         return self.encoder
-
-
-def _check_there(gallery: Gallery, rows: Rows) -> None:
-    """Refuse rows that were removed; others are checked where they are used."""
-    if gallery.live_count == len(gallery):
-        return
-    known = rows[(rows >= 0) & (rows < len(gallery))]
-    gone = known[gallery.removed[known]]
-    if len(gone):
-        raise ShortlistError(
-            f"{len(gone)} rows were removed from the gallery {gallery.folder}, for example "
-            f"{gone[0]}; gallery.live are those that are there"
-        )
