@@ -175,5 +175,6 @@ def test_views_have_local_descriptors_of_their_objects_alone(encoder, gallery):
     local = encode_local_views(dense, seen, VIEWS, gallery.backgrounds)
     assert local.identity == dense.identity
     assert 0 < len(local[0]) < 3 * np.prod(dense.grids[0]) and len(local[1]) == 0
-    ((source, views), nothing) = composed_queries(seen, VIEWS, gallery.backgrounds, (64, 64))
-    assert source == "plain" and len(views) == 3 and nothing == ("none", None)
+    found, nothing = composed_queries(seen, VIEWS, gallery.backgrounds, (64, 64))
+    assert found.source == "plain" and found.views is not None and len(found.views) == 3
+    assert nothing.source == "none" and nothing.views is None

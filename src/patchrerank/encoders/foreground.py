@@ -30,13 +30,27 @@ def foreground_mask(picture: Image.Image) -> npt.NDArray[np.bool_] | None:
     """
     from scipy.ndimage import label
 
-    pixels = np.asarray(picture.convert("RGB"), dtype=np.int16)
+    pixels = np.asarray(picture.convert("RGB"))
     edge = np.ones(pixels.shape[:2], dtype=bool)
     edge[1:-1, 1:-1] = False
     colour = np.median(pixels[edge], axis=0)
-    similar = np.abs(pixels - colour).max(axis=2) <= TOLERANCE
-    if similar[edge].mean() < PLAIN_SHARE:
+    lowest = np.ceil(colour - TOLERANCE).clip(0).astype(int).tolist()
+    highest = np.floor(colour + TOLERANCE).clip(max=255).astype(int).tolist()
+    if _within(pixels[edge], lowest, highest).mean() < PLAIN_SHARE:
         return None
-    areas, _ = label(similar)
-    mask = ~np.isin(areas, np.unique(areas[edge & similar]))
+    similar = _within(pixels, lowest, highest)
+    areas, count = label(similar)
+    ground = np.zeros(count + 1, dtype=bool)
+    ground[areas[edge & similar]] = True
+    mask = ~ground[areas]
     return mask if mask.any() else None
+
+
+def _within(
+    pixels: npt.NDArray[np.uint8], lowest: list[int], highest: list[int]
+) -> npt.NDArray[np.bool_]:
+    """Return of pixels ``(…, 3)`` which ones lie within bounds in all channels."""
+    found = np.ones(pixels.shape[:-1], dtype=bool)
+    for channel, low, high in zip(np.moveaxis(pixels, -1, 0), lowest, highest, strict=True):
+        found &= (channel >= low) & (channel <= high)
+    return found

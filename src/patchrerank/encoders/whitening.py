@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ class Whitening:
         """The dimension m of the whitened vectors."""
         return int(self.matrix.shape[1])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 (hex) over shapes and values: equal fingerprints whiten alike."""
         digest = hashlib.sha256(repr(self.matrix.shape).encode())

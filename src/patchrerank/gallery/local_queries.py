@@ -106,14 +106,14 @@ def encode_local_views(
     sized = encoder.resized(selection=replace(encoder.selection, count=None))
     found: list[LocalDescriptors] = []
     made = composed_queries(seen, views, backgrounds, encoder.sizes[0])
-    for number, (_, composed) in enumerate(made):
-        pictures = [] if composed is None else list(composed.pictures)
-        covers = [] if composed is None else list(composed.covers)
+    for number, one in enumerate(made):
+        pictures = [] if one.views is None else list(one.views.pictures)
+        covers = [] if one.views is None else list(one.views.covers)
         with whose_vectors([seen.name(number)].__getitem__):
             every = sized.encode([sized.prepare(Image.fromarray(picture)) for picture in pictures])
         parts = [
-            take(restrict(one, mask=cover > 0.5), np.s_[: encoder.selection.count])
-            for one, cover in zip(every, covers, strict=True)
+            take(restrict(view, mask=cover > 0.5), np.s_[: encoder.selection.count])
+            for view, cover in zip(every, covers, strict=True)
         ]
         found.append(joined(parts, encoder.dim))
     return LocalQueries(found, sized.identity, sized.sizes)

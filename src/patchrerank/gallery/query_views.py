@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from patchrerank.encoders import ComposedViews, QueryObject
 
 LEAST_SIDE = 448
-"""Pixels of an object's box to which a JPEG must be decoded at least."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,15 @@ class SeenQueries:
             return None
         return read_mask(mask, upright_size(self.images[number]), self.name(number))
 
-    def object(self, number: int, views: QueryViews) -> QueryObject | None:
-        """Return a query's object, or None where nothing tells it from its ground.
+    def object(
+        self, number: int, views: QueryViews, side: int = LEAST_SIDE
+    ) -> tuple[Image.Image, QueryObject | None]:
+        """Return a query's picture and its object, None where nothing tells it from its ground.
+
+        Args:
+            number: of the query.
+            views: how it is composed.
+            side: pixels of the object's box to which a JPEG must be decoded at least.
 
         Raises:
             ImageError: the picture cannot be read.
@@ -82,13 +89,13 @@ class SeenQueries:
 
         image, box = self.images[number], self.boxes[number]
         known = not np.isnan(box).any()
-        side = float(min(box[2] - box[0], box[3] - box[1])) if known else 1.0
-        least = round(LEAST_SIDE / side)
+        share = float(min(box[2] - box[0], box[3] - box[1])) if known else 1.0
+        least = math.ceil(side / share)
         mask = self.mask(number)
-        picture: Image.Image = read_image(image, min_size=(least, least))
+        picture = read_image(image, min_size=(least, least))
         alpha = alpha_mask(image) if mask is None else None
         try:
-            return find_object(picture, views, box=box, mask=mask, alpha=alpha)
+            return picture, find_object(picture, views, box=box, mask=mask, alpha=alpha)
         except QueryError as error:
             raise QueryError(f"{self.name(number)}: {error}") from error
 
@@ -103,10 +110,25 @@ def read_masks(images: Sequence[HeldSource], masks: Sequence[Any]) -> list[Mask 
     return [seen.mask(number) for number in range(len(seen))]
 
 
+@dataclass(frozen=True, eq=False)
+class ComposedQuery:
+    """A query as it is, and its object before backgrounds.
+
+    Attributes:
+        picture: the query, upright RGB, decoded at the size that its object needs.
+        source: what told its object from its ground.
+        views: None: there is no object.
+    """
+
+    picture: Image.Image
+    source: ViewSource
+    views: ComposedViews | None
+
+
 def composed_queries(
     seen: SeenQueries, views: QueryViews, backgrounds: Backgrounds, size: tuple[int, int]
-) -> Iterator[tuple[ViewSource, ComposedViews | None]]:
-    """Yield for each query what told its object from its ground, and its views; None: no object.
+) -> Iterator[ComposedQuery]:
+    """Compose queries one after another; each picture is decoded when it is its turn.
 
     Args:
         seen: the queries.
@@ -121,9 +143,10 @@ def composed_queries(
     from patchrerank.encoders import compose_views
 
     grounds = backgrounds.sized(size) if views.backgrounds else backgrounds.mean(size)[None]
+    side = max(LEAST_SIDE, 2 * max(size))
     for number in range(len(seen)):
-        found = seen.object(number, views)
+        picture, found = seen.object(number, views, side)
         if found is None:
-            yield "none", None
+            yield ComposedQuery(picture, "none", None)
         else:
-            yield found.source, compose_views(found, grounds, views)
+            yield ComposedQuery(picture, found.source, compose_views(found, grounds, views))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ import numpy as np
 from patchrerank.boxes import Floats
 from patchrerank.errors import SettingError, whose_vectors
 from patchrerank.gallery.backgrounds import Backgrounds
-from patchrerank.gallery.query_views import SeenQueries, composed_queries
+from patchrerank.gallery.query_views import ComposedQuery, SeenQueries, composed_queries
 from patchrerank.images import HeldSource, read_image
 from patchrerank.types import QueryViews, ViewSource
 
@@ -51,30 +51,25 @@ def view_vectors(
     """
     from patchrerank.encoders import mask_pooling_of
 
-    def plain(number: int) -> Crops:
-        return query_crop(encoder, seen.images[number], cuts[number])
-
     pooling = mask_pooling_of(encoder)
     if pooling is None and not views.backgrounds:
         raise SettingError(
             f"query views of 0 backgrounds average the feature map under the object, and the "
             f"vectors of {encoder.spec} are not made from such a mean; use 2 backgrounds or more"
         )
-    size = encoder.preprocessing.image_size
-    sources, made = zip(*composed_queries(seen, views, backgrounds, size), strict=True)
+    size, plain = encoder.preprocessing.image_size, bool(views.backgrounds)
+    made = list(_shown(encoder, cuts, composed_queries(seen, views, backgrounds, size), plain))
     vectors = np.zeros((len(seen), encoder.dim), dtype=np.float32)
-    without = [number for number, view in enumerate(made) if view is None]
-    if without:
+    without = [number for number, one in enumerate(made) if one.views is None]
+    if without:  # encoded as they are without views, to the bit
+        crops = [query_crop(encoder, seen.images[number], cuts[number]) for number in without]
         with whose_vectors(lambda row: seen.name(without[row])):
-            vectors[without] = encoder.encode(np.concatenate([plain(n) for n in without]))
-    asked = [
-        _Asked(n, [plain(n)] if views.backgrounds else [], view)
-        for n, view in enumerate(made)
-        if view is not None
-    ]
+            vectors[without] = encoder.encode(np.concatenate(crops))
+    asked = [number for number, one in enumerate(made) if one.views is not None]
     if asked:
-        vectors[[one.number for one in asked]] = _averaged(encoder, pooling, asked, seen.name)
-    return vectors, sources
+        named = [seen.name(number) for number in asked]
+        vectors[asked] = _averaged(encoder, pooling, [made[number] for number in asked], named)
+    return vectors, tuple(one.source for one in made)
 
 
 def query_crop(encoder: Encoder, image: HeldSource, cut: Floats) -> Crops:
@@ -104,35 +99,43 @@ def warn_of_no_object(seen: SeenQueries, sources: Sequence[ViewSource]) -> None:
 
 @dataclass(frozen=True)
 class _Asked:
-    """One query: its number, the crop of it as it is, if that counts, and its views."""
+    """What is encoded of one query: the crop of it as it is, if that counts, and its views."""
 
-    number: int
+    source: ViewSource
     plain: list[Crops]
-    views: ComposedViews
+    views: ComposedViews | None
 
     @property
     def crops(self) -> list[Crops]:
-        return [*self.plain, self.views.pictures]
+        return self.plain + ([] if self.views is None else [self.views.pictures])
 
     @property
     def covers(self) -> list[Floats]:
         """What counts of each crop: all of the query as it is, of a view its object."""
-        return [*(np.ones(crop.shape[:3], np.float32) for crop in self.plain), self.views.covers]
+        whole = [np.ones(crop.shape[:3], np.float32) for crop in self.plain]
+        return whole + ([] if self.views is None else [self.views.covers])
+
+
+def _shown(
+    encoder: Encoder, cuts: Floats, queries: Iterable[ComposedQuery], plain: bool
+) -> Iterator[_Asked]:
+    """Yield what is encoded of composed queries; their pictures are let go."""
+    for one, cut in zip(queries, cuts, strict=True):
+        asked = plain and one.views is not None
+        crops = [encoder.preprocessing.prepare(one.picture, cut[None])] if asked else []
+        yield _Asked(one.source, crops, one.views)
 
 
 def _averaged(
-    encoder: Encoder,
-    pooling: MaskPooling | None,
-    asked: list[_Asked],
-    name: Callable[[int], str],
+    encoder: Encoder, pooling: MaskPooling | None, asked: list[_Asked], names: list[str]
 ) -> Floats:
     """Return the mean vector of each query, float32 ``(len(asked), dim)``, unit norm."""
     from patchrerank.encoders.normalise import normalise_rows
 
-    counts = [len(one.plain) + len(one.views) for one in asked]
-    owners = np.repeat([one.number for one in asked], counts)
+    counts = [sum(map(len, one.crops)) for one in asked]
+    owners = np.repeat(np.arange(len(asked)), counts)
     crops = np.concatenate([part for one in asked for part in one.crops])
-    with whose_vectors(lambda row: name(int(owners[row]))):
+    with whose_vectors(lambda row: names[owners[row]]):
         if pooling is None:
             found = encoder.encode(crops)
         else:
