@@ -10,6 +10,7 @@ import numpy as np
 import kernel_twins
 from patchrerank.cells import CellAxis, Cells
 from patchrerank.errors import QueryError
+from patchrerank.gallery import LocalStore
 from patchrerank.gallery.local_rows import BinaryStore, pack_signs
 from patchrerank.kernels.peaks import peak_regions
 from patchrerank.types import LocalDescriptors, Queries, Shortlist
@@ -29,6 +30,8 @@ class FakeLocal:
 
     shift: tuple[float, float] = (0.0, 0.0)
     """Of all positions against the cells' even shares: down, across, in cells."""
+
+    sample = LocalStore.sample
 
     @property
     def dim(self):

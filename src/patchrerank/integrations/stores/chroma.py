@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,8 @@ from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.types import Floats
 
 ABOUT = "patchrerank"
+NOTE = "note"
+"""Of a note, an item among the patches that is no image's."""
 PAGE = 1000
 CORNERS = ("x0", "y0", "x1", "y1")
 
@@ -31,6 +33,7 @@ class ChromaStore(VectorStore):
     """
 
     scores_there: ClassVar[bool] = False
+    holds_local: ClassVar[bool] = False  # metadata are read with every image
 
     def __init__(self, client: Any, collection: str, ef_search: int = 1000) -> None:
         self._client, self._name, self._width = client, collection, ef_search
@@ -61,6 +64,16 @@ class ChromaStore(VectorStore):
                 get_or_create=suffix != "",
             )
 
+    def _keep(self, notes: Mapping[str, str]) -> None:
+        first = np.eye(1, self.space.dim, dtype=np.float32)[0]
+        names, texts = list(notes), [{NOTE: text} for text in notes.values()]
+        self._upsert("-patches", names, [first] * len(names), texts)
+
+    def _kept(self, names: Sequence[str]) -> dict[str, str]:
+        found = self._collection("-patches").get(ids=list(names), include=["metadatas"])
+        texts = (known[NOTE] for known in found["metadatas"])
+        return dict(zip(found["ids"], texts, strict=True))
+
     def _digests(self) -> Iterator[tuple[str, int]]:
         images, start = self._collection(), 0
         while True:
@@ -81,7 +94,15 @@ class ChromaStore(VectorStore):
             names.extend(_names(record.key, len(record.patches)))
             known.extend(_corners(record))
         self._upsert("-patches", names, patches, known)
-        about = [{"digest": one.digest, "patches": len(one.patches)} for one in records]
+        about = [
+            {
+                "digest": one.digest,
+                "patches": len(one.patches),
+                "width": one.size[0],
+                "height": one.size[1],
+            }
+            for one in records
+        ]
         keys, vectors = [one.key for one in records], [one.vector for one in records]
         self._upsert("", keys, vectors, about)
 
@@ -120,6 +141,8 @@ class ChromaStore(VectorStore):
                 np.asarray(vector, dtype=np.float32),
                 patches.reshape(-1, len(vector)),
                 boxes.reshape(-1, 4),
+                (known["width"], known["height"]),
+                None,
                 known["digest"],
             )
 

@@ -1,150 +1,25 @@
-"""What rerankers ask of a gallery, answered from a store."""
+"""What rerankers ask of a gallery, answered from a store: all of it, or some images in memory."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from patchrerank.boxes import NO_BOX
-from patchrerank.errors import GalleryError, ShortlistError, shown
-from patchrerank.gallery.id_types import ID_TYPES, IdType
-from patchrerank.gallery.identity import check_space
-from patchrerank.gallery.manifest import NO_REGIONS
+from patchrerank.integrations.stores.from_store import FromStore, Source
+from patchrerank.integrations.stores.local import FetchedLocal
 from patchrerank.integrations.stores.records import Record
-from patchrerank.types import EMPTY, Floats, Queries, Rows
+from patchrerank.types import EMPTY, Floats, Rows
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Whitening
-    from patchrerank.gallery.manifest import Manifest
     from patchrerank.kernels import Store
 
 
-class Source(Protocol):
-    """What is asked of a store."""
-
-    name: str
-    whitening: Whitening | None
-
-    @property
-    def space(self) -> Manifest:
-        """What its vectors are."""
-        ...
-
-    def keys_of(self, ids: Sequence[Any]) -> list[str]:
-        """Return the keys of ids."""
-        ...
-
-    def held(self, keys: Sequence[str]) -> set[str]:
-        """Return which of the keys are there now."""
-        ...
-
-
-class StoredIds(Sequence[Any]):
-    """Ids by row, from keys."""
-
-    def __init__(self, keys: Sequence[str], kind: IdType, name: str) -> None:
-        self._keys, self.kind, self._name = keys, kind, name
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __getitem__(self, place: Any) -> Any:
-        if isinstance(place, slice):
-            return self.kind.read(self._keys[place])
-        return self.kind.parse(self._keys[place])
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.kind.read(self._keys))
-
-    def at(self, rows: Rows) -> list[Any]:
-        """Return the ids of rows int64 ``(n,)``."""
-        return self.kind.read([self._keys[row] for row in rows.tolist()])
-
-    def unknown(self, ids: Sequence[Any], rows: Rows) -> ShortlistError:
-        """Return the error for ids of which some rows are -1."""
-        away = [item for item, row in zip(ids, rows.tolist(), strict=True) if row < 0]
-        return ShortlistError(
-            f"{len(away)} of {len(ids)} ids are not in {self._name}, for example "
-            f"{shown(away[0])}; push the gallery again, or pass missing='keep' or 'drop'"
-        )
-
-
-class _FromStore:
-    """What a store says of all its vectors."""
-
-    has_local = False
-
-    def __init__(self, store: Source, keys: Sequence[str]) -> None:
-        self.store, self.manifest = store, store.space
-        self.folder = Path(store.name)
-        self.keys = keys
-        self.ids = StoredIds(keys, ID_TYPES[self.manifest.id_type], store.name)
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    @property
-    def live_count(self) -> int:
-        """All rows are there, or were when they were met."""
-        return len(self)
-
-    @property
-    def dim(self) -> int:
-        """Dimensions d of every vector."""
-        return self.manifest.dim
-
-    @property
-    def has_boxes(self) -> bool:
-        """Whether patches have boxes."""
-        return self.manifest.regions != NO_REGIONS
-
-    @property
-    def sizes(self) -> Rows:
-        """int32 ``(N, 2)`` of zeros: no store knows the pixels of pictures."""
-        return np.zeros((len(self), 2), dtype=np.int32)
-
-    @property
-    def local(self) -> Any:
-        """Local descriptors are not pushed.
-
-        Raises:
-            GalleryError: always.
-        """
-        raise GalleryError(
-            f"{self.store.name}: local descriptors are not pushed into stores; use a reranker of "
-            "patches, or open the gallery's folder"
-        )
-
-    @property
-    def whitening(self) -> Whitening | None:
-        """None, where the gallery's vectors are not whitened.
-
-        Raises:
-            GalleryError: they are, and nobody gave the store the whitening.
-        """
-        given = self.store.whitening
-        if self.manifest.whitened and given is None:
-            raise GalleryError(
-                f"{self.store.name}: its vectors are whitened, and stores do not keep the "
-                "whitening; set store.whitening = gallery.whitening, or pass ready vectors"
-            )
-        return given if self.manifest.whitened else None
-
-    def nbytes(self) -> dict[str, int]:
-        """Return nothing: what it costs is the store's affair."""
-        return {}
-
-    def check_queries(self, queries: Queries) -> None:
-        """Refuse queries that do not live in the store's space; see the gallery's."""
-        check_space(self.folder, self.manifest, queries)
-
-
-class StoredGallery(_FromStore):
+class StoredGallery(FromStore):
     """All of a store; rows number the ids that were met, in that order, for as long as it lives."""
 
     keys: list[str]
@@ -182,22 +57,47 @@ class StoredGallery(_FromStore):
         return rows
 
 
-class Evidence(_FromStore):
+class Evidence(FromStore):
     """Some images in memory, laid out as a gallery's: what the kernels read.
 
+    What is read of them is fetched when it is first asked for: global vectors, patches and boxes
+    at once, local descriptors alone.
+
     Args:
-        store: where they are from.
-        keys: of the rows, in order.
-        found: those that were there; the others have no patches and a NaN vector.
+        store: where they are.
+        keys: of the rows, in order; those that are not there have no patches and a NaN vector.
     """
 
-    def __init__(self, store: Source, keys: Sequence[str], found: Mapping[str, Record]) -> None:
+    def __init__(self, store: Source, keys: Sequence[str]) -> None:
         super().__init__(store, keys)
-        self._records = [found.get(key) for key in keys]
-        counts = [0 if record is None else len(record.patches) for record in self._records]
-        self.patch_ends: Rows = np.cumsum(counts, dtype=np.int64)
         self.removed = np.zeros(len(keys), dtype=bool)
         self.live: Rows = np.arange(len(keys))
+
+    @cached_property
+    def _records(self) -> list[Record | None]:
+        found = self.store.fetched(self.keys)
+        return [found.get(key) for key in self.keys]
+
+    @cached_property
+    def local(self) -> FetchedLocal:
+        """The local descriptors of the rows; see the base class."""
+        return super().local
+
+    def _pieces(self) -> list[bytes | None]:
+        found = self.store.fetched_local(self.keys)
+        return [found.get(key) for key in self.keys]
+
+    @cached_property
+    def patch_ends(self) -> Rows:
+        """int64 ``(N,)``: patches of image n end before ``patch_ends[n]``."""
+        counts = [0 if record is None else len(record.patches) for record in self._records]
+        return np.cumsum(counts, dtype=np.int64)
+
+    @cached_property
+    def sizes(self) -> Any:
+        """int32 ``(N, 2)``: width and height in pixels; 0 where nobody knows."""
+        found = [(0, 0) if record is None else record.size for record in self._records]
+        return np.array(found, dtype=np.int32).reshape(len(found), 2)
 
     @cached_property
     def patch_store(self) -> Store:

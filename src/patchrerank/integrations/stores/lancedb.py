@@ -16,9 +16,14 @@ ABOUT = b"patchrerank"
 """Key of the schema's metadata under which it stands what the vectors are."""
 
 
-class LanceStore(VectorStore):
-    """A table of LanceDB's: ``key``, ``digest``, ``vector``, ``patches``, ``boxes``.
+COLUMNS = ["key", "digest", "width", "height"]
+"""Of plain values that every fetch brings."""
 
+
+class LanceStore(VectorStore):
+    """A table of LanceDB's: ``key``, ``digest``, ``vector``, ``patches``, ``boxes`` …
+
+    What is said of all of it stands in the schema's metadata and in a table ``NAME_notes``.
     Searches pass by any vector index (``bypass_vector_index``), which would change the scores of
     multivectors, and ask for cosines; the table's newest version is read, whoever wrote it.
 
@@ -28,7 +33,7 @@ class LanceStore(VectorStore):
     """
 
     def __init__(self, connection: Any, table: str) -> None:
-        self._connection, self._name = connection, table
+        self._connection, self._name, self._notes = connection, table, f"{table}_notes"
         self.name = f"lancedb:{table}"
         self._opened: Any = None
 
@@ -61,9 +66,31 @@ class LanceStore(VectorStore):
             "vector": vector,
             "patches": pa.list_(vector),
             "boxes": pa.list_(pa.float32()),
+            "width": pa.int32(),
+            "height": pa.int32(),
+            "local": pa.binary(),
         }
         schema = pa.schema(list(columns.items()), metadata={ABOUT: text.encode()})
         self._opened = self._connection.create_table(self._name, schema=schema)
+
+    def _keep(self, notes: Mapping[str, str]) -> None:
+        import pyarrow as pa
+
+        schema = pa.schema({"name": pa.string(), "text": pa.string()})
+        table = self._connection.create_table(self._notes, schema=schema, exist_ok=True)
+        rows = pa.table({"name": list(notes), "text": list(notes.values())}, schema)
+        merge = table.merge_insert("name").when_matched_update_all().when_not_matched_insert_all()
+        merge.execute(rows)
+
+    def _kept(self, names: Sequence[str]) -> dict[str, str]:
+        try:
+            table = self._connection.open_table(self._notes)
+        except ValueError as error:
+            if "not found" not in str(error):
+                raise
+            return {}
+        found = table.search().where(_among(names, "name")).limit(len(names)).to_arrow()
+        return dict(zip(found["name"].to_pylist(), found["text"].to_pylist(), strict=True))
 
     def _digests(self) -> Iterator[tuple[str, int]]:
         found = self._rows(None, ["key", "digest"])
@@ -81,16 +108,23 @@ class LanceStore(VectorStore):
         return set(self._rows(keys, ["key"])["key"].to_pylist())
 
     def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
-        found = self._rows(keys, ["key", "digest", "vector", "patches", "boxes"])
+        found = self._rows(keys, [*COLUMNS, "vector", "patches", "boxes"])
         if not found.num_rows:
             return
         vectors = _floats(found["vector"].combine_chunks()).reshape(found.num_rows, -1)
         patches, ends = _flat(found["patches"], vectors.shape[1])
         boxes, box_ends = _flat(found["boxes"], 4)
-        names, digests = found["key"].to_pylist(), found["digest"].to_pylist()
-        for row, key in enumerate(names):
+        known = zip(*(found[name].to_pylist() for name in COLUMNS), strict=True)
+        for row, (key, digest, *size) in enumerate(known):
             these, those = slice(*ends[row : row + 2]), slice(*(box_ends[row : row + 2] // 4))
-            yield Record(key, vectors[row], patches[these], boxes[those], digests[row])
+            width, height = size
+            arrays = vectors[row], patches[these], boxes[those]
+            yield Record(key, *arrays, (width, height), None, digest)
+
+    def _fetch_local(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        found = self._rows(keys, ["key", "local"])
+        pairs = zip(found["key"].to_pylist(), found["local"].to_pylist(), strict=True)
+        return ((key, local) for key, local in pairs if local is not None)
 
     def _rows(self, keys: Sequence[str] | None, columns: list[str]) -> Any:
         table = self._table
@@ -120,9 +154,9 @@ def _pairs(search: Any) -> list[tuple[str, float]]:
     return list(zip(found["key"].to_pylist(), cosines, strict=True))
 
 
-def _among(keys: Sequence[str]) -> str:
+def _among(keys: Sequence[str], column: str = "key") -> str:
     quoted = ", ".join("'{}'".format(key.replace("'", "''")) for key in keys)
-    return f"key IN ({quoted})"
+    return f"{column} IN ({quoted})"
 
 
 def _arrow(records: Sequence[Record], schema: Any) -> Any:
@@ -140,6 +174,8 @@ def _arrow(records: Sequence[Record], schema: Any) -> Any:
         pa.FixedSizeListArray.from_arrays(vectors, dim),
         pa.ListArray.from_arrays(ends, pa.FixedSizeListArray.from_arrays(patches, dim)),
         pa.ListArray.from_arrays(box_ends, pa.array(boxes, pa.float32())),
+        *(pa.array([record.size[axis] for record in records], pa.int32()) for axis in (0, 1)),
+        pa.array([record.local for record in records], pa.binary()),
     ]
     named = zip(columns, schema, strict=True)
     return pa.Table.from_arrays([column.cast(field.type) for column, field in named], schema=schema)

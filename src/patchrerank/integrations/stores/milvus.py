@@ -26,7 +26,20 @@ PLAIN = " !#$&'()*+,/:;<=>?@[]^`{|}"
 characters of ids are percent-encoded: pymilvus' iterators cannot go past a quote or backslash."""
 
 ABOUT = "about"
-"""Key of the row of the patches that says what the vectors are; it belongs to no image."""
+"""Key of the row of the patches that says what the vectors are; notes belong to no image."""
+
+OWN = ("key", "vector")
+"""Fields of both collections."""
+OF_IMAGES: dict[str, dict[str, Any]] = {
+    name: {"kind": "INT64"} for name in ("digest", "patches", "width", "height")
+}
+OF_PATCHES: dict[str, dict[str, Any]] = {
+    "image": {"kind": "VARCHAR", "max_length": LONGEST_KEY},
+    "number": {"kind": "INT64"},
+    "box": {"kind": "ARRAY", "max_capacity": 4},
+    "note": {"kind": "VARCHAR", "max_length": LONGEST_NOTE},
+}
+"""Names and kinds of their other fields."""
 
 
 class MilvusStore(VectorStore):
@@ -40,6 +53,7 @@ class MilvusStore(VectorStore):
         collection: its name; made by the first push.
     """
 
+    holds_local: ClassVar[bool] = False  # texts end at 65,535 bytes
     most: ClassVar[int | None] = MOST_ROWS
 
     def __init__(self, client: Any, collection: str) -> None:
@@ -49,40 +63,53 @@ class MilvusStore(VectorStore):
 
     def _read_space(self) -> str | None:
         has = self._client.has_collection
-        if not has(self._images) and not has(self._patches):
-            return None
-        found = has(self._images) and has(self._patches)
-        rows = self._query(self._patches, f'key == "{ABOUT}"', ["note"]) if found else []
-        if not rows:
+        held = [name for name in (self._images, self._patches) if has(name)]
+        for name in held:
+            self._client.load_collection(name)  # whoever opens a database finds them released
+        found = self._kept([ABOUT]) if len(held) == 2 else {}
+        if held and not found and not all(map(self._is_begun, held)):
             raise GalleryError(f"{self.name}: not made by patchrerank; push into another name")
-        return str(rows[0]["note"])
+        return found.get(ABOUT)
+
+    def _is_begun(self, name: str) -> bool:
+        """Return whether a collection is one of ours whose making was cut off: still empty."""
+        fields = {field["name"] for field in self._client.describe_collection(name)["fields"]}
+        ours = {*OWN, *(OF_IMAGES if name == self._images else OF_PATCHES)}
+        rows = self._client.query(name, filter="", output_fields=["key"], limit=1)
+        return fields == ours and not rows
 
     def _create(self, text: str, dim: int) -> None:
-        from pymilvus import DataType
+        for name in (self._images, self._patches):
+            if self._client.has_collection(name):  # begun, and cut off
+                self._client.drop_collection(name)
+        self._create_one(self._images, dim, OF_IMAGES)
+        self._create_one(self._patches, dim, OF_PATCHES)
+        self._keep_texts({ABOUT: text}, dim)
 
-        short, long = {"max_length": LONGEST_KEY}, {"max_length": LONGEST_NOTE}
-        number, word = DataType.INT64, DataType.VARCHAR
-        fields: dict[str, Any] = {"digest": (number, {}), "patches": (number, {})}
-        self._create_one(self._images, dim, fields)
-        corner = {"element_type": DataType.FLOAT, "max_capacity": 4}
-        fields = {
-            "image": (word, short),
-            "number": (number, {}),
-            "box": (DataType.ARRAY, corner),
-            "note": (word, long),
-        }
-        self._create_one(self._patches, dim, fields)
+    def _keep(self, notes: Mapping[str, str]) -> None:
+        self._keep_texts(notes, self.space.dim)
+
+    def _keep_texts(self, notes: Mapping[str, str], dim: int) -> None:
         first = np.eye(1, dim)[0].tolist()
-        about = {"key": ABOUT, "image": "", "number": -1, "box": [], "note": text, "vector": first}
-        self._client.upsert(self._patches, [about])
+        blank = {"image": "", "number": -1, "box": [], "vector": first}
+        rows = [{"key": name, "note": text, **blank} for name, text in notes.items()]
+        self._client.upsert(self._patches, rows)
 
-    def _create_one(self, name: str, dim: int, fields: Mapping[str, tuple[Any, Any]]) -> None:
+    def _kept(self, names: Sequence[str]) -> dict[str, str]:
+        rows = self._query(self._patches, _among("key", names), ["key", "note"])
+        return {row["key"]: row["note"] for row in rows}
+
+    def _create_one(self, name: str, dim: int, fields: Mapping[str, Mapping[str, Any]]) -> None:
         from pymilvus import DataType
 
         schema = self._client.create_schema(auto_id=False)
         schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=LONGEST_KEY)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dim)
-        for field, (kind, options) in fields.items():
+        for field, known in fields.items():
+            options = dict(known)
+            kind = DataType[options.pop("kind")]
+            if kind == DataType.ARRAY:
+                options["element_type"] = DataType.FLOAT
             schema.add_field(field, kind, **options)
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="COSINE")
@@ -111,6 +138,8 @@ class MilvusStore(VectorStore):
                     "vector": record.vector.tolist(),
                     "digest": record.digest,
                     "patches": len(record.patches),
+                    "width": record.size[0],
+                    "height": record.size[1],
                 }
                 for record in records
             ],
@@ -125,7 +154,7 @@ class MilvusStore(VectorStore):
         return {unquote(row["key"]) for row in rows}
 
     def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
-        fields = ["key", "vector", "digest", "patches"]
+        fields = [*OWN, *OF_IMAGES]
         rows = self._query(self._images, _among("key", keys), fields)
         images = {unquote(row["key"]): row for row in rows}
         found: dict[str, list[Any]] = {key: [] for key in images}
@@ -143,6 +172,8 @@ class MilvusStore(VectorStore):
                 vector,
                 patches.reshape(-1, len(vector)),
                 boxes.reshape(-1, 4),
+                (images[key]["width"], images[key]["height"]),
+                None,
                 images[key]["digest"],
             )
 

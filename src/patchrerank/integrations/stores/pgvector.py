@@ -26,8 +26,9 @@ MARK = "patchrerank: "
 
 
 class PgVectorStore(VectorStore):
-    """A table: ``key``, ``digest``, ``vector``, ``patches vector[]``, ``boxes real[]``.
+    """A table: ``key``, ``digest``, ``vector``, ``patches vector[]``, ``boxes real[]`` …
 
+    What is said of all of it stands in the table's comment and in a table ``NAME_notes``.
     All searches are exact: they sort by an expression that no HNSW or IVFFlat index serves, since
     with one ``LIMIT 100`` returns 40 rows. Each call is a transaction of its own; inside one of
     yours, yours decides.
@@ -49,7 +50,9 @@ class PgVectorStore(VectorStore):
 
         self._connection, self._name, self._sql = connection, table, sql
         self._lock = threading.RLock()  # transactions of one connection must not interleave
-        self._table = sql.Identifier(*table.split("."))
+        *schema, own = table.split(".")
+        self._table = sql.Identifier(*schema, own)
+        self._notes = sql.Identifier(*schema, f"{own}_notes")
         self.name = f"pgvector:{table}"
         try:
             register_vector(connection)
@@ -67,8 +70,8 @@ class PgVectorStore(VectorStore):
             yield cursor
 
     def _run(self, statement: str, given: Sequence[Any] = ()) -> list[Any]:
-        """Run a statement, ``{table}`` in it, and return its rows."""
-        query = self._sql.SQL(statement).format(table=self._table)
+        """Run a statement, ``{table}`` and ``{notes}`` in it, and return its rows."""
+        query = self._sql.SQL(statement).format(table=self._table, notes=self._notes)
         with self._transaction() as cursor:
             cursor.execute(query, given)
             return [] if cursor.description is None else list(cursor.fetchall())
@@ -93,13 +96,27 @@ class PgVectorStore(VectorStore):
             self._run(
                 "CREATE TABLE {table} (key text PRIMARY KEY, digest bigint NOT NULL, "
                 f"vector vector({dim}) NOT NULL, patches vector({dim})[] NOT NULL, "
-                "boxes real[] NOT NULL)"
+                "boxes real[] NOT NULL, width int NOT NULL, height int NOT NULL, local bytea)"
             )
-            self._run("ALTER TABLE {table} ALTER patches SET STORAGE EXTERNAL")
+            self._run("CREATE TABLE {notes} (name text PRIMARY KEY, text text NOT NULL)")
+            for column in ("patches", "local"):
+                self._run(f"ALTER TABLE {{table}} ALTER {column} SET STORAGE EXTERNAL")
             comment = self._sql.Literal(MARK + text).as_string(self._connection)
             self._run(
                 "COMMENT ON TABLE {table} IS " + comment.replace("{", "{{").replace("}", "}}")
             )
+
+    def _keep(self, notes: Mapping[str, str]) -> None:
+        statement = self._sql.SQL(
+            "INSERT INTO {notes} VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET text = "
+            "excluded.text"
+        ).format(notes=self._notes)
+        with self._transaction() as cursor:
+            cursor.executemany(statement, list(notes.items()))
+
+    def _kept(self, names: Sequence[str]) -> dict[str, str]:
+        found = self._run("SELECT name, text FROM {notes} WHERE name = ANY(%s)", [list(names)])
+        return dict(found)
 
     def _digests(self) -> Iterator[tuple[str, int]]:
         yield from self._run("SELECT key, digest FROM {table}")
@@ -117,13 +134,17 @@ class PgVectorStore(VectorStore):
                 Vector(record.vector),
                 [Vector(patch) for patch in record.patches],
                 record.boxes.ravel().tolist(),
+                *record.size,
+                record.local,
             )
             for record in records
         ]
         statement = self._sql.SQL(
-            "INSERT INTO {table} VALUES (%s, %s, %s, %s::vector[], %s::real[]) ON CONFLICT (key) "
-            "DO UPDATE SET (digest, vector, patches, boxes) = "
-            "(excluded.digest, excluded.vector, excluded.patches, excluded.boxes)"
+            "INSERT INTO {table} VALUES (%s, %s, %s, %s::vector[], %s::real[], %s, %s, %s) "
+            "ON CONFLICT (key) DO UPDATE SET "
+            "(digest, vector, patches, boxes, width, height, local) = "
+            "(excluded.digest, excluded.vector, excluded.patches, excluded.boxes, "
+            "excluded.width, excluded.height, excluded.local)"
         ).format(table=self._table)
         with self._transaction() as cursor:
             cursor.executemany(statement, rows)
@@ -137,14 +158,23 @@ class PgVectorStore(VectorStore):
 
     def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
         found = self._run(
-            "SELECT key, vector, patches, boxes, digest FROM {table} WHERE key = ANY(%s)",
+            "SELECT key, vector, patches, boxes, width, height, digest FROM {table} "
+            "WHERE key = ANY(%s)",
             [list(keys)],
         )
-        for key, vector, patches, boxes, digest in found:
+        for key, vector, patches, boxes, width, height, digest in found:
             first = _floats(vector)
             rows = np.array([_floats(patch) for patch in patches], dtype=np.float32)
             places = np.array(boxes, dtype=np.float32).reshape(-1, 4)
-            yield Record(key, first, rows.reshape(-1, len(first)), places, digest)
+            rows = rows.reshape(-1, len(first))
+            yield Record(key, first, rows, places, (width, height), None, digest)
+
+    def _fetch_local(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        found = self._run(
+            "SELECT key, local FROM {table} WHERE key = ANY(%s) AND local IS NOT NULL",
+            [list(keys)],
+        )
+        return ((key, bytes(local)) for key, local in found)
 
     def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
         from pgvector import Vector

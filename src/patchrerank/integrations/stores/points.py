@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,10 +18,12 @@ GLOBAL, PATCHES = "global", "patches"
 """Names of the vectors."""
 
 NAMESPACE = UUID("5e9c1c0a-3b0e-5d61-9d7c-6a1f0d2b7e11")
-ABOUT = str(uuid5(NAMESPACE, "\0about"))
-"""The point without vectors whose payload says what the others are."""
+SPACE = "about"
+"""The note, a point without vectors, whose text says what the others are; written first."""
 
-KEY, DIGEST, BOXES, SPACE = "key", "digest", "boxes", "space"
+KEY, DIGEST, BOXES, SIZE, LOCAL, TEXT = "key", "digest", "boxes", "size", "local", "space"
+IMAGE = [KEY, DIGEST, BOXES, SIZE]
+"""What is fetched beside vectors: not local descriptors."""
 
 STEEPEST = 700.0
 """γ above which exp(−γ·s) leaves the range of numbers, which fails a whole query."""
@@ -35,9 +38,21 @@ def point_id(key: str, id_type: str) -> int | str:
     return str(uuid5(NAMESPACE, key))
 
 
+def note_id(name: str) -> str:
+    """Return the id of a note's point, which is no image's."""
+    return str(uuid5(NAMESPACE, f"\0{name}"))
+
+
 def payload_of(record: Record) -> dict[str, Any]:
-    """Return what stands beside an image's vectors."""
-    return {KEY: record.key, DIGEST: record.digest, BOXES: record.boxes.tolist()}
+    """Return what stands beside an image's vectors; local descriptors as base64."""
+    known = {KEY: record.key, DIGEST: record.digest, BOXES: record.boxes.tolist()}
+    local = {} if record.local is None else {LOCAL: base64.b64encode(record.local).decode()}
+    return {**known, SIZE: list(record.size), **local}
+
+
+def local_of(payload: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Return an image's key and its local descriptors."""
+    return payload[KEY], base64.b64decode(payload[LOCAL])
 
 
 def vectors_of(record: Record) -> dict[str, Any]:
@@ -53,7 +68,8 @@ def record_of(payload: Mapping[str, Any], vectors: Mapping[str, Any]) -> Record:
     vector = np.asarray(vectors[GLOBAL], dtype=np.float32)
     patches = np.asarray(vectors.get(PATCHES, ()), dtype=np.float32).reshape(-1, len(vector))
     boxes: Floats = np.asarray(payload[BOXES], dtype=np.float32).reshape(-1, 4)
-    return Record(payload[KEY], vector, patches, boxes, payload[DIGEST])
+    width, height = payload[SIZE]
+    return Record(payload[KEY], vector, patches, boxes, (width, height), None, payload[DIGEST])
 
 
 def check_formula(fusion: Fusion) -> None:

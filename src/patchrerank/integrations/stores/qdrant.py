@@ -6,7 +6,7 @@ an image: a vector ``global``, a multivector ``patches``, and the boxes in the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from patchrerank.errors import GalleryError
@@ -14,19 +14,13 @@ from patchrerank.fusion import Fusion
 from patchrerank.integrations.stores.extras import of_extra
 from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
-    ABOUT,
     DIGEST,
     GLOBAL,
     KEY,
     PATCHES,
     SPACE,
     check_formula,
-    payload_of,
-    point_id,
-    record_of,
-    vectors_of,
 )
-from patchrerank.integrations.stores.records import Record
 from patchrerank.types import Floats
 
 
@@ -58,10 +52,17 @@ class QdrantStore(PointStore):
     def _read_space(self) -> str | None:
         if not self._client.collection_exists(self._collection):
             return None
-        found = self._client.retrieve(self._collection, [ABOUT])
-        if not found:
+        found = self._kept([SPACE])
+        if not found and not self._begun:
             raise GalleryError(f"{self.name}: not made by patchrerank; push into another name")
-        return str(found[0].payload[SPACE])
+        return found.get(SPACE)
+
+    @property
+    def _begun(self) -> bool:
+        """Whether the collection is one of ours whose making was cut off: still without points."""
+        vectors = self._client.get_collection(self._collection).config.params.vectors
+        ours = isinstance(vectors, dict) and set(vectors) == {GLOBAL, PATCHES}
+        return ours and self._client.count(self._collection).count == 0
 
     def _create(self, text: str, dim: int) -> None:
         models = self._models
@@ -74,10 +75,24 @@ class QdrantStore(PointStore):
             ),
             hnsw_config=models.HnswConfigDiff(m=0),  # only ever scored for given candidates
         )
+        if self._client.collection_exists(self._collection):  # begun, and cut off
+            self._client.delete_collection(self._collection)
         vectors = {GLOBAL: one, PATCHES: many}
         self._client.create_collection(self._collection, vectors_config=vectors)
-        about = models.PointStruct(id=ABOUT, vector={}, payload={SPACE: text})
-        self._client.upsert(self._collection, [about], wait=True)
+        self._keep({SPACE: text})
+
+    def _upsert(self, points: Sequence[tuple[Any, dict[str, Any], dict[str, Any]]]) -> None:
+        made = [
+            self._models.PointStruct(id=name, vector=vectors, payload=payload)
+            for name, vectors, payload in points
+        ]
+        self._client.upsert(self._collection, made, wait=True)
+
+    def _retrieve(self, ids: Sequence[Any], payload: list[str], vectors: bool) -> Sequence[Any]:
+        found: Sequence[Any] = self._client.retrieve(
+            self._collection, ids, with_payload=payload, with_vectors=vectors
+        )
+        return found
 
     def _page(self, offset: Any) -> tuple[Sequence[Any], Any]:
         points, following = self._client.scroll(
@@ -85,28 +100,9 @@ class QdrantStore(PointStore):
         )
         return points, following
 
-    def _write(self, records: Sequence[Record]) -> None:
-        points = [
-            self._models.PointStruct(
-                id=point_id(one.key, self.space.id_type),
-                vector=vectors_of(one),
-                payload=payload_of(one),
-            )
-            for one in records
-        ]
-        self._client.upsert(self._collection, points, wait=True)
-
     def _delete(self, keys: Sequence[str]) -> None:
         chosen = self._models.PointIdsList(points=self._ids(keys))
         self._client.delete(self._collection, chosen, wait=True)
-
-    def _held(self, keys: Sequence[str]) -> set[str]:
-        found = self._client.retrieve(self._collection, self._ids(keys), with_payload=[KEY])
-        return {point.payload[KEY] for point in found}
-
-    def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
-        points = self._client.retrieve(self._collection, self._ids(keys), with_vectors=True)
-        return (record_of(point.payload, point.vector) for point in points)
 
     def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
         requests = [

@@ -6,7 +6,7 @@ Run with qdrant-edge-py 0.9. Points are laid out as ``qdrant`` lays them out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,13 @@ from patchrerank.fusion import Fusion
 from patchrerank.integrations.stores.extras import of_extra
 from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
-    ABOUT,
     DIGEST,
     GLOBAL,
     KEY,
     PATCHES,
     SPACE,
     check_formula,
-    payload_of,
-    point_id,
-    record_of,
-    vectors_of,
 )
-from patchrerank.integrations.stores.records import Record
 from patchrerank.types import Floats
 
 
@@ -74,10 +68,10 @@ class QdrantEdgeStore(PointStore):
                     f"{self._folder} cannot be opened ({short_reason(error)}); one process at a "
                     "time can, and only a folder that Qdrant Edge made"
                 ) from error
-        found = self._shard.retrieve([ABOUT], True, False)
-        if not found:
+        found = self._kept([SPACE])
+        if not found and self._page(None)[0]:
             raise GalleryError(f"{self.name}: not made by patchrerank; push into another folder")
-        return str(found[0].payload[SPACE])
+        return found.get(SPACE)
 
     def _create(self, text: str, dim: int) -> None:
         edge = self._edge
@@ -89,9 +83,10 @@ class QdrantEdgeStore(PointStore):
                 PATCHES: edge.EdgeVectorParams(dim, cosine, multivector_config=many),
             }
         )
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._shard = edge.EdgeShard.create(str(self._folder), config)
-        self._upsert([edge.Point(ABOUT, {}, {SPACE: text})])
+        if self._shard is None:  # else begun, and cut off
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._shard = edge.EdgeShard.create(str(self._folder), config)
+        self._keep({SPACE: text})
 
     def _page(self, offset: Any) -> tuple[Sequence[Any], Any]:
         points, following = self._shard.scroll(
@@ -99,32 +94,17 @@ class QdrantEdgeStore(PointStore):
         )
         return points, following
 
-    def _write(self, records: Sequence[Record]) -> None:
-        kind = self.space.id_type
-        self._upsert(
-            [
-                self._edge.Point(point_id(one.key, kind), vectors_of(one), payload_of(one))
-                for one in records
-            ]
-        )
-
-    def _upsert(self, points: Sequence[Any]) -> None:
-        self._shard.update(self._edge.UpdateOperation.upsert_points(points))
+    def _upsert(self, points: Sequence[tuple[Any, dict[str, Any], dict[str, Any]]]) -> None:
+        made = [self._edge.Point(*point) for point in points]
+        self._shard.update(self._edge.UpdateOperation.upsert_points(made))
         self._shard.flush()
+
+    def _retrieve(self, ids: Sequence[Any], payload: list[str], vectors: bool) -> Sequence[Any]:
+        return list(self._shard.retrieve(ids, payload, vectors))
 
     def _delete(self, keys: Sequence[str]) -> None:
         self._shard.update(self._edge.UpdateOperation.delete_points(self._ids(keys)))
         self._shard.flush()
-
-    def _held(self, keys: Sequence[str]) -> set[str]:
-        return {point.payload[KEY] for point in self._retrieve(keys, False)}
-
-    def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
-        return (record_of(point.payload, point.vector) for point in self._retrieve(keys, True))
-
-    def _retrieve(self, keys: Sequence[str], vectors: bool) -> list[Any]:
-        ids = self._ids(keys)
-        return list(self._shard.retrieve(ids, True if vectors else [KEY], vectors))
 
     def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
         return [self._query(vector.tolist(), GLOBAL, size) for vector in vectors]

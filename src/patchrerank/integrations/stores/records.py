@@ -11,6 +11,7 @@ import numpy as np
 
 from patchrerank.errors import GalleryError
 from patchrerank.gallery import Gallery
+from patchrerank.integrations.stores.local import packed
 from patchrerank.types import Floats, Rows
 
 BATCH_BYTES = 4 << 20
@@ -28,29 +29,37 @@ class Record:
         vector: float32 ``(d,)``, unit norm.
         patches: float32 ``(n, d)``, unit norm; n may be 0.
         boxes: float32 ``(n, 4)``; ``(0, 4)`` where patches have none.
-        digest: CRC-32 of the three, by which a push knows what is there already.
+        size: width and height in pixels; 0 where nobody knows.
+        local: its local descriptors, as :mod:`patchrerank.integrations.stores.local` packs them;
+            None: they are not pushed, or were not fetched.
+        digest: CRC-32 of all that, by which a push knows what is there already.
     """
 
     key: str
     vector: Floats
     patches: Floats
     boxes: Floats
+    size: tuple[int, int] = (0, 0)
+    local: bytes | None = None
     digest: int = 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its vectors."""
-        return self.vector.nbytes + self.patches.nbytes
+        """Bytes of its vectors and descriptors."""
+        return self.vector.nbytes + self.patches.nbytes + len(self.local or b"")
 
 
-def records_of(gallery: Gallery, rows: Rows) -> Iterator[Record]:
+def records_of(gallery: Gallery, rows: Rows, *, local: bool = False) -> Iterator[Record]:
     """Yield images of a gallery; patch vectors come at unit norm, whatever their precision was.
+
+    ``local``: with their local descriptors.
 
     Patches of zeros, which hide images in some stores, are left out, which is logged.
 
     Raises:
-        GalleryError: a global vector has no direction.
+        GalleryError: a global vector has no direction; or there are no local descriptors.
     """
+    descriptors = gallery.local if local else None
     ends = np.asarray(gallery.patch_ends)
     for row in rows.tolist():
         key = str(gallery.ids[row])
@@ -67,10 +76,12 @@ def records_of(gallery: Gallery, rows: Rows) -> Iterator[Record]:
         boxes = np.zeros((0, 4), dtype=np.float32)
         if gallery.has_boxes:
             boxes = np.ascontiguousarray(gallery.boxes[numbers][kept], dtype=np.float32)
-        digest = 0
-        for part in (vector, patches, boxes):
-            digest = zlib.crc32(part.tobytes(), digest)
-        yield Record(key, vector[0], patches, boxes, digest)
+        width, height = np.asarray(gallery.sizes[row], dtype=np.int32).tolist()
+        held = None if descriptors is None else packed(descriptors, row)
+        digest = zlib.crc32(f"{width} {height}".encode())
+        for part in (vector.tobytes(), patches.tobytes(), boxes.tobytes(), held or b""):
+            digest = zlib.crc32(part, digest)
+        yield Record(key, vector[0], patches, boxes, (width, height), held, digest)
 
 
 def _units(vectors: Floats) -> tuple[Floats, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:

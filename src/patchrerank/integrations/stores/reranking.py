@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,6 +12,7 @@ from patchrerank.errors import SettingError, check_kind, described
 from patchrerank.fusion import Fusion, fuse
 from patchrerank.gallery import Gallery
 from patchrerank.integrations.stores.store import VectorStore, unit_queries
+from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify, Ranker, Reranker
 from patchrerank.rerankers.base import check_parts
 from patchrerank.rerankers.box_refinement import best_slots
@@ -59,9 +59,11 @@ class _Searching(Ranker):
 
 
 class StoreReranker(_Searching):
-    """*Here*: the candidates' vectors and boxes are fetched, and any reranker of patches scores.
+    """*Here*: the candidates' evidence is fetched, and any reranker of ours scores it.
 
-    An image that was deleted between search and rerank has no evidence: its local score is −inf.
+    Each stage of a cascade fetches that of the candidates that it scores, and only what it reads:
+    patches and boxes, or local descriptors, where they were pushed. An image that was deleted
+    between search and rerank has no evidence: its local score is −inf.
 
     Args:
         store: a gallery was pushed into it.
@@ -72,8 +74,8 @@ class StoreReranker(_Searching):
         query_crop: what is done with a query's box before it is encoded.
 
     Raises:
-        GalleryError: no gallery was pushed.
-        SettingError: ``make`` makes nothing that reranks.
+        GalleryError: no gallery was pushed, or not what the reranker reads.
+        SettingError: ``make`` makes nothing that reranks the evidence that it is given.
         QueryError: the encoder is not that of the store's vectors.
     """
 
@@ -88,14 +90,12 @@ class StoreReranker(_Searching):
         self.store, self.gallery = store, cast(Gallery, store.gallery)
         check_parts(self.gallery, encoder, None, query_crop)
         self.encoder, self.query_crop, self.make = encoder, query_crop, make
-        self._unfed = make(store.evidence([]))
-        if not isinstance(self._unfed, Ranker):
-            raise SettingError(f"make made {described(self._unfed)}; make a reranker or cascade")
+        self._ranker = _fetching(store, make)
 
     @property
     def first_lam(self) -> float:
         """λ of the reranker that is made; see the base class."""
-        return self._unfed.first_lam
+        return self._ranker.first_lam
 
     def encode(
         self,
@@ -104,21 +104,60 @@ class StoreReranker(_Searching):
         masks: Sequence[Any] | None = None,
     ) -> Queries:
         """Encode pictures once with whatever the reranker needs; see the base class."""
-        found = super().encode(queries, boxes, masks)
-        complete = getattr(self._unfed, "complete", None)
-        return found if complete is None else cast(Queries, complete(found))
+        return self._ranker.complete(super().encode(queries, boxes, masks))
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
-        """Fetch what all queries' candidates need, once, and rerank."""
+        """Fetch what all queries' candidates need, stage by stage, and rerank."""
+        return self._ranker.rerank(queries, shortlist)
+
+
+def _fetching(store: VectorStore, make: Maker) -> Reranker | Cascade:
+    """Return what ``make`` makes, with evidence that is fetched when it scores."""
+    unfed = make(evidence := store.evidence([]))
+    if not isinstance(unfed, Reranker | Cascade) or cast(Any, unfed.gallery) is not evidence:
+        raise SettingError(
+            f"make made {described(unfed)}; make a reranker or cascade of what it is given"
+        )
+    if isinstance(unfed, Reranker):
+        return _Fetching(store, unfed, make)
+    stages = [
+        Stage(_Fetching(store, stage.reranker, _stage_of(make, number)), stage.fusion)
+        for number, stage in enumerate(unfed.stages)
+    ]
+    return Cascade(stages, unfed.calibration)
+
+
+def _stage_of(make: Maker, number: int) -> Maker:
+    return lambda evidence: cast(Cascade, make(evidence)).stages[number].reranker
+
+
+class _Fetching(Reranker):
+    """A reranker that is made anew, of fetched evidence, whenever it scores.
+
+    Args:
+        store: where the evidence is.
+        unfed: one of no images, which says all that the others would say of themselves.
+        make: makes one.
+    """
+
+    def __init__(self, store: VectorStore, unfed: Reranker, make: Maker) -> None:
+        super().__init__(cast(Gallery, store.gallery), None, unfed.fusion)
+        self.store, self._unfed, self._make = store, unfed, make
+        self.name, self.reads, self.list_depth = unfed.name, unfed.reads, unfed.list_depth
+
+    def complete(self, queries: Queries) -> Queries:
+        """Add what the reranker compares beside global vectors."""
+        return self._unfed.complete(queries)
+
+    def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
+        """Fetch what all queries' candidates need, once, and score it; see the base class."""
         filled = shortlist.rows != EMPTY
         wanted, places = np.unique(shortlist.rows[filled], return_inverse=True)
         rows = np.full(shortlist.rows.shape, EMPTY, dtype=np.int64)
         rows[filled] = places
         evidence = self.store.evidence([self.store.gallery.keys[row] for row in wanted.tolist()])
-        given = Shortlist.trusted(rows, shortlist.scores, shortlist.missing)
-        found = self.make(evidence).rerank(queries, given)
-        before = np.append(wanted, EMPTY)  # -1 stays -1
-        return replace(found, rows=before[found.rows])
+        made = cast(Reranker, self._make(evidence))
+        return made.score(queries, Shortlist.trusted(rows, shortlist.scores, shortlist.missing))
 
 
 class StorePatchify(Reranker, _Searching):

@@ -8,6 +8,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.identity import differences
+from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.manifest import Manifest
 
 KEPT = ("dim", "regions", "encoder", "identity", "whitened", "id_type")
@@ -60,3 +61,17 @@ def check_same(held: Manifest, given: Manifest, name: str) -> None:
                 f"{name} holds images of {what.replace('_', ' ')} {before!r}, the gallery has "
                 f"{now!r}; push into another name"
             )
+
+
+def check_same_local(held: LocalManifest | None, given: LocalManifest, name: str) -> None:
+    """Refuse to mix local descriptors of two kinds in one store.
+
+    Raises:
+        GalleryError: says what differs.
+    """
+    if held is None or held.plan() == given.plan():
+        return
+    how = differences(held.encoder, given.encoder) or f"{held.store} then, {given.store} now"
+    raise GalleryError(
+        f"{name} holds local descriptors that were made otherwise ({how}); push into another name"
+    )

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.errors import GalleryError, QueryError, SettingError
+from patchrerank.errors import QueryError, SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.id_types import ID_TYPES
-from patchrerank.gallery.manifest import Manifest
+from patchrerank.integrations.stores.described import TOLD, DescribedStore
 from patchrerank.integrations.stores.evidence import Evidence, StoredGallery
+from patchrerank.integrations.stores.notes import notes_of, write_note
 from patchrerank.integrations.stores.records import Record, batches, records_of
-from patchrerank.integrations.stores.space import check_same, read_space, space_text
+from patchrerank.integrations.stores.space import (
+    check_same,
+    check_same_local,
+    read_space,
+    space_text,
+)
 from patchrerank.types import EMPTY, Floats, Queries, Shortlist
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Whitening
+    from patchrerank.gallery.backgrounds import Backgrounds
 
 DELETED_AT_ONCE = 1000
 
@@ -35,122 +40,93 @@ class Pushed:
     deleted: int
 
 
-class VectorStore(ABC):
+class VectorStore(DescribedStore):
     """One name (collection, table) in a store, with the images of one gallery.
 
     Ids may be text, whole numbers or UUIDs; they come back as they were. A subclass translates
-    only: its methods take and give keys, which are ids as text. Errors of the store's own client
-    (no connection, no permission) pass through unchanged.
+    only (:class:`~patchrerank.integrations.stores.adapter.StoreAdapter`).
 
     Attributes:
-        name: of the kind of store and the place in it, for messages.
-        scores_there: whether the store computes max similarity over patches exactly.
-        most: how many images a search returns at most; None: any number.
-        whitening: of the gallery, to be set where its vectors are whitened and queries are
-            pictures or words; no store keeps it.
+        backgrounds: of the gallery, to be set where query views are wanted: crops of pictures
+            are not pushed.
     """
 
-    name: str
-    whitening: Whitening | None = None
-    scores_there: ClassVar[bool] = True
-    most: ClassVar[int | None] = None
+    backgrounds: Backgrounds | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
-
-    @abstractmethod
-    def _read_space(self) -> str | None:
-        """Return what :meth:`_create` was given; None if there is nothing of this name."""
-
-    @abstractmethod
-    def _create(self, text: str, dim: int) -> None:
-        """Make what is missing for vectors of ``dim`` dimensions, and keep ``text`` beside it."""
-
-    @abstractmethod
-    def _digests(self) -> Iterator[tuple[str, int]]:
-        """Yield the key and digest of every image."""
-
-    @abstractmethod
-    def _write(self, records: Sequence[Record]) -> None:
-        """Insert images, or replace those of the same keys; seen by searches on return."""
-
-    @abstractmethod
-    def _delete(self, keys: Sequence[str]) -> None:
-        """Delete images; keys that are not there are no error."""
-
-    @abstractmethod
-    def _held(self, keys: Sequence[str]) -> set[str]:
-        """Return which of the keys are there."""
-
-    @abstractmethod
-    def _fetch(self, keys: Sequence[str]) -> Iterable[Record]:
-        """Return images of these keys, in any order, without those that are not there."""
-
-    @abstractmethod
-    def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
-        """Return for each unit vector ``(Q, d)`` the nearest images: key and cosine."""
-
-    def _best(self, vector: Floats, keys: Sequence[str]) -> Mapping[str, float]:
-        """Return the highest cosine of each image's patches to a unit vector ``(d,)``, exactly.
-
-        Images that are not there, or have no patches, are left out.
-        """
-        raise NotImplementedError
-
-    @cached_property
-    def space(self) -> Manifest:
-        """What its vectors are.
-
-        Raises:
-            GalleryError: no gallery was pushed here.
-        """
-        text = self._read_space()
-        if text is None:
-            raise GalleryError(f"{self.name}: no gallery was pushed here; call push(gallery)")
-        return read_space(text, self.name)
 
     @cached_property
     def gallery(self) -> StoredGallery:
         """What rerankers take for a gallery; its rows number the ids met so far."""
         return StoredGallery(self)
 
-    def push(self, gallery: Gallery, *, prune: bool = False, progress: bool = True) -> Pushed:
+    def push(
+        self,
+        gallery: Gallery,
+        *,
+        local: bool = False,
+        prune: bool = False,
+        progress: bool = True,
+    ) -> Pushed:
         """Write a gallery's images; those that are there already, unchanged, are passed over.
 
         So a push that was cut off goes on where it was, and after a change of the gallery only
-        what changed is written. Ids and digests of all that is there are read first.
+        what changed is written. Ids and digests of all that is there are read first. A whitening
+        goes along, so that pictures and words can ask.
 
         Args:
             gallery: whose living images are pushed. Vectors go as float32 at unit norm: scores
                 of a float32 gallery are the same in the store; those of int8 and product
                 quantised ones differ by as much as their decoded vectors are no unit vectors.
+            local: with local descriptors, in the gallery's own precision; once they are there,
+                every push brings them.
             prune: delete images that the gallery does not hold.
             progress: show a progress bar.
 
         Raises:
-            GalleryError: the store holds vectors of another encoder, regions or kind of ids, or
-                a global vector has no direction; nothing is written.
+            GalleryError: the store holds vectors of another encoder, regions or kind of ids;
+                local descriptors are missing, or of another encoder; a global vector has no
+                direction. Nothing is written.
+            SettingError: the store has no room for local descriptors.
         """
-        text = space_text(gallery)
-        held = self._read_space()
+        text, held = space_text(gallery), self._read_space()
+        local = self._takes_local(gallery, local, held is not None)
         if held is None:
             self._create(text, gallery.dim)
         else:
             check_same(read_space(held, self.name), read_space(text, self.name), self.name)
-        for name in ("space", "gallery"):
+        for name in TOLD:
             self.__dict__.pop(name, None)
+        for name, content in notes_of(gallery, local=local):
+            write_note(name, content, self._keep, self._kept)
         known = dict(self._digests()) if held is not None else {}
         with tqdm(total=gallery.live_count, unit="img", disable=not progress) as bar:
-            written, seen = self._push(gallery, known, bar)
+            written, seen = self._push(gallery, known, bar, local=local)
         gone = sorted(known.keys() - seen) if prune else []
         self._delete_all(gone)
         return Pushed(written, len(seen) - written, len(gone))
 
-    def _push(self, gallery: Gallery, known: Mapping[str, int], bar: Any) -> tuple[int, set[str]]:
+    def _takes_local(self, gallery: Gallery, wanted: bool, begun: bool) -> bool:
+        """Return whether local descriptors are pushed, after checking that they can be."""
+        if wanted and not self.holds_local:
+            raise SettingError(
+                f"{self.name}: has no room for local descriptors; Qdrant, LanceDB and PostgreSQL "
+                "have, or open the gallery's folder for rerankers that read them"
+            )
+        held = self.local_manifest if begun else None
+        if not wanted and held is None:
+            return False
+        check_same_local(held, gallery.local.manifest, self.name)
+        return True
+
+    def _push(
+        self, gallery: Gallery, known: Mapping[str, int], bar: Any, *, local: bool
+    ) -> tuple[int, set[str]]:
         seen: set[str] = set()
 
         def changed() -> Iterator[Record]:
-            for record in records_of(gallery, gallery.live):
+            for record in records_of(gallery, gallery.live, local=local):
                 seen.add(record.key)
                 if known.get(record.key) != record.digest:
                     yield record
@@ -217,9 +193,19 @@ class VectorStore(ABC):
         return self._held(list(dict.fromkeys(keys))) if len(keys) else set()
 
     def evidence(self, keys: Sequence[str]) -> Evidence:
-        """Fetch images; those that are not there (any more) come without patches."""
-        found = {record.key: record for record in self._fetch(keys)} if len(keys) else {}
-        return Evidence(self, keys, found)
+        """Return images as a gallery of their own; what is asked of them is fetched, once.
+
+        Those that are not there (any more) have no patches.
+        """
+        return Evidence(self, keys)
+
+    def fetched(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Fetch images, without those that are not there (any more)."""
+        return {record.key: record for record in self._fetch(keys)} if len(keys) else {}
+
+    def fetched_local(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Fetch the local descriptors of images that have any."""
+        return dict(self._fetch_local(keys)) if len(keys) else {}
 
     def best(self, vector: Floats, keys: Sequence[str]) -> Mapping[str, float]:
         """Return the highest cosine of each image's patches to a unit vector, computed there.
