@@ -55,6 +55,19 @@ def test_what_cannot_be_removed(tmp_path, gallery):
     assert not (tmp_path / "absent").exists()
 
 
+def test_a_number_below_zero_is_an_id_and_no_option(tmp_path):
+    draw_gallery(tmp_path / "g", [-5, -12, -3, 4, 7], 3, 8, id_type="int")
+    assert "removed 2" in run("remove", tmp_path / "g", "-5", 4).stdout
+    assert json.loads(run("remove", tmp_path / "g", "--json", -12).stdout)["removed"] == 1
+    assert "for example -5" in run("remove", tmp_path / "g", "-5", code=2).stderr
+    for word in ("--jsn", "-j", "--ids=x=", "-3x"):
+        error = run("remove", tmp_path / "g", 7, word, code=2).stderr
+        assert ("has no such option" in error) is (word != "--ids=x="), error
+    assert "removed 1" in run("remove", tmp_path / "g", "--", "-3").stdout
+    draw_gallery(tmp_path / "texts", ["-x.jpg", "b"], 3, 8)
+    assert "removed 1" in run("remove", tmp_path / "texts", "-x.jpg").stdout
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("p") / "photos"

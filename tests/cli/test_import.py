@@ -220,3 +220,25 @@ def test_what_is_not_there_is_said_to_be_absent(tmp_path, name):
 def test_an_option_is_named_once():
     told = as_options("use normalise=True (--normalise), or missing='drop', or normalise=True")
     assert told == "use --normalise, or --missing drop, or --normalise"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"globals": "no.faiss"}, "no.faiss: cannot be read (No such file or directory)"),
+        ({"globals": "empty.faiss"}, "is neither an array (.npy) nor a faiss index"),
+        ({"globals": "text.index"}, "is neither an array (.npy) nor a faiss index"),
+        ({"local": "no"}, "no: there is no such file or folder of local descriptors"),
+        ({"from": "no.lance"}, "no.lance: there is no such folder"),
+    ],
+)
+@pytest.mark.parametrize("ids", [True, False])
+def test_a_file_that_is_not_there_is_what_is_complained_of(files, tmp_path, change, message, ids):
+    if "from" in change:
+        pytest.importorskip("lancedb")
+    (tmp_path / "empty.faiss").write_bytes(b"")
+    (tmp_path / "text.index").write_text("hello, this is no index")
+    given = {name: tmp_path / value for name, value in change.items()}
+    options = words(files, "text", **given)[0 if ids or "local" in change else 4 :]
+    error = run("import", tmp_path / "g", *options, "--quiet", code=2).stderr
+    assert message in error and not (tmp_path / "g").exists()

@@ -80,6 +80,7 @@ for group, modules in GROUPS.items():
             cls=SectionedCommand,
             short_help=(module.command.__doc__ or "").partition("\n\n")[0],
             epilog=module.EXAMPLE,
+            context_settings=getattr(module, "CONTEXT", None),
             rich_help_panel=group,
         )(module.command)
 

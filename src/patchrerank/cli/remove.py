@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, SettingError
+
+if TYPE_CHECKING:
+    from patchrerank.gallery import Gallery
 
 EXAMPLE = "patchrerank remove gallery/ sofas/017.jpg sofas/018.jpg"
+CONTEXT = {"ignore_unknown_options": True}
+"""Ids may be numbers below zero."""
 
 
 def command(
@@ -28,6 +35,7 @@ def command(
     from patchrerank.gallery import Gallery, remove
 
     before = Gallery(gallery)
+    _check_words(images or (), before)
     listed = [*(images or ()), *(_lines(ids) if ids is not None else ())]
     after = remove(gallery, before.ids.kind.read(listed))
     gone = before.live_count - after.live_count
@@ -36,6 +44,16 @@ def command(
         printing.print_json({"gallery": gallery, **record})
     else:
         printing.print_line(f"removed {gone}; {after!r}")
+
+
+def _check_words(words: Iterable[str], gallery: Gallery) -> None:
+    """Refuse what was meant as an option: it begins with a dash, and is neither number nor id."""
+    for word in words:
+        if word.startswith("-") and not re.fullmatch(r"-\d+", word) and word not in gallery.ids:
+            raise SettingError(
+                f"{word}: remove has no such option, and {gallery.folder} no such id; see "
+                "patchrerank remove --help"
+            )
 
 
 def _lines(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ four, ``sizes`` a list of two whole numbers, ``local`` and ``places`` as ``patch
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from patchrerank.gallery.arrow_columns import (
     is_uuid,
 )
 from patchrerank.gallery.arrow_files import ArrowFile, arrow
-from patchrerank.gallery.export_columns import Record, read_record
+from patchrerank.gallery.export_columns import WHITENING_ARRAYS, Record, read_record
 from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.row_sources import BLOCK_BYTES, Array, RowSource
 from patchrerank.gallery.vectors import Vectors
@@ -30,6 +31,8 @@ from patchrerank.types import Rows
 
 RECORD = b"patchrerank"
 """Key of the schema's metadata: what made the vectors."""
+WHITENED = b"patchrerank.whitening."
+"""Before ``mean`` and ``matrix``: keys of the bytes of float32 numbers."""
 IDS_AT_ONCE = 1 << 16
 SAMPLE = 64
 """First rows, which tell how large rows are."""
@@ -121,10 +124,11 @@ def read_columns(file: ArrowFile, named: Mapping[str, str]) -> Vectors:
     if patches is not None and "boxes" in at:
         boxes = ArrowRows(file, at["boxes"], 2, "list of fixed_size_list of 4 float32")
         _check_counts(file, boxes, patches, "boxes", "patches")
-    record = (file.schema.metadata or {}).get(RECORD)
-    made = Record()
+    metadata = file.schema.metadata or {}
+    made, record = Record(), metadata.get(RECORD)
     if record is not None:
-        made = read_record(record.decode("utf-8", "replace"), str(file.path))
+        text, whitening = record.decode("utf-8", "replace"), partial(_whitening, metadata)
+        made = read_record(text, str(file.path), whitening)
     return Vectors(
         _ids(file, at["ids"]),
         whole,
@@ -136,6 +140,15 @@ def read_columns(file: ArrowFile, named: Mapping[str, str]) -> Vectors:
         _sizes(file, at["sizes"]) if "sizes" in at else None,
         _local(file, at, made),
     )
+
+
+def _whitening(metadata: Mapping[bytes, bytes]) -> dict[str, Array]:
+    """Return mean ``(d,)`` and matrix ``(d, m)``."""
+    held = {name: metadata.get(WHITENED + name.encode()) for name in WHITENING_ARRAYS}
+    found = {name: np.frombuffer(raw, "<f4") for name, raw in held.items() if raw is not None}
+    if len(found) == len(held):
+        found["matrix"] = found["matrix"].reshape(len(found["mean"]), -1)
+    return found
 
 
 def _local(file: ArrowFile, at: Mapping[str, str], made: Record) -> LocalVectors | None:

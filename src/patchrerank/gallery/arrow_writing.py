@@ -11,8 +11,8 @@ import numpy as np
 from patchrerank.files import written_beside
 from patchrerank.gallery.arrow_columns import UUID_BYTES
 from patchrerank.gallery.arrow_files import arrow
-from patchrerank.gallery.arrow_vectors import RECORD
-from patchrerank.gallery.export_columns import Column, record_of
+from patchrerank.gallery.arrow_vectors import RECORD, WHITENED
+from patchrerank.gallery.export_columns import Column, record_of, whitening_of
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.live_arrays import counts_at, rows_at
 from patchrerank.gallery.removed_rows import items_of
@@ -61,6 +61,8 @@ def _schema(pa: Any, gallery: Gallery, columns: dict[str, Column]) -> Any:
     fields += [(name, vector(name)) for name in ("globals", "sizes") if name in columns]
     fields += [(name, pa.list_(vector(of))) for name, of in LISTS.items() if of in columns]
     record = {RECORD: record_of(gallery, columns).encode()}
+    whitening = whitening_of(gallery).items()
+    record |= {WHITENED + name.encode(): array.tobytes() for name, array in whitening}
     return pa.schema([pa.field(*field, nullable=False) for field in fields], metadata=record)
 
 

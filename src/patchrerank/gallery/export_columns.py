@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import GalleryError, SettingError
+from patchrerank.errors import EncoderError, GalleryError, SettingError
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.identity import IMPORTED
+from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.import_origin import Origin
 from patchrerank.gallery.live_arrays import CUT_BY, counts_at, live_blocks, rows_at
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.local_vectors import LocalOrigin
+from patchrerank.gallery.manifest import WhiteningRecord
 from patchrerank.gallery.manifest_reading import check_encoder
 from patchrerank.gallery.mapped import MappedFolder
 from patchrerank.gallery.removed_rows import items_of
 from patchrerank.gallery.row_sources import Array, RowSource
 from patchrerank.gallery.stores import FLOATS
 from patchrerank.records import from_json
-from patchrerank.types import Rows
+from patchrerank.types import Floats, Rows
 
 BLOCK_ROWS = 1 << 14
 RECORD = ("encoder", "identity", "regions")
+WHITENING_ARRAYS = ("mean", "matrix")
 
 
 @dataclass(frozen=True)
@@ -146,18 +148,26 @@ def packed_ids(gallery: Gallery) -> np.ndarray[tuple[int, ...], np.dtype[np.gene
 
 
 def record_of(gallery: Gallery, columns: Collection[str]) -> str:
-    """Return, as JSON, what made the exported columns of a gallery."""
+    """Return, as JSON, what made the exported columns of a gallery.
+
+    Whitening is named by its fingerprint; :func:`whitening_of` has the rest of it.
+    """
     made = gallery.manifest
-    encoder: dict[str, object] = dict(made.encoder)
-    if made.whitened:  # no encoder makes such vectors by itself
-        name = f"{encoder.get('spec')}, whitened"
-        encoder = {"spec": name, "architecture": IMPORTED, "precision": "unknown"}
-    record = {"encoder": encoder, "identity": made.identity, "regions": made.regions}
+    record: dict[str, object] = {name: getattr(made, name) for name in RECORD}
+    if gallery.whitening is not None:
+        learned = None if made.whitening is None else asdict(made.whitening)
+        record["whitening"] = {"fingerprint": gallery.whitening.fingerprint, "learned": learned}
     if "local/vectors" in columns:
         local = gallery.local.manifest
         keys = [item.name for item in fields(LocalOrigin)]
         record["local"] = {key: getattr(local, key) for key in keys}
     return json.dumps(record, ensure_ascii=False)
+
+
+def whitening_of(gallery: Gallery) -> dict[str, Floats]:
+    """Return what is applied behind the encoder: ``mean`` and ``matrix``; nothing where none is."""
+    held = gallery.whitening
+    return {} if held is None else {name: getattr(held, name) for name in WHITENING_ARRAYS}
 
 
 @dataclass(frozen=True)
@@ -175,11 +185,16 @@ class Record:
     local: LocalOrigin | None = None
 
 
-def read_record(text: str, where: str) -> Record:
+def read_record(text: str, where: str, whitening: Callable[[], Mapping[str, Array]]) -> Record:
     """Return what made exported vectors.
 
+    Args:
+        text: the record.
+        where: its file, for messages.
+        whitening: returns what :func:`whitening_of` gave, empty if it is not there.
+
     Raises:
-        GalleryError: it is no such record; names the file.
+        GalleryError: it is no such record, or its whitening is missing or another; names the file.
     """
     try:
         found: Any = json.loads(text)
@@ -189,11 +204,36 @@ def read_record(text: str, where: str) -> Record:
         check_encoder(encoder, where)
         local = found.get("local")
         made = None if local is None else from_json(LocalOrigin, local, f"{where}: local")
-        return Record(Origin(dict(encoder), identity), str(regions), made)
-    except (ValueError, TypeError, KeyError, RecursionError, SettingError) as error:
+        origin = Origin(dict(encoder), identity)
+        if found.get("whitening") is not None:
+            origin = _whitened(origin, found["whitening"], whitening(), where)
+        return Record(origin, str(regions), made)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SettingError) as error:
         raise GalleryError(
             f"{where}: the record of an export is damaged; say --encoder, and restore the file"
         ) from error
+
+
+def _whitened(origin: Origin, said: Any, arrays: Mapping[str, Array], where: str) -> Origin:
+    from patchrerank.encoders import Whitening
+
+    lacking = [name for name in WHITENING_ARRAYS if name not in arrays]
+    if lacking:
+        raise GalleryError(
+            f"{where}: its vectors are whitened, but the whitening is not there ({lacking[0]}); "
+            "restore the export, or take them as vectors that only you can make: --encoder TEXT"
+        )
+    try:
+        held = Whitening(*(np.asarray(arrays[name]) for name in WHITENING_ARRAYS))
+    except EncoderError as error:
+        raise GalleryError(f"{where}: {error}") from error
+    fingerprint = origin.encoder.get("fingerprint")
+    whole = combined_identity(fingerprint, held) if isinstance(fingerprint, str) else None
+    if held.fingerprint != said["fingerprint"] or whole not in (None, origin.identity):
+        raise GalleryError(f"{where}: the whitening is not that of its vectors; export them again")
+    learned = said.get("learned")
+    record = None if learned is None else from_json(WhiteningRecord, learned, f"{where}: learned")
+    return replace(origin, whitening=held, learned=record)
 
 
 def check_whole(gallery: Gallery) -> None:

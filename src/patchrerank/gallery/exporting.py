@@ -23,7 +23,7 @@ from patchrerank.gallery.export_columns import (
     packed_ids,
     record_of,
 )
-from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.gallery import WHITENING, Gallery
 from patchrerank.gallery.hdf5_vectors import write_hdf5_vectors
 from patchrerank.gallery.vectors import ENDINGS, format_of
 
@@ -111,6 +111,8 @@ def _write_npy(gallery: Gallery, target: Path, columns: dict[str, Column], told:
                 (scratch / name).parent.mkdir(exist_ok=True)
                 _write_array(scratch / f"{name}.npy", column, told)
             _write_ids(gallery, scratch)
+            if gallery.whitening is not None:
+                gallery.whitening.save(scratch / WHITENING)
             (scratch / RECORD_FILE).write_text(record_of(gallery, columns), encoding="utf-8")
             scratch.rename(target)
     finally:

@@ -17,6 +17,8 @@ from patchrerank.types import Rows
 
 BEGIN = b"I"
 """How every faiss index file begins, and no ``.npy`` file."""
+NPY = b"\x93NUMPY"
+"""How a ``.npy`` file begins."""
 
 
 class IndexRows(RowSource):
@@ -56,9 +58,11 @@ def open_globals(
         _check_exact(index, name, lossy)
         packed, places = _by_label(index, name, ids, id_type)
         return packed, IndexRows(index, places, name)
+    _check_known(vectors)
+    rows = open_rows(vectors, "globals")
     if ids is None:
         raise GalleryError("there are no ids; an import needs one for each image")
-    return pack_ids(ids, id_type, unique=False), open_rows(vectors, "globals")
+    return pack_ids(ids, id_type, unique=False), rows
 
 
 def _index_of(vectors: Any) -> IndexVectors | None:
@@ -69,6 +73,20 @@ def _index_of(vectors: Any) -> IndexVectors | None:
         except (OSError, ValueError):  # whoever reads an array says so
             return None
     return vectors_of(vectors) if hasattr(vectors, "ntotal") else None
+
+
+def _check_known(vectors: Any) -> None:
+    """Refuse a file that is there, but is nothing that global vectors are read from."""
+    if isinstance(vectors, str | os.PathLike) and Path(vectors).suffix != ".npy":
+        try:
+            with Path(vectors).open("rb") as file:
+                begin = file.read(len(NPY))
+        except (OSError, ValueError):  # whoever reads an array says so
+            return
+        if begin != NPY:
+            raise GalleryError(
+                f"{_name_of(vectors)}: is neither an array (.npy) nor a faiss index; cut short?"
+            )
 
 
 def _name_of(vectors: Any) -> str:

@@ -6,6 +6,7 @@ ILIAS' feature files are read, too: their ``index`` has the ids, their ``feature
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ import numpy as np
 from patchrerank.errors import GalleryError, short_reason, shown
 from patchrerank.file_bounds import check_hdf5
 from patchrerank.gallery.export_columns import (
+    WHITENING_ARRAYS,
     Column,
     Record,
     packed_ids,
     read_record,
     record_of,
+    whitening_of,
 )
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.local_vectors import LocalVectors
@@ -49,10 +52,14 @@ def write_hdf5_vectors(
         GalleryError: an id that HDF5 cannot hold: one with a null character.
     """
     size = sum(column.nbytes for column in columns.values()) + TEXT_BYTES * gallery.live_count
-    ours = hdf5_with("an export", "ids", *{name.split("/")[0] for name in columns})
+    whitening = whitening_of(gallery)
+    groups = {*(name.split("/")[0] for name in columns), *(["whitening"] if whitening else [])}
+    ours = hdf5_with("an export", "ids", *groups)
     with hdf5_written(target, ours, size) as file:
         file.attrs[RECORD] = record_of(gallery, columns)
         _write_ids(gallery, file)
+        for name, array in whitening.items():
+            file[f"whitening/{name}"] = array
         for name, column in columns.items():
             data, start = file.create_dataset(name, column.shape, dtype=column.dtype), 0
             for block in column.blocks():
@@ -104,7 +111,8 @@ def read_hdf5_vectors(path: Path, columns: Mapping[str, str]) -> Vectors:
     if missing is not None:
         raise GalleryError(f"{path}: holds no data set {missing!r}; it has {shown(sorted(file))}")
     record = file.attrs.get(RECORD)
-    made = Record() if record is None else read_record(str(record), str(path))
+    whitening = partial(_whitening, file, path)
+    made = Record() if record is None else read_record(str(record), str(path), whitening)
     found = {key: RowSource(held[key], f"{key} ({path})") for key in ROWS if key in held}
     found |= {key: _whole(held[key], key, path) for key in WHOLE if key in held}
     return Vectors(
@@ -127,6 +135,12 @@ def _local(found: Mapping[str, Any], made: Record, path: Path) -> LocalVectors |
     if places is None:
         raise GalleryError(f"{path}: has local descriptors, but no data set 'local/places'")
     return LocalVectors(vectors, places, found.get("local/counts"), made.local)
+
+
+def _whitening(file: h5py.File, path: Path) -> dict[str, Any]:
+    names = {name: f"whitening/{name}" for name in WHITENING_ARRAYS}
+    there = {name: at for name, at in names.items() if at in file}
+    return {name: _whole(_data_set(file, at, path), at, path) for name, at in there.items()}
 
 
 def _data_set(file: h5py.File, name: str, path: Path) -> Any:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.identity import IMPORTED
+from patchrerank.gallery.manifest import WhiteningRecord
 
 if TYPE_CHECKING:
-    from patchrerank.encoders import Encoder
+    from patchrerank.encoders import Encoder, Whitening
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,15 @@ class Origin:
         encoder: its record, as in a manifest.
         identity: what a query's encoder must match.
         dim: dimensions of its vectors; None: not known.
+        whitening: that is applied behind it; None: there is none, or nobody has it.
+        learned: how; None: there is none, or nobody recorded it.
     """
 
     encoder: Mapping[str, object]
     identity: str
     dim: int | None = None
+    whitening: Whitening | None = None
+    learned: WhiteningRecord | None = None
 
     def check(self, dim: int) -> None:
         """Refuse vectors of another length than it makes.
@@ -33,6 +38,10 @@ class Origin:
         Raises:
             GalleryError: names both.
         """
+        if self.whitening is not None and self.whitening.dim != dim:
+            raise GalleryError(
+                f"the vectors have {dim} dimensions, their whitening makes {self.whitening.dim}"
+            )
         if self.dim not in (None, dim):
             raise GalleryError(
                 f"the vectors have {dim} dimensions, those of {self.encoder.get('spec')} have "

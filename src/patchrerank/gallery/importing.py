@@ -12,7 +12,7 @@ from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.arrays import ArrayFiles
 from patchrerank.gallery.faiss_rows import open_globals
 from patchrerank.gallery.fresh_folder import fresh_folder
-from patchrerank.gallery.gallery import LOCAL, Gallery
+from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import write_table
 from patchrerank.gallery.import_columns import VectorColumns, dim_of
 from patchrerank.gallery.import_counts import counts_of
@@ -137,10 +137,14 @@ def import_gallery(
         identity=origin.identity,
         chunk=CHUNK,
         root=_root(root),
+        whitened=origin.whitening is not None,
+        whitening=origin.learned,
         id_type=packed.kind,
         version=__version__,
     )
     with fresh_folder(Path(folder)):
+        if origin.whitening is not None:
+            origin.whitening.save(Path(folder) / WHITENING)
         vectors = VectorColumns(whole, parts, ends, packed, store, normalise, progress)
         _write(Path(folder), made, vectors, pictures, places, found)
     return Gallery(folder)

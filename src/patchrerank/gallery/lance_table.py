@@ -31,9 +31,8 @@ class LanceTable(ArrowFile):
         lancedb = _lancedb()
         self._arrow, self.path = arrow(), path
         if not (path / "_versions").is_dir():
-            raise GalleryError(
-                f"{path}: is no LanceDB table; name its folder, DATABASE/TABLE.lance"
-            )
+            what = "is no LanceDB table" if path.exists() else "there is no such folder"
+            raise GalleryError(f"{path}: {what}; name that of a table, DATABASE/TABLE.lance")
         try:
             self._table: Any = lancedb.connect(path.parent).open_table(path.stem)
             self._table.checkout(self._table.version if version is None else version)

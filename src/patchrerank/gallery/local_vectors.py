@@ -176,6 +176,8 @@ def read_local_folder(folder: Path) -> LocalVectors:
     Raises:
         GalleryError: one is missing.
     """
+    if not folder.exists():
+        raise GalleryError(f"{folder}: there is no such file or folder of local descriptors")
     for name in ("vectors.npy", "places.npy"):
         if not (folder / name).is_file():
             raise GalleryError(

@@ -13,11 +13,13 @@ import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.backgrounds import BACKGROUNDS, Backgrounds, forget_backgrounds
 from patchrerank.gallery.copying import copy_all
 from patchrerank.gallery.folder import lock_folder, writing
 from patchrerank.gallery.fresh_folder import fresh_folder
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, save_table
+from patchrerank.gallery.joined_pictures import joined_backgrounds
 from patchrerank.gallery.live_arrays import WHOLE
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.removed_rows import Flags, sweep, write_flags
@@ -53,7 +55,9 @@ def merge(
         progress: show a progress bar.
 
     Returns:
-        The gallery. It has local descriptors where all have them, made alike.
+        The gallery. It has local descriptors where all have them, made alike, and backgrounds
+        for query views out of those that they have. A copy knows where pictures lie in other
+        files, where all do and are read alike.
 
     Raises:
         GalleryError: none are given, they cannot be one, an id stands twice, one is damaged, or
@@ -179,8 +183,33 @@ def write_set(
         _write_own(folder, parts[0])
     write_local_set(folder, parts, made)
     made = replace(made, arrays={**made.arrays, ID_TABLE: record})
+    kept = _backgrounds(parts, removed, before)
     made.write(folder / MANIFEST)
+    if kept is not None:  # behind the manifest, without which their pictures are not held
+        kept.save(folder / BACKGROUNDS)
     sweep(folder, made.arrays)
+
+
+def _backgrounds(
+    parts: Sequence[Gallery], removed: Sequence[Flags], before: Gallery | None
+) -> Backgrounds | None:
+    """Return the backgrounds of a gallery of shards, with those of shards that are new.
+
+    What it has itself of pictures that are held no more goes before the manifest that says so.
+    """
+    if before is None or before.shards is None:
+        return joined_backgrounds(parts, removed)
+    old = len(before.shards)
+    gone = {
+        str(part.ids[row])
+        for part, flags in zip(parts[:old], removed[:old], strict=True)
+        for row in np.flatnonzero(flags).tolist()
+    }
+    forget_backgrounds(before.folder, lambda: gone)
+    held = before.backgrounds if before.has_backgrounds else None
+    if held is None:
+        return joined_backgrounds(parts, removed)
+    return joined_backgrounds(parts[old:], removed[old:], held)
 
 
 def _numbering(parts: Sequence[Gallery], before: Gallery | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from patchrerank.gallery.arrow_files import ArrowFile
 from patchrerank.gallery.arrow_vectors import read_columns
 from patchrerank.gallery.export_columns import Record, read_record
 from patchrerank.gallery.exporting import RECORD_FILE
+from patchrerank.gallery.gallery import WHITENING
 from patchrerank.gallery.hdf5_vectors import read_hdf5_vectors
 from patchrerank.gallery.lance_table import LanceTable
 from patchrerank.gallery.local_vectors import LocalVectors, read_local_folder
 from patchrerank.gallery.vectors import ENDINGS, Vectors, format_of
+from patchrerank.numpy_files import read_npz
 
 
 def read_vectors(
@@ -100,6 +103,11 @@ def _record(path: Path) -> Record:
     if not path.is_file():
         return Record()
     try:
-        return read_record(path.read_text(encoding="utf-8"), str(path))
+        text = path.read_text(encoding="utf-8")
+        return read_record(text, str(path), partial(_whitening, path.with_name(WHITENING)))
     except (OSError, UnicodeDecodeError) as error:
         raise GalleryError(f"{path}: cannot be read ({error})") from error
+
+
+def _whitening(path: Path) -> Mapping[str, Any]:
+    return read_npz(path, GalleryError) if path.is_file() else {}

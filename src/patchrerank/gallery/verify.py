@@ -56,7 +56,8 @@ def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:
         _check_backgrounds,
         _check_local,
     ]
-    checks = checks if gallery.shards is None else [_check_own, _check_removed, _check_shards]
+    if gallery.shards is not None:
+        checks = [_check_own, _check_removed, _check_shards, _check_backgrounds]
     found: list[str] = []
     for check in tqdm(checks, desc="verify", disable=not progress):
         found += found_by(check, gallery)
