@@ -14,6 +14,8 @@ from scipy.special import expit
 from patchrerank.errors import SettingError, ShortlistError, shown
 from patchrerank.types import Floats, LocalScores, Ranking
 
+FLOAT = np.dtype(np.float32)
+
 
 @dataclass(frozen=True)
 class Fusion:
@@ -95,15 +97,11 @@ class Fusion:
                 f"local scores have the shape {local.scores.shape}, but {size} candidates of "
                 f"{queries} queries are to be rescored"
             )
-        kernels, found = _kernels(), local.scores
-        exact = fuse(ranking.scores[:, :size], found[:, :size], self.lam, self.gamma)
-        keys = np.empty_like(exact)
-        kernels.fill_keys(ranking.rows, found, self.lam == 0 and self.gamma > 0, exact, keys)
-        places = np.argsort(keys, axis=1, kind="stable")
-        before = ranking.tables
-        after = tuple(np.empty(table.shape, table.dtype) for table in before)
+        exact = fuse(ranking.scores[:, :size], local.scores[:, :size], self.lam, self.gamma)
         boxes = ranking.boxes if local.boxes is None else local.boxes
-        kernels.move_tables(places, before, exact, found, boxes, after)
+        found = local.scores, self.lam == 0 and self.gamma > 0, np.ascontiguousarray(boxes, FLOAT)
+        after = tuple(np.empty(table.shape, table.dtype) for table in ranking.tables)
+        _kernels().resort(ranking.tables, exact, *found, after)
         return ranking.with_tables(after)
 
 

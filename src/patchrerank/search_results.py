@@ -99,6 +99,18 @@ def scores_of(query: int, scores: object, count: int) -> Doubles:
     return values
 
 
+def plain_scores(scores: Any, count: int) -> Doubles | None:
+    """Return scores as float64 ``(count,)`` if they are a list or array of numbers, else None."""
+    if type(scores) is list and len(scores) == count and set(map(type, scores)) <= PLAIN_NUMBERS:
+        try:
+            return np.array(scores, dtype=np.float64)
+        except OverflowError:
+            return None
+    if type(scores) is np.ndarray and scores.shape == (count,) and scores.dtype.kind == "f":
+        return scores.astype(np.float64)
+    return None
+
+
 def falls(scores: Doubles) -> bool:
     """Tell a list ``(K,)`` of finite float32 that nowhere rises."""
     inside = len(scores) and scores[-1] >= -LARGEST and scores[0] <= LARGEST

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchrerank.fusion import Fusion, fuse
+from patchrerank.kernels.resorting import write_order
 from patchrerank.kernels.zeros import zeros_of
 from patchrerank.types import LocalScores, Ranking
 
@@ -77,3 +78,16 @@ def test_a_zero_at_any_place_of_a_word(place):
     text = bytearray(b"\x80\x81\x01\xff" * 5)[:17]
     text[place] = 0
     assert zeros_of(bytes(text), 1).tolist() == [place]
+
+
+@given(st.integers(0, 2**32), st.integers(0, 600), st.integers(0, 12))
+def test_places_are_those_of_a_stable_sort(seed, count, digits):
+    rng = np.random.default_rng(seed)
+    scores = rng.standard_normal(count).round(digits) * 10.0 ** rng.integers(-300, 300)
+    odd = rng.random(count) < 0.2
+    scores[odd] = rng.choice([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324], odd.sum())
+    rows, order = np.where(rng.random(count) < 0.1, -1, 7), np.empty(count + 2, np.int64)
+    keys = np.where(rows == -1, np.inf, -scores)
+    write_order(rows, np.zeros(0, np.float32), False, scores, order)
+    assert order.tolist() == [*np.argsort(keys, kind="stable"), count, count + 1]
+    assert (scores[rows == -1] == -np.inf).all()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.id_table import ID_TABLE
+from patchrerank.gallery.id_types import OTHERS
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import REMOVED
 from patchrerank.gallery.mapped import READ_WHOLE, MappedFolder
-from patchrerank.search_results import listed_ids
-from patchrerank.types import Rows
+from patchrerank.search_results import LARGEST, listed_ids, plain_scores
+from patchrerank.types import Floats, Rows
 
 
 class FindsIds(MappedFolder):
@@ -49,6 +50,24 @@ class FindsIds(MappedFolder):
         if len(rows) and rows.min() < 0 and self._sound_ids and strict:
             raise self.ids.unknown(ids, rows)
         return rows
+
+    def read_list(
+        self, ids: object, scores: object, limit: float = LARGEST
+    ) -> tuple[Rows, Floats] | None:
+        """Return rows int64 and scores float32 ``(K,)`` of a list that is plain, else None.
+
+        Plain are lists of ids that are all there, none twice, with numbers within ± ``limit`` that
+        nowhere rise. What is wrong with any other, if anything, is not said.
+        """
+        given = plain_scores(scores, len(ids)) if type(ids) is list and ids else None
+        if given is None:
+            return None
+        found, kind = self.ids, self.ids.kind
+        try:
+            text = kind.joined(cast("list[Any]", ids))
+        except OTHERS:
+            return None
+        return found.lists.read(text, kind.size or 0, given, limit)
 
     @cached_property
     def _sound_ids(self) -> list[Array]:

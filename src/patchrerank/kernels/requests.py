@@ -7,25 +7,19 @@ from math import exp
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from patchrerank.kernels._places import copy_bytes, fill_part_spans, locate
+from patchrerank.kernels._places import fill_part_spans, locate
 from patchrerank.kernels._row_walks import walk_slots
 from patchrerank.kernels._tiles import prefetch
 from patchrerank.kernels.jit import compiled, entry_of
+from patchrerank.kernels.resorting import Tables, move_tables, write_order
 from patchrerank.kernels.segments import Rowwise, Segments, places_of
 from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, layout
 from patchrerank.types import Floats, Rows
 
-Doubles = npt.NDArray[np.float64]
-Keys = npt.NDArray[np.uint64]
 Parts = tuple[Rows, Rows]
-Tables = tuple[Rows, Floats, Floats, Floats, Floats]
 
 CLOSER, DONE, FALLING = range(3)  # what a call answers
-ORDINARY = 1e-30, 1e30
-"""Sizes of scores that carry an order as they are (:mod:`patchrerank.hit_scores`)."""
-
 NOWHERE: Rows = np.zeros(0, dtype=np.int64)
 
 
@@ -132,21 +126,18 @@ def _rerank(
     local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
     steps = scales if scaled else starts
     walk_slots(tag, stride, scaled, query, starts, steps, (0, 1, 0, 1), counts, local, winners)
-    exact, keys = np.empty(size, np.float64), np.empty(size, np.float64)
+    exact = np.empty(size, np.float64)
     for slot in range(size):
         winners[slot] += begins[slot] if winners[slot] >= 0 else 0
         exact[slot] = fused(before[1][slot], local[slot], lam, gamma)
-        by_local = lam == 0 and gamma > 0
-        value = np.float64(local[slot]) if by_local else exact[slot]
-        if rows[slot] == -1:
-            exact[slot] = value = -np.inf
-        keys[slot] = -value + 0.0
-    head, bits = np.empty(size, np.int64), keys.view(np.uint64)
-    _rising(bits)
-    _sort(bits, head)
-    for place in range(len(order)):
-        order[place] = head[place] if place < size else place
-    return _write(order, before, exact, local, winners, box_places, after)
+    write_order(rows, local, lam == 0 and gamma > 0, exact, order)
+    best, boxes_at = np.full(len(order), -1), np.zeros(len(order), np.int64)
+    for place in range(min(size, len(order))):
+        best[place] = winners[order[place]]
+    boxed = len(box_places[1]) > 0
+    if boxed and locate(best, box_places[0], box_places[1], 16, boxes_at, 0) >= 0:
+        return CLOSER
+    return FALLING if move_tables(order, before, exact, local, boxes_at, after) else DONE
 
 
 @compiled
@@ -165,85 +156,3 @@ def fused(score: Any, local: Any, lam: float, gamma: float) -> Any:
     first = lam * np.float64(score) if lam > 0 else 0.0
     second = (1.0 - lam) * sigmoid if lam < 1 else 0.0
     return first + second
-
-
-@compiled
-def _rising(bits: Keys) -> None:
-    """Turn the bits of float64, none of them -0, into numbers that rise with them."""
-    top = np.uint64(1) << np.uint64(63)
-    for slot in range(len(bits)):
-        bits[slot] = ~bits[slot] if bits[slot] & top else bits[slot] | top
-
-
-@compiled
-def _sort(keys: Keys, order: Rows) -> None:
-    """Write where keys ``(n,)`` stand, ascending, equals as they come: a byte at a time."""
-    count = len(keys)
-    found = np.zeros((8, 256), np.int64)
-    for slot in range(count):
-        order[slot] = slot
-        for byte in range(8):
-            found[byte, (keys[slot] >> np.uint64(8 * byte)) & np.uint64(255)] += 1
-    other = np.empty(count, np.int64)
-    for byte in range(8):
-        shift, counts = np.uint64(8 * byte), found[byte]
-        if counts[(keys[0] >> shift) & np.uint64(255)] == count:
-            continue
-        total = 0
-        for digit in range(256):
-            counts[digit], total = total, total + counts[digit]
-        for place in range(count):
-            digit = (keys[order[place]] >> shift) & np.uint64(255)
-            other[counts[digit]] = order[place]
-            counts[digit] += 1
-        order[:] = other
-
-
-@compiled
-def _write(
-    order: Rows,
-    before: Tables,
-    exact: Doubles,
-    local: Floats,
-    winners: Rows,
-    box_places: Parts,
-    after: Tables,
-) -> int:
-    """Write the tables in their order; return whether the scores fall strictly."""
-    boxes_at = np.zeros(len(order), np.int64)
-    if len(box_places[1]) > 0:
-        best = np.empty(len(order), np.int64)
-        for place, slot in enumerate(order):
-            best[place] = winners[slot] if slot < len(exact) else -1
-        if locate(best, box_places[0], box_places[1], 16, boxes_at, 0) >= 0:
-            return CLOSER
-        for place in range(len(order)):
-            if boxes_at[place] != 0:
-                prefetch(boxes_at[place])
-    answer = FALLING
-    for place, slot in enumerate(order):
-        in_head = slot < len(exact)
-        after[0][place] = before[0][slot]
-        after[1][place] = exact[slot] if in_head else before[1][slot]
-        after[2][place] = before[2][slot]
-        if in_head:
-            after[3][place] = local[slot]
-        else:
-            after[3][place] = before[3][slot] if len(before[3]) > 0 else np.nan
-        _write_box(boxes_at[place], before[4], slot, after[4][place])
-        value = after[1][place]
-        ordinary = ORDINARY[0] < abs(value) < ORDINARY[1]
-        if not ordinary or (place > 0 and not value < after[1][place - 1]):
-            answer = DONE
-    return answer
-
-
-@compiled
-def _write_box(at: Any, before: Floats, slot: Any, box: Floats) -> None:
-    """Write the box at an address; where it is not known, that of before."""
-    box[:] = np.nan
-    if at != 0:
-        copy_bytes(at, box.ctypes.data, 16)
-    if np.isnan(box[0]) or np.isnan(box[1]) or np.isnan(box[2]) or np.isnan(box[3]):
-        for side in range(4):
-            box[side] = before[slot, side] if len(before) > 0 else np.nan

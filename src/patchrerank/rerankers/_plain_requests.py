@@ -14,14 +14,11 @@ import numpy.typing as npt
 
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
-from patchrerank.gallery.id_types import OTHERS
 from patchrerank.hit_scores import falling_scores
 from patchrerank.rerankers.given_queries import is_unit
 from patchrerank.rerankers.score_scale import COSINES
-from patchrerank.search_results import LARGEST, PLAIN_NUMBERS
-from patchrerank.types import Floats, Hit, Ranking, Rows, rank_scores
-
-Doubles = npt.NDArray[np.float64]
+from patchrerank.search_results import LARGEST
+from patchrerank.types import Floats, Hit, Ranking, rank_scores
 
 FLOAT, ROW = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -60,8 +57,9 @@ def plain_hits(
     size = fusion.size_of(len(ids))
     if type(first) is not int or first < 1 or not size or gallery.patch_requests is None:
         return None
-    given = _doubles(scores, len(ids))
-    asked = None if given is None else _read(gallery, ids, given, fusion.lam)
+    given = rank_scores(len(ids)) if scores is None else scores
+    limit = LARGEST if fusion.lam == 0 else COSINES - SAFELY
+    asked = gallery.read_list(ids, given, limit)
     if asked is None:
         return None
     rows, values = asked
@@ -89,31 +87,6 @@ def _is_plain(array: npt.NDArray[Any], dtype: object) -> bool:
     """Tell an array that kernels may read as it is."""
     flags = array.flags
     return array.dtype == dtype and flags.c_contiguous and flags.aligned
-
-
-def _doubles(scores: Any, count: int) -> Doubles | None:
-    """Return plain scores as float64 ``(count,)``; None: they are others."""
-    if scores is None:
-        return rank_scores(count).astype(np.float64)
-    if type(scores) is list and len(scores) == count and set(map(type, scores)) <= PLAIN_NUMBERS:
-        try:
-            return np.array(scores, dtype=np.float64)
-        except OverflowError:
-            return None
-    if type(scores) is np.ndarray and scores.shape == (count,) and scores.dtype.kind == "f":
-        return scores.astype(np.float64)
-    return None
-
-
-def _read(
-    gallery: Gallery, ids: Sequence[Any], scores: Doubles, lam: float
-) -> tuple[Rows, Floats] | None:
-    kind, limit = gallery.ids.kind, LARGEST if lam == 0 else COSINES - SAFELY
-    try:
-        text = kind.joined(ids)
-    except OTHERS:
-        return None
-    return gallery.ids.lists.read(text, kind.size or 0, scores, limit)
 
 
 def _hits(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import repeat
+from itertools import islice, repeat
 from numbers import Integral
 
 import numpy as np
@@ -24,11 +24,14 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     most = ranking.rows.shape[1] if top_k is None else top_k
     lengths = [min(_filled(rows), most) for rows in ranking.rows]
     scores = ranking.hit_scores(max(lengths, default=0))
+    others = [ranking.kept(query) is not None for query in range(len(lengths))]
+    counts = np.where(others, 0, np.array(lengths, dtype=np.int64))
+    queries = np.repeat(np.arange(len(counts)), counts)
+    slots = np.arange(len(queries)) - np.repeat(np.cumsum(counts) - counts, counts)
+    made = iter(_hits(ranking, queries, slots, scores[queries, slots], slots + 1, gallery))
     return [
-        _hits(ranking, query, slice(length), scores[query, :length], gallery)
-        if ranking.kept(query) is None
-        else _with_kept(ranking, query, top_k, gallery)
-        for query, length in enumerate(lengths)
+        _with_kept(ranking, query, top_k, gallery) if other else list(islice(made, lengths[query]))
+        for query, other in enumerate(others)
     ]
 
 
@@ -41,12 +44,13 @@ def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery
     """Make the hits of one query that has kept candidates."""
     columns, scores = ranking.listed(query)
     columns, scores = columns[:top_k], scores[:top_k]
-    held, ranks = columns >= 0, np.arange(1, len(columns) + 1)
-    hits = _hits(ranking, query, columns[held], scores[held], gallery, ranks[held].tolist())
+    places = np.flatnonzero(columns >= 0)
+    where = np.full(len(places), query), columns[places]
+    hits = _hits(ranking, *where, scores[places], places + 1, gallery)
     kept, crop = ranking.kept(query), ranking.crops[query] if ranking.crops else "none"
     view = ranking.views[query] if ranking.views else "none"
     assert kept is not None
-    for place in np.flatnonzero(~held).tolist():
+    for place in np.flatnonzero(columns < 0).tolist():
         number = -1 - int(columns[place])
         first = float(kept.scores[number])
         score, name = float(scores[place]), kept.ids[number]
@@ -55,29 +59,29 @@ def _with_kept(ranking: Ranking, query: int, top_k: int | None, gallery: Gallery
 
 
 def _hits(
-    ranking: Ranking,
-    query: int,
-    slots: Rows | slice,
-    scores: Floats,
-    gallery: Gallery,
-    ranks: Iterable[int] | None = None,
+    ranking: Ranking, queries: Rows, slots: Rows, scores: Floats, ranks: Rows, gallery: Gallery
 ) -> list[Hit]:
-    """Make the hits of one query, column by column; ``ranks`` None: from 1."""
-    local = [_known(score) for score in ranking.local_scores[query, slots].tolist()]
+    """Make hits ``(n,)``, each of a query and a slot, column by column."""
+    local = [_known(score) for score in ranking.local_scores[queries, slots].tolist()]
     known: Iterable[float | None] = repeat(None)
     if ranking.probabilities is not None:
-        known = map(_known, ranking.probabilities[query, slots].tolist())
+        known = map(_known, ranking.probabilities[queries, slots].tolist())
+    asked = queries.tolist()
+    states: Iterable[Status] = map(_status, local)
+    if ranking.failed:
+        pairs = zip(asked, states, strict=True)
+        states = ("fallback" if ranking.failed[query] else state for query, state in pairs)
     columns = (
-        gallery.ids.at(ranking.rows[query, slots]),
+        gallery.ids.at(ranking.rows[queries, slots]),
         scores.tolist(),
-        range(1, len(scores) + 1) if ranks is None else ranks,
-        ranking.global_scores[query, slots].tolist(),
+        ranks.tolist(),
+        ranking.global_scores[queries, slots].tolist(),
         local,
-        map(_box, ranking.boxes[query, slots].tolist()),
-        repeat(ranking.crops[query] if ranking.crops else "none"),
+        map(_box, ranking.boxes[queries, slots].tolist()),
+        [ranking.crops[query] for query in asked] if ranking.crops else repeat("none"),
         known,
-        repeat("fallback") if ranking.failed and ranking.failed[query] else map(_status, local),
-        repeat(ranking.views[query] if ranking.views else "none"),
+        states,
+        [ranking.views[query] for query in asked] if ranking.views else repeat("none"),
     )
     return list(map(Hit, *columns))
 

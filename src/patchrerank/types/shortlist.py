@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError, ShortlistError, shown
+from patchrerank.errors import SettingError, ShortlistError
 from patchrerank.score_reading import Metric, ScoreReading
 from patchrerank.search_results import batch_of, falls, ids_of, refuse_twice, scores_of
 from patchrerank.types.arrays import EMPTY, Floats, Rows, float_array
@@ -21,12 +21,16 @@ from patchrerank.types.missing import (
     number_missing,
     told_apart,
 )
+from patchrerank.types.shortlist_checks import check_scores, is_plain, row_numbers
 
 ScoreLists = Sequence[Sequence[float] | npt.NDArray[np.floating]] | npt.NDArray[np.floating]
 
 
 class IdIndex(Protocol):
-    """Anything that maps ids to row numbers, a gallery for one."""
+    """Anything that maps ids to row numbers, a gallery for one.
+
+    It may have ``read_list``, too (see :class:`patchrerank.gallery.Gallery`), which is asked first.
+    """
 
     def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
         """Return the row of each id; of one that it does not hold -1, strictly a ShortlistError."""
@@ -49,7 +53,7 @@ class Shortlist:
     missing: tuple[MissingCandidates | None, ...] = ()
 
     def __post_init__(self) -> None:
-        rows = _row_numbers(self.rows)
+        rows = row_numbers(self.rows)
         scores = float_array(self.scores, "scores", ShortlistError)
         if rows.ndim != 2 or rows.shape != scores.shape:
             raise ShortlistError(
@@ -57,9 +61,9 @@ class Shortlist:
             )
         if len(self.missing) not in (0, len(rows)):
             raise ShortlistError(f"{len(rows)} queries, but missing holds {len(self.missing)}")
-        if not _is_plain(rows, scores):
+        if not is_plain(rows, scores):
             scores = np.where(rows == EMPTY, np.float32(-np.inf), scores)
-            _check_scores(rows, scores)
+            check_scores(rows, scores)
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "scores", scores)
 
@@ -125,6 +129,10 @@ class Shortlist:
         """
         check_missing(missing)
         reading = ScoreReading(metric, higher_is_better, sort, n_query_vectors)
+        if reading.of_similarities and scores is not None:
+            plain = _read_plain(index, ids, scores)
+            if plain is not None:
+                return plain
         lists = [ids_of(number, row) for number, row in enumerate(batch_of(ids, "candidates"))]
         given = None if scores is None else _score_lists(scores, lists)
         if given is None and (metric is not None or higher_is_better is not None):
@@ -163,6 +171,23 @@ def _table(parts: Sequence[npt.NDArray[Any]], fill: float) -> npt.NDArray[Any]:
     return table
 
 
+def _read_plain(index: IdIndex, ids: Any, scores: Any) -> Shortlist | None:
+    """Return the shortlist of lists that the index can read at once; None if it cannot one."""
+    read = getattr(index, "read_list", None)
+    if read is None or type(ids) is not list or not ids or type(scores) not in (list, np.ndarray):
+        return None
+    if len(scores) != len(ids):
+        return None
+    found = []
+    for names, given in zip(ids, scores, strict=True):
+        part = read(names, given)
+        if part is None:
+            return None
+        found.append(part)
+    rows, values = zip(*found, strict=True)
+    return Shortlist.trusted(_table(rows, EMPTY), _table(values, -np.inf))
+
+
 def _rows_of(
     index: IdIndex, query: int, ids: list[Any], missing: Missing
 ) -> tuple[Rows, list[Any]]:
@@ -189,20 +214,6 @@ def rank_scores(count: int) -> Floats:
     return (1.0 - np.arange(count) / max(count, 1)).astype(np.float32)
 
 
-def _row_numbers(values: Rows) -> Rows:
-    """Return row numbers as int64; floats that are whole numbers will do, as some files have."""
-    found = np.asarray(values)
-    whole = found.dtype.kind in "iu" or not found.size
-    if found.dtype.kind == "f":
-        whole = bool((np.isfinite(found) & (found == np.trunc(found))).all())
-    if not whole:
-        raise ShortlistError(
-            f"rows: expected whole numbers of gallery rows, got {shown(values)} (ids are turned "
-            "into rows by Shortlist.from_ids)"
-        )
-    return np.ascontiguousarray(found, dtype=np.int64).reshape(found.shape)
-
-
 def _score_lists(scores: ScoreLists, lists: list[list[str]]) -> list[npt.NDArray[np.float64]]:
     listed = batch_of(scores, "scores")
     if len(listed) != len(lists):
@@ -211,40 +222,3 @@ def _score_lists(scores: ScoreLists, lists: list[list[str]]) -> list[npt.NDArray
         scores_of(number, row, len(query_ids))
         for number, (row, query_ids) in enumerate(zip(listed, lists, strict=True))
     ]
-
-
-def _is_plain(rows: Rows, scores: Floats) -> bool:
-    """Tell full lists of finite scores that nowhere rise, which need no closer look."""
-    if not rows.size or rows.min() < 0 or not (scores[:, 1:] <= scores[:, :-1]).all():
-        return False
-    return bool(scores[:, 0].max() < np.inf and scores[:, -1].min() > -np.inf)
-
-
-def _check_nan(rows: Rows, scores: Floats) -> None:
-    bad = np.argwhere((rows != EMPTY) & ~np.isfinite(scores))
-    if bad.size:
-        query, slot = (int(value) for value in bad[0])
-        raise ShortlistError(
-            f"query {query}: the score at position {slot} is {scores[query, slot]}; "
-            "scores must be finite (drop such candidates, or pass scores=None)"
-        )
-
-
-def _check_scores(rows: Rows, scores: Floats) -> None:
-    if rows.size == 0:
-        return
-    if int(rows.min()) < EMPTY:
-        raise ShortlistError(f"row {int(rows.min())} is negative; use -1 for an empty slot")
-    gaps = np.argwhere((rows[:, :-1] == EMPTY) & (rows[:, 1:] != EMPTY))
-    if gaps.size:
-        raise ShortlistError(f"query {gaps[0][0]}: empty slots (-1) must stand at the end")
-    _check_nan(rows, scores)
-    rising = np.argwhere(scores[:, 1:] > scores[:, :-1])
-    if rising.size:
-        query, slot = (int(value) for value in rising[0])
-        raise ShortlistError(
-            f"query {query}: score {scores[query, slot + 1]} at position {slot + 1} is higher than "
-            f"{scores[query, slot]} before it; a shortlist is best first and higher is better. If "
-            "these are distances, pass their negatives; if they are merely unsorted, use "
-            "Shortlist.from_ids(…, sort=True)"
-        )
