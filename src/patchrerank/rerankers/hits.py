@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice, repeat
 from numbers import Integral
+from typing import cast
 
 import numpy as np
 
@@ -19,8 +20,7 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
     Raises:
         SettingError: ``top_k`` is negative, or no whole number.
     """
-    if top_k is not None and (not isinstance(top_k, Integral) or top_k < 0):
-        raise SettingError(f"top_k must be a whole number of at least 0, or None; got {top_k!r}")
+    check_top_k(top_k)
     most = ranking.rows.shape[1] if top_k is None else top_k
     lengths = [min(_filled(rows), most) for rows in ranking.rows]
     scores = ranking.hit_scores(max(lengths, default=0))
@@ -33,6 +33,17 @@ def hits_of(ranking: Ranking, gallery: Gallery, top_k: int | None = None) -> lis
         _with_kept(ranking, query, top_k, gallery) if other else list(islice(made, lengths[query]))
         for query, other in enumerate(others)
     ]
+
+
+def check_top_k(top_k: object) -> None:
+    """Refuse a cut that is no count.
+
+    Raises:
+        SettingError: not None, and no whole number of at least 0.
+    """
+    counts = isinstance(top_k, Integral) and not isinstance(top_k, bool)
+    if top_k is not None and not (counts and cast(int, top_k) >= 0):
+        raise SettingError(f"top_k must be a whole number of at least 0, or None; got {top_k!r}")
 
 
 def _filled(rows: Rows) -> int:

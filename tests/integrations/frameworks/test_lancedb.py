@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -39,6 +40,20 @@ class TestReranker(FrameworkConformance):
         found = table.search([0.0, 1.0]).limit(6).rerank(made, query_string="blue").to_list()
         assert found[0]["id"] == "blue.png"
         assert found[0]["_box"] == pytest.approx(BOXES["blue"])
+
+    def test_in_an_asynchronous_search(self, reranking, tmp_path):
+        async def search():
+            connection = await lancedb.connect_async(tmp_path)
+            rows = [{"id": name, "vector": [float(n), 1.0]} for n, name in enumerate(IDS)]
+            table = await connection.create_table("t", rows)
+            query = table.query().nearest_to([0.0, 1.0]).limit(6)
+            return await query.rerank(made, query_string="blue").to_list()
+
+        made = PatchRerankReranker(reranking)
+        found = asyncio.run(search())
+        assert found[0]["id"] == "blue.png"
+        scores = [row["_relevance_score"] for row in found]
+        assert scores == sorted(set(scores), reverse=True)
 
     def test_a_picture_is_given_to_the_reranker(self, reranking, table):
         made = PatchRerankReranker(reranking, query=colour_query("green"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import copy
 
 import pytest
@@ -21,6 +22,10 @@ class TestRanker(FrameworkConformance):
         before = [copy.deepcopy(vars(document)) for document in given]
         found = PatchRerankRanker(reranking).rank(query, given)
         assert [vars(document) for document in given] == before
+        later = asyncio.run(PatchRerankRanker(reranking).rank_async(query, given))
+        assert [(r.document.doc_id, r.score) for r in later] == [
+            (r.document.doc_id, r.score) for r in found
+        ]
         assert [result.rank for result in found] == list(range(1, found.results_count() + 1))
         results = found.results if top_k is None else found.top_k(top_k)
         return [Answer(r.document.doc_id, r.score, r.document.metadata) for r in results]

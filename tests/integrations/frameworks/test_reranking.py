@@ -103,6 +103,11 @@ def test_a_batch_is_its_queries_one_by_one(reranking):
     assert together[3] == []
 
 
+def test_a_vector_of_another_dimension(reranking):
+    with pytest.raises(QueryError, match="dimensions"):
+        reranking.place(np.ones(5, dtype=np.float32) / 5**0.5, list(IDS))
+
+
 def data_uri(name):
     file = io.BytesIO()
     colour_query(name).save(file, "PNG")
@@ -139,6 +144,10 @@ def test_a_broken_data_uri_is_named(reranking, uri):
 def test_settings_are_checked(reranking, settings, message):
     with pytest.raises(SettingError, match=message):
         Reranking(**{"ranker": reranking.ranker, **settings})
+
+
+def test_a_cut_may_be_numpys(reranking):
+    assert len(reranking.place("red", list(IDS), top_k=np.int64(2))) == 2
 
 
 @pytest.mark.parametrize("cut", [-1, 1.5, "2", True])

@@ -10,19 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from haystack import Document, component, default_from_dict, default_to_dict
-from haystack.dataclasses import ByteStream
-
 from patchrerank.errors import SettingError
-from patchrerank.integrations.frameworks.reranking import (
-    QueryIs,
-    Reranking,
-    check_top_k,
-)
+from patchrerank.integrations.extras import of_extra
+from patchrerank.integrations.frameworks.reranking import QueryIs, Reranking
 from patchrerank.pipeline import load_reranker
+from patchrerank.rerankers.hits import check_top_k
 from patchrerank.score_reading import Metric
 from patchrerank.types import Missing
 from patchrerank.types.text import AS_GIVEN
+
+with of_extra("haystack", "haystack"):
+    from haystack import Document, component, default_from_dict, default_to_dict
+    from haystack.dataclasses import ByteStream
 
 
 @component

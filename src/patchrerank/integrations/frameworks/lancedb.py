@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from lancedb.rerankers import Reranker
 
 from patchrerank.errors import ShortlistError
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.frameworks.candidates import Placed
 from patchrerank.integrations.frameworks.reranking import Reranking
+
+with of_extra("lancedb", "lancedb", "pyarrow"):
+    import pyarrow as pa
+    from lancedb.rerankers import Reranker
 
 BOX = pa.list_(pa.float32(), 4)
 

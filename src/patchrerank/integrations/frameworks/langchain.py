@@ -9,64 +9,39 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForRetrieverRun,
-    CallbackManagerForRetrieverRun,
-    Callbacks,
-)
-from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, model_validator
+from patchrerank.integrations.extras import of_extra
 
-from patchrerank.integrations.frameworks.reranking import QueryIs, Reranking
-from patchrerank.rerankers import Ranker
-from patchrerank.score_reading import Metric
-from patchrerank.types import Missing
-from patchrerank.types.text import AS_GIVEN
+with of_extra("langchain", "langchain_core"):
+    from langchain_core.callbacks import (
+        AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForRetrieverRun,
+        Callbacks,
+    )
+    from langchain_core.documents import BaseDocumentCompressor, Document
+    from langchain_core.retrievers import BaseRetriever
+
+    from patchrerank.integrations.frameworks.pydantic_fields import RerankingFields
 
 
-class PatchRerankCompressor(BaseDocumentCompressor):
+class PatchRerankCompressor(RerankingFields, BaseDocumentCompressor):
     """Documents in a better order, as copies; what is known of a hit stands in their metadata.
 
     ``metadata`` gets ``relevance_score`` (falls strictly), ``global_score``, ``local_score``,
     ``box``, ``status`` and ``probability``.
 
     Attributes:
-        ranker: a reranker or cascade (``patchrerank.load_reranker``).
-        id_key: the metadata key of the gallery id; None: the document's own ``id``.
         score_key: the metadata key of the first stage's score; None: only the order counts.
-        top_n: how many documents come back; None: all.
-        query_is, templates, missing, metric: see
-            :class:`patchrerank.integrations.frameworks.reranking.Reranking`.
+        ranker, id_key, top_n, query_is, templates, missing, metric: see
+            :class:`patchrerank.integrations.frameworks.pydantic_fields.RerankingFields`.
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    ranker: Ranker
-    id_key: str | None = None
     score_key: str | None = None
-    top_n: int | None = None
-    query_is: QueryIs = "text"
-    templates: Sequence[str] = AS_GIVEN
-    missing: Missing = "keep"
-    metric: Metric | None = None
-
-    @model_validator(mode="after")
-    def _checked(self) -> PatchRerankCompressor:
-        self._reranking()
-        return self
-
-    def _reranking(self) -> Reranking:
-        return Reranking(self.ranker, self.query_is, self.templates, self.missing, self.metric)
 
     def compress_documents(
         self, documents: Sequence[Document], query: Any, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """Return the documents in a better order; pictures and vectors are queries, too."""
-        ids = [
-            document.id if self.id_key is None else document.metadata.get(self.id_key)
-            for document in documents
-        ]
+        ids = [self._id(document.id, document.metadata) for document in documents]
         scores = None
         if self.score_key is not None:
             scores = [document.metadata.get(self.score_key) for document in documents]

@@ -5,57 +5,35 @@ Run with llama-index-core 0.14 (extra ``llama-index``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from llama_index.core.bridge.pydantic import ConfigDict, Field, model_validator
-from llama_index.core.postprocessor.types import BaseNodePostprocessor
-from llama_index.core.schema import NodeWithScore, QueryBundle
-
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.frameworks.candidates import Placed
-from patchrerank.integrations.frameworks.reranking import QueryIs, Reranking
-from patchrerank.score_reading import Metric
-from patchrerank.types import Missing
-from patchrerank.types.text import AS_GIVEN
+
+with of_extra("llama-index", "llama_index", "llama_index.core"):
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import NodeWithScore, QueryBundle
+
+    from patchrerank.integrations.frameworks.pydantic_fields import RerankingFields
 
 
-class PatchRerankPostprocessor(BaseNodePostprocessor):
+class PatchRerankPostprocessor(RerankingFields, BaseNodePostprocessor):
     """Nodes in a better order, as copies; what is known of a hit stands in their metadata.
 
     A node's metadata gets ``retrieval_score`` (what came in), ``global_score``, ``local_score``,
     ``box``, ``status`` and ``probability``, hidden from language models and embeddings.
 
+    A bundle with an ``image_path`` asks with that picture.
+
     Attributes:
-        ranker: a reranker or cascade (``patchrerank.load_reranker``).
-        id_key: the metadata key of the gallery id; None: the node's ``node_id``.
-        top_n: how many nodes come back; None: all.
-        query_is, templates, missing, metric: see
-            :class:`patchrerank.integrations.frameworks.reranking.Reranking`. A bundle with an
-            ``image_path`` asks with that picture.
+        ranker, id_key, top_n, query_is, templates, missing, metric: see
+            :class:`patchrerank.integrations.frameworks.pydantic_fields.RerankingFields`.
     """
-
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
-
-    ranker: Any = Field(exclude=True)
-    id_key: str | None = None
-    top_n: int | None = None
-    query_is: QueryIs = "text"
-    templates: Sequence[str] = AS_GIVEN
-    missing: Missing = "keep"
-    metric: Metric | None = None
-
-    @model_validator(mode="after")
-    def _checked(self) -> PatchRerankPostprocessor:
-        self._reranking()
-        return self
 
     @classmethod
     def class_name(cls) -> str:
         """Return the name under which it is recorded."""
         return "PatchRerankPostprocessor"
-
-    def _reranking(self) -> Reranking:
-        return Reranking(self.ranker, self.query_is, self.templates, self.missing, self.metric)
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
@@ -68,11 +46,8 @@ class PatchRerankPostprocessor(BaseNodePostprocessor):
         query: Any = query_bundle.query_str
         if path:
             query = path if path.startswith("data:") else _file(path)
-            reranking = Reranking(self.ranker, "image", missing=self.missing, metric=self.metric)
-        ids = [
-            node.node.node_id if self.id_key is None else node.node.metadata.get(self.id_key)
-            for node in nodes
-        ]
+            reranking = self._reranking("image")
+        ids = [self._id(node.node.node_id, node.node.metadata) for node in nodes]
         placed = reranking.place(query, ids, [node.score for node in nodes], self.top_n)
         return [_placed(nodes[one.index], one) for one in placed]
 

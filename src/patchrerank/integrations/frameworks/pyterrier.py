@@ -5,18 +5,22 @@ Run with python-terrier 1.1 (extra ``pyterrier``); no Java is started by it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyterrier as pt
 
-from patchrerank.errors import ShortlistError
+from patchrerank.errors import ShortlistError, check_kind
 from patchrerank.fusion import Fusion
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.frameworks.candidates import Placed
 from patchrerank.integrations.frameworks.reranking import Reranking
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers.base import Reranker
+
+with of_extra("pyterrier", "pandas", "pyterrier"):
+    import pandas as pd
+    import pyterrier as pt
 
 TOLD = ("global_score", "local_score", "box", "status")
 
@@ -53,10 +57,6 @@ class PatchRerankTransformer(pt.Transformer):
         self._tuned()
 
     def _tuned(self) -> Reranking:
-        from dataclasses import replace
-
-        from patchrerank.errors import check_kind
-
         ranker = self.reranking.ranker
         check_kind("ranker", ranker, Reranker, "one reranker, such as Patchify(gallery, encoder)")
         assert isinstance(ranker, Reranker)

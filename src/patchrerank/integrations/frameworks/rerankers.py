@@ -12,12 +12,14 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from rerankers.documents import Document
-from rerankers.models.ranker import BaseRanker
-from rerankers.results import RankedResults, Result
-
 from patchrerank.errors import SettingError
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.frameworks.reranking import Reranking
+
+with of_extra("rerankers", "rerankers"):
+    from rerankers.documents import Document
+    from rerankers.models.ranker import BaseRanker
+    from rerankers.results import RankedResults, Result
 
 
 class PatchRerankRanker(BaseRanker):

@@ -17,7 +17,7 @@ from patchrerank.images import IMAGE_SUFFIXES
 from patchrerank.integrations.frameworks.candidates import Candidates, Placed
 from patchrerank.rerankers import Ranker
 from patchrerank.rerankers.given_queries import Query
-from patchrerank.rerankers.hits import hits_of
+from patchrerank.rerankers.hits import check_top_k, hits_of
 from patchrerank.score_reading import Metric
 from patchrerank.types import EMPTY, Missing, Queries, Ranking, Rows, Shortlist, Text
 from patchrerank.types.missing import check_missing
@@ -164,16 +164,6 @@ def _rows_listed(ranking: Ranking, query: int) -> Rows:
     held, rows = columns >= 0, np.full(len(columns), EMPTY, dtype=np.int64)
     rows[held] = ranking.rows[query][columns[held]]
     return rows
-
-
-def check_top_k(top_k: object) -> None:
-    """Refuse a cut that is no count.
-
-    Raises:
-        SettingError: not None, and no whole number of at least 0.
-    """
-    if top_k is not None and (type(top_k) is not int or top_k < 0):
-        raise SettingError(f"top_k must be a whole number of at least 0, or None; got {top_k!r}")
 
 
 def _looks_like(text: str) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.integrations.frameworks.reranking import Reranking, check_top_k
+from patchrerank.integrations.frameworks.reranking import Reranking
+from patchrerank.rerankers.hits import check_top_k
 
 LACKING = np.float32(-1e9)
 """Score of what the gallery does not hold: behind everything that it does."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, short_reason
-from patchrerank.integrations.stores.extras import of_extra
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.stores.records import Record
 from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.types import Floats

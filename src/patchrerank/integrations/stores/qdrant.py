@@ -11,7 +11,7 @@ from typing import Any
 
 from patchrerank.errors import GalleryError
 from patchrerank.fusion import Fusion
-from patchrerank.integrations.stores.extras import of_extra
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
     DIGEST,

@@ -12,7 +12,7 @@ from typing import Any
 
 from patchrerank.errors import GalleryError, short_reason
 from patchrerank.fusion import Fusion
-from patchrerank.integrations.stores.extras import of_extra
+from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.stores.point_store import SCROLLED, PointStore
 from patchrerank.integrations.stores.points import (
     DIGEST,
