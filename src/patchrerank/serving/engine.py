@@ -2,85 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from patchrerank.errors import PatchRerankError, SettingError
-from patchrerank.first_stage import GlobalSearch
-from patchrerank.gallery import Gallery
+from patchrerank.errors import SettingError
+from patchrerank.gallery import Gallery, load_own_encoder
+from patchrerank.gallery.identity import is_imported, is_module
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.images import PictureBytes
-from patchrerank.pipeline import DEFAULT_STAGES, Cascade, Recipe, Tuned, load_reranker
+from patchrerank.pipeline import DEFAULT_STAGES, Recipe, Tuned, load_reranker
 from patchrerank.pipeline.loading import read_recipe
-from patchrerank.types import Queries, Shortlist
+from patchrerank.serving.loaded import Loaded, Stamp
 
-logger = logging.getLogger(__name__)
-
-Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
-"""Inode, size and time of each file that is watched; None where there is none."""
-
-
-class Loaded:
-    """A gallery, its reranker and its first stage, as they were when they were opened.
-
-    Nothing of it changes: a request that began with it ends with it.
-
-    Attributes:
-        gallery: open.
-        reranker: on it.
-        recipe: what the reranker was made of.
-        stamp: of the files that it was read from.
-    """
-
-    def __init__(
-        self, gallery: Gallery, reranker: Cascade, recipe: Recipe, factory: str, stamp: Stamp
-    ) -> None:
-        self.gallery, self.reranker, self.recipe = gallery, reranker, recipe
-        self.stamp, self._factory = stamp, factory
-        self._search: GlobalSearch | None = None
-        self._lock = threading.Lock()
-
-    def search(self, queries: Queries, size: int) -> Shortlist:
-        """Return the first stage's best images of each query; its index is built when first asked.
-
-        Raises:
-            QueryError: the queries do not live in the gallery's space.
-        """
-        with self._lock:
-            if self._search is None:
-                self._search = GlobalSearch(self.gallery, self._factory)
-        return self._search.search(queries, size)
-
-    def row_of(self, image_id: Any) -> int:
-        """Return the row of an id, which may be text as addresses have it.
-
-        Raises:
-            ShortlistError: the gallery does not hold it.
-        """
-        if isinstance(image_id, str):
-            (image_id,) = self.gallery.ids.kind.read([image_id])
-        return int(self.gallery.rows_of([image_id])[0])
-
-    def warm_up(self) -> None:
-        """Compile what scores, alone and together, so that no request waits for it."""
-        if not self.gallery.live_count:
-            return
-        rows = self.gallery.live[:1]
-        for count in (1, 2):
-            queries = Queries(np.repeat(self.gallery.global_vectors[rows], count, axis=0))
-            table = np.repeat(rows[None], count, axis=0)
-            shortlist = Shortlist(table, np.zeros(table.shape, dtype=np.float32))
-            try:
-                self.reranker.rerank(queries, shortlist)
-            except PatchRerankError as error:  # stages that need the picture
-                logger.info("not warmed up: %s", error)
-                return
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -94,6 +32,7 @@ class Places:
         root: the folder that the gallery's pictures are in now; None: where they were.
         device: of the encoder.
         first_stage: a faiss index-factory string.
+        load_encoder: whether the encoder is loaded at once, and not when a picture comes.
     """
 
     gallery: Path
@@ -102,6 +41,7 @@ class Places:
     root: Path | None = None
     device: str = "auto"
     first_stage: str = "Flat"
+    load_encoder: bool = False
 
     @property
     def stamp(self) -> Stamp:
@@ -124,6 +64,8 @@ class Engine:
         root: the folder that the gallery's pictures are in now, where they have moved.
         device: of the encoder.
         first_stage: a faiss index-factory string, for searches.
+        load_encoder: load the encoder at once, and not when the first picture or word comes.
+        encoder: one that is loaded already, in place of the gallery's own.
         settings: of :meth:`patchrerank.pipeline.Recipe.parse`, beside stages as text.
 
     Raises:
@@ -139,6 +81,8 @@ class Engine:
         root: str | os.PathLike[str] | None = None,
         device: str = "auto",
         first_stage: str = "Flat",
+        load_encoder: bool = False,
+        encoder: Encoder | None = None,
         **settings: Any,
     ) -> None:
         if tuned is not None and settings:
@@ -150,15 +94,30 @@ class Engine:
             None if root is None else Path(root),
             device,
             first_stage,
+            load_encoder,
         )
         self._settings = settings
+        self._given, self._encoder = encoder, cast("tuple[str, Encoder] | None", None)
         self._lock = threading.Lock()
         self.current = self._load()
 
     @property
+    def files(self) -> list[Path]:
+        """The folders and files that messages may name."""
+        places, made = self._places, self.current.gallery.manifest
+        named = [places.gallery, places.tuned, places.root, made.root]
+        found = [Path(each) for each in named if each]
+        return [*found, *(path.absolute() for path in found)]
+
+    @property
+    def on_disk(self) -> Stamp:
+        """What the gallery and the recipe are on disk now."""
+        return self._places.stamp
+
+    @property
     def changed(self) -> bool:
-        """Whether the gallery or the recipe is another on disk."""
-        return self._places.stamp != self.current.stamp
+        """Whether they are others than those that are loaded."""
+        return self.on_disk != self.current.stamp
 
     def reload(self) -> Loaded:
         """Open the gallery and read the recipe again; what began with the old ones ends with them.
@@ -184,11 +143,23 @@ class Engine:
         places, stamp = self._places, self._places.stamp
         gallery = Gallery(places.gallery, root=places.root)
         made = self._recipe()
-        reranker = load_reranker(gallery, made, device=places.device)
+        encoder = self._given
+        if encoder is None and places.load_encoder:
+            encoder = self._own_encoder(gallery)
+        reranker = load_reranker(gallery, made, encoder=encoder, device=places.device)
         recipe = made.recipe if isinstance(made, Tuned) else made
         found = Loaded(gallery, reranker, recipe, places.first_stage, stamp)
         found.warm_up()
         return found
+
+    def _own_encoder(self, gallery: Gallery) -> Encoder | None:
+        """Load a gallery's encoder, or return the one that is loaded if that is the same."""
+        made = gallery.manifest
+        if is_imported(made.encoder) or is_module(made.encoder):
+            return None  # only its owner has it
+        if self._encoder is None or self._encoder[0] != made.identity:
+            self._encoder = made.identity, load_own_encoder(gallery, self._places.device)
+        return self._encoder[1]
 
     def _recipe(self) -> Recipe | Tuned:
         if self._places.tuned is not None:

@@ -57,6 +57,13 @@ class Thumbnails:
         return made
 
 
+def side_of(text: str | None) -> int:
+    """Return the side that an address asks for; what is no number counts as none."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 6:
+        return USUAL
+    return int(text)
+
+
 def tag_of(content: bytes) -> str:
     """Return what tells one thumbnail from another, as ``ETag`` has it."""
     return f'"{hashlib.sha256(content).hexdigest()[:24]}"'
