@@ -12,7 +12,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
-from patchrerank.cli.tuned_option import TunedFile, read_tuned
+from patchrerank.cli.tuned_option import TunedFile, check_beside_tuned
 from patchrerank.cli.views_option import QueryViewsOption
 from patchrerank.cli.views_option import query_views as parse_views
 from patchrerank.errors import SettingError
@@ -101,7 +101,8 @@ def command(
     from patchrerank.serving.app import make_app
     from patchrerank.serving.running import LOOPBACK, serve
 
-    read_tuned(context, tuned)
+    if tuned is not None:
+        check_beside_tuned(context, tuned)
     secret = os.environ.get(TOKEN, "") if token is None else token
     if host not in LOOPBACK and not secret:
         raise SettingError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from patchrerank.errors import SettingError
+from patchrerank.first_stage.factory_strings import check_factory
 from patchrerank.gallery import Gallery, load_own_encoder
 from patchrerank.gallery.identity import is_imported, is_module
 from patchrerank.gallery.manifest import MANIFEST
@@ -142,6 +143,7 @@ class Engine:
     def _load(self) -> Loaded:
         places, stamp = self._places, self._places.stamp
         gallery = Gallery(places.gallery, root=places.root)
+        check_factory(places.first_stage, gallery.dim, gallery.live_count or None)
         made = self._recipe()
         encoder = self._given
         if encoder is None and places.load_encoder:

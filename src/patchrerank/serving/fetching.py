@@ -15,6 +15,8 @@ from patchrerank.serving.refusals import RequestError
 
 PORTS = {"http": 80, "https": 443}
 CHUNK = 1 << 16
+TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+"""IPv6 addresses that gateways translate to the IPv4 address in them."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ def is_public(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         within = found.ipv4_mapped or found.sixtofour or (found.teredo or (None,))[-1]
+        if found in TRANSLATED:
+            within = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         if within is not None:
             return is_public(str(within))
     return found.is_global and not found.is_multicast
