@@ -36,6 +36,7 @@ from patchrerank.cli import (
     reproduce,
     rerank,
     search,
+    serve,
     storage,
     sync,
     train,
@@ -56,7 +57,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "Start": (demo, index, search, rerank),
+    "Start": (demo, index, search, rerank, serve),
     "Measure and tune": (composite, tune, evaluate, compare, report),
     "Galleries": (
         info,

@@ -45,11 +45,20 @@ def read_tuned(context: typer.Context, path: Path | None) -> Tuned | None:
 
     if path is None:
         return None
+    check_beside_tuned(context, path)
+    return Tuned.load(path)
+
+
+def check_beside_tuned(context: typer.Context, path: Path) -> None:
+    """Refuse options for what the file decides.
+
+    Raises:
+        SettingError: one of them stands beside it.
+    """
     given = [name for name in DECIDED if was_given(context, name)]
     if given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise SettingError(f"--tuned {path} decides what {names} would; leave them out")
-    return Tuned.load(path)
 
 
 def encoder_and_regions(

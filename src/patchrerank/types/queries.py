@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, overload
 
@@ -163,6 +163,48 @@ class Queries:
             masks=_taken(self.masks, kept),
             views=tuple(self.views[number] for number in kept) if self.views else (),
         )
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What two of them have in common that can be joined."""
+        parts = (self.boxes, self.images, self.local, self.texts, self.aspects, self.masks)
+        given = tuple(part is not None for part in parts)
+        return (*given, bool(self.views), self.crop, self.encoder, self.local_encoder, self.sizes)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Pixels at which pictures were seen for their local descriptors."""
+        return self.local.sizes if isinstance(self.local, LocalQueries) else ()
+
+    @staticmethod
+    def joined(parts: Sequence[Queries]) -> Queries:
+        """Return queries of one :attr:`kind`, one or more, as one batch, in their order."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        local = None
+        if isinstance(first.local, LocalQueries):
+            local = replace(first.local, items=_all(part.local for part in parts))
+        return replace(
+            first,
+            vectors=np.concatenate([part.vectors for part in parts]),
+            boxes=_stacked([part.boxes for part in parts]),
+            images=None if first.images is None else _all(part.images for part in parts),
+            local=local,
+            texts=None if first.texts is None else _all(part.texts for part in parts),
+            aspects=_stacked([part.aspects for part in parts]),
+            masks=None if first.masks is None else _all(part.masks for part in parts),
+            views=tuple(view for part in parts for view in part.views),
+        )
+
+
+def _all(parts: Iterable[Sequence[Any] | None]) -> list[Any]:
+    return [item for part in parts for item in part or ()]
+
+
+def _stacked(parts: Sequence[Floats | None]) -> Floats | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
 
 
 def _taken(values: Sequence[Any] | None, kept: Sequence[int]) -> list[Any] | None:

@@ -1,0 +1,224 @@
+"""What clients ask for, out of the JSON that Jina, Cohere, vLLM and TEI clients send."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from patchrerank.errors import shown
+from patchrerank.rerankers.http_shapes import SHAPES, Shape
+from patchrerank.score_reading import Metric
+from patchrerank.serving.ask_parts import (
+    SEVERAL,
+    Asked,
+    parts_of,
+    read_document,
+    read_numbers,
+    read_query,
+)
+from patchrerank.serving.refusals import RequestError
+from patchrerank.serving.sent_pictures import Sent, is_picture
+from patchrerank.types import Missing
+
+MOST_REQUESTS = 256
+"""In one batch."""
+
+
+@dataclass(frozen=True)
+class RerankAsk:
+    """A query and its documents.
+
+    Attributes:
+        query: what is looked for.
+        ids: of the gallery, as they were sent; None where pictures were.
+        pictures: as they were sent, or None.
+        documents: as they were sent.
+        scores: the first stage's, one a document, or None.
+        metric: what the scores are; None: higher is better.
+        top: results that are wanted; None: all.
+        echo: whether results hold their documents.
+        missing: what an id is that the gallery does not hold; None: as the service has it.
+        timeout: seconds; None: the service's.
+        shape: how the answer is laid out.
+        model: the name that was sent, given back.
+    """
+
+    query: Asked
+    ids: list[Any] | None
+    pictures: list[Sent] | None
+    documents: list[Any]
+    scores: list[float] | None
+    metric: Metric | None
+    top: int | None
+    echo: bool
+    missing: Missing | None
+    timeout: float | None
+    shape: Shape
+    model: str
+
+
+@dataclass(frozen=True)
+class SearchAsk:
+    """A query to the whole gallery.
+
+    Attributes:
+        query: what is looked for.
+        candidates: that the first stage gives.
+        top: hits that are wanted.
+        timeout: seconds; None: the service's.
+    """
+
+    query: Asked
+    candidates: int
+    top: int
+    timeout: float | None
+
+
+def read_rerank(body: Mapping[str, Any], most: int) -> RerankAsk:
+    """Read a request to rerank; keys that mean nothing here are passed over.
+
+    Args:
+        body: the JSON object.
+        most: documents that are taken.
+
+    Raises:
+        RequestError: says which key is missing or wrong.
+    """
+    tei = "texts" in body
+    documents = _documents(body, "texts" if tei else "documents", most)
+    plain, scores = _told_apart(documents)
+    pictures = None
+    if any(type(item) is Sent for item in plain):
+        if not all(type(item) is Sent for item in plain):
+            raise RequestError("documents are ids of the gallery or pictures, not both at once")
+        pictures = plain
+    given = body.get("scores")
+    return RerankAsk(
+        query=read_query(body),
+        ids=plain if pictures is None else None,
+        pictures=pictures,
+        documents=documents,
+        scores=scores if given is None else _scores(given, len(documents)),
+        metric=_one_of(body, "metric", get_args(Metric)),
+        top=_count(body, "top_n") or None,
+        echo=bool(body.get("return_text" if tei else "return_documents")),
+        missing=_one_of(body, "missing", get_args(Missing)),
+        timeout=_timeout(body),
+        shape=SHAPES["tei" if tei else "jina"],
+        model=body["model"] if isinstance(body.get("model"), str) else "patchrerank",
+    )
+
+
+def read_search(body: Mapping[str, Any], most: int, usual: int = 100) -> SearchAsk:
+    """Read a request to search: ``query``, ``candidates``, ``top_k`` (10), ``timeout_ms``.
+
+    Args:
+        body: the JSON object.
+        most: candidates that are taken.
+        usual: candidates where the request does not say.
+
+    Raises:
+        RequestError: says which key is missing or wrong.
+    """
+    candidates, top = _count(body, "candidates"), _count(body, "top_k")
+    if candidates is not None and candidates > most:
+        raise RequestError(f"candidates is {candidates}; this service takes at most {most}")
+    size = min(usual, most) if candidates is None else candidates
+    return SearchAsk(read_query(body), size, 10 if top is None else top, _timeout(body))
+
+
+def read_batch(
+    body: Mapping[str, Any], most: int, candidates: int, usual: int = 100
+) -> list[RerankAsk | SearchAsk]:
+    """Read several requests, ``{"requests": […]}``; those with documents are reranked.
+
+    Args:
+        body: the JSON object.
+        most: documents of all together.
+        candidates: of each search, at most.
+        usual: candidates where a search does not say.
+
+    Raises:
+        RequestError: names the request by its number.
+    """
+    listed = body.get("requests")
+    if not isinstance(listed, list) or len(listed) > MOST_REQUESTS:
+        raise RequestError(f"requests must be a list of at most {MOST_REQUESTS} requests")
+    found: list[RerankAsk | SearchAsk] = []
+    for number, item in enumerate(listed):
+        try:
+            if not isinstance(item, Mapping):
+                raise RequestError(f"expected an object, got {shown(item)}")
+            rerank = "documents" in item or "texts" in item
+            found.append(
+                read_rerank(item, most) if rerank else read_search(item, candidates, usual)
+            )
+        except RequestError as error:
+            raise RequestError(f"request {number}: {error}", error.status) from None
+    total = sum(len(item.documents) for item in found if isinstance(item, RerankAsk))
+    if total > most:
+        raise RequestError(f"{total} documents; this service takes at most {most} at once", 413)
+    return found
+
+
+def _documents(body: Mapping[str, Any], key: str, most: int) -> list[Any]:
+    documents = body.get(key)
+    if isinstance(documents, Mapping) and "content" in documents:
+        if len(parts_of(documents)) != 1:
+            raise RequestError(SEVERAL)
+        documents = [documents]
+    if not isinstance(documents, list):
+        raise RequestError(f"{key} must be a list of ids of the gallery, or of pictures")
+    if len(documents) > most:
+        raise RequestError(
+            f"{len(documents)} documents; this service takes at most {most} at once", 413
+        )
+    return documents
+
+
+def _told_apart(documents: list[Any]) -> tuple[list[Any], list[float] | None]:
+    """Return an id or a picture for each document, and the scores that stand beside them."""
+    if set(map(type, documents)) <= {str} and not any(map(is_picture, documents)):
+        return documents, None
+    plain = [read_document(number, item) for number, item in enumerate(documents)]
+    scored = [item["score"] for item in documents if isinstance(item, Mapping) and "score" in item]
+    if not scored:
+        return plain, None
+    if len(scored) < len(documents):
+        raise RequestError(f"{len(scored)} of {len(documents)} documents have a score; all or none")
+    return plain, _scores(scored, len(documents))
+
+
+def _scores(values: Any, count: int) -> list[float]:
+    found = read_numbers(values, "scores")
+    if len(found) != count:
+        raise RequestError(f"{count} documents but {len(found)} scores; one a document")
+    return found
+
+
+def _count(body: Mapping[str, Any], key: str) -> int | None:
+    value = body.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise RequestError(f"{key} is {shown(value)}; use a whole number of at least 0")
+    return value
+
+
+def _timeout(body: Mapping[str, Any]) -> float | None:
+    value = body.get("timeout_ms")
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise RequestError(f"timeout_ms is {shown(value)}; use a positive number")
+    return float(value) / 1000
+
+
+def _one_of(body: Mapping[str, Any], key: str, known: Sequence[Any]) -> Any:
+    value = body.get(key)
+    if value is not None and value not in known:
+        raise RequestError(f"{key} is {shown(value)}; use {', '.join(known)}")
+    return value

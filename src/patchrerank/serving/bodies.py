@@ -1,0 +1,70 @@
+"""The bytes of requests, within bounds; and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from patchrerank.serving.refusals import RequestError
+from patchrerank.serving.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+Found = TypeVar("Found")
+
+GONE = 499
+"""The status that logs have where a client left before its answer."""
+
+
+async def read_bytes(request: Request, settings: ServiceSettings) -> bytearray:
+    """Return the body of a request, counted as it comes, whatever its headers say.
+
+    Raises:
+        RequestError: it is too long, too slow, or the client left.
+    """
+    from starlette.requests import ClientDisconnect
+
+    most, body = settings.max_body, bytearray()
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > most:
+        raise _too_long(most)
+    try:
+        async with asyncio.timeout(settings.read_timeout):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise _too_long(most)
+    except TimeoutError:
+        raise RequestError("the request did not arrive in time", 408) from None
+    except ClientDisconnect:
+        raise RequestError("the client left", GONE) from None
+    return body
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:
+    """Return what ``work`` returns; it is cancelled when the client leaves.
+
+    Raises:
+        RequestError: it left.
+    """
+    doing = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request))
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            return doing.result()
+        raise RequestError("the client left", GONE)
+    finally:
+        leaving.cancel()
+        doing.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_long(most: int) -> RequestError:
+    return RequestError(f"the request has more than {most} bytes, which is the limit here", 413)

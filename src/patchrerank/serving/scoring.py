@@ -1,0 +1,235 @@
+"""The work of the two threads: queries encoded together, shortlists rescored together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from patchrerank.gallery import Gallery
+from patchrerank.images import PictureBytes
+from patchrerank.pipeline import Cascade
+from patchrerank.rerankers.hits import hits_of
+from patchrerank.score_reading import Metric
+from patchrerank.serving.documents import PictureVectors
+from patchrerank.serving.loaded import Loaded
+from patchrerank.types import EMPTY, Hit, Missing, Queries, Ranking, Shortlist
+
+Found = TypeVar("Found")
+
+ABSENT = -1.0
+"""The cosine of an image that is not there, where nobody sent a score."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """A query that a network must look at.
+
+    Attributes:
+        loaded: whose encoder.
+        value: a picture's source, or words.
+        box: where the object is, or None.
+    """
+
+    loaded: Loaded
+    value: Any
+    box: Sequence[float] | None
+
+    @property
+    def key(self) -> object:
+        """What two of them must share to be encoded together."""
+        return id(self.loaded), type(self.value).__name__ == "Text"
+
+
+@dataclass(frozen=True, eq=False)
+class Documents:
+    """Pictures that a network must look at.
+
+    Attributes:
+        loaded: whose encoder, regions and stages.
+        pictures: by their digests.
+        until: when there is no use in going on.
+    """
+
+    loaded: Loaded
+    pictures: dict[str, PictureBytes]
+    until: float
+
+    @property
+    def key(self) -> object:
+        """Each on its own."""
+        return id(self)
+
+
+@dataclass(eq=False)
+class Rescoring:
+    """A shortlist that is to be made and rescored.
+
+    Attributes:
+        reranker: that rescores it.
+        queries: one, encoded.
+        first: makes the first stage's order.
+        top: hits that are wanted; None: all.
+        shortlist: the first stage's order, once it is made.
+    """
+
+    reranker: Cascade
+    queries: Queries
+    first: Callable[[], Shortlist]
+    top: int | None
+    shortlist: Shortlist | None = None
+
+    @property
+    def key(self) -> object:
+        """What two of them must share to be rescored together."""
+        return id(self.reranker), self.queries.kind
+
+    def first_stage(self) -> Shortlist:
+        """Return the first stage's order, made once.
+
+        Raises:
+            PatchRerankError: it cannot be made.
+        """
+        if self.shortlist is None:
+            self.shortlist = self.first()
+        return self.shortlist
+
+    def in_order(self, reason: str) -> list[Hit]:
+        """Return the first stage's order as hits that nobody rescored."""
+        ranking = Ranking.of(self.first_stage(), self.queries.crops, self.queries.views)
+        return hits_of(replace(ranking, failed=(reason,)), self.reranker.gallery, self.top)[0]
+
+
+def encode_all(
+    jobs: Sequence[Encoding | Documents], vectors: PictureVectors
+) -> list[Queries | Cascade | Exception]:
+    """Encode queries, those of one kind together, and pictures that are documents."""
+
+    def work(group: Sequence[Encoding | Documents]) -> list[Queries | Cascade]:
+        first = group[0]
+        if isinstance(first, Documents):
+            return [vectors.cascade(first.loaded, first.pictures, first.until)]
+        asked = [job for job in group if isinstance(job, Encoding)]
+        boxes = [job.box for job in asked]
+        some = boxes if any(box is not None for box in boxes) else None
+        found = first.loaded.reranker.encode([job.value for job in asked], some)
+        return [found.take([number]) for number in range(len(found))]
+
+    return in_groups(jobs, work)
+
+
+def rescore_all(jobs: Sequence[Rescoring]) -> list[list[Hit] | Exception]:
+    """Rescore shortlists, those of one reranker and one kind of queries together."""
+
+    def work(group: Sequence[Rescoring]) -> list[list[Hit]]:
+        queries = Queries.joined([job.queries for job in group])
+        shortlist = side_by_side([job.first_stage() for job in group])
+        reranker = group[0].reranker
+        wanted = [job.top for job in group]
+        top = None if None in wanted else max(top for top in wanted if top is not None)
+        found = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top)
+        return [hits[: job.top] for hits, job in zip(found, group, strict=True)]
+
+    return in_groups(jobs, work)
+
+
+def in_groups(
+    jobs: Sequence[Any], work: Callable[[Sequence[Any]], Sequence[Found]]
+) -> list[Found | Exception]:
+    """Work on jobs that share a key together; where that fails, on each alone."""
+    groups: dict[object, list[int]] = {}
+    for number, job in enumerate(jobs):
+        groups.setdefault(job.key, []).append(number)
+    found: dict[int, Found | Exception] = {}
+    for numbers in groups.values():
+        try:
+            found.update(zip(numbers, work([jobs[n] for n in numbers]), strict=True))
+        except Exception as error:
+            if len(numbers) == 1:
+                found[numbers[0]] = error
+            else:
+                found.update((n, in_groups([jobs[n]], work)[0]) for n in numbers)
+    return [found[number] for number in range(len(jobs))]
+
+
+def side_by_side(parts: Sequence[Shortlist]) -> Shortlist:
+    """Return the shortlists of single queries as one, filled up where they are shorter."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.rows.shape[1] for part in parts)
+    rows = np.full((len(parts), width), EMPTY, dtype=np.int64)
+    scores = np.full((len(parts), width), -np.inf, dtype=np.float32)
+    for number, part in enumerate(parts):
+        rows[number, : part.rows.shape[1]] = part.rows[0]
+        scores[number, : part.rows.shape[1]] = part.scores[0]
+    missing = tuple(part.missing[0] if part.missing else None for part in parts)
+    return Shortlist.trusted(rows, scores, missing if any(missing) else ())
+
+
+def listed(
+    gallery: Gallery,
+    queries: Queries,
+    ids: list[Any],
+    scores: list[float] | None,
+    metric: Metric | None,
+    missing: Missing,
+) -> Shortlist:
+    """Return documents that are ids as a shortlist, best first.
+
+    Args:
+        gallery: that holds them.
+        queries: one, encoded.
+        ids: K, each once.
+        scores: the first stage's, in any order; None: cosines of the gallery's global vectors.
+        metric: what the scores are.
+        missing: what ids are that it does not hold; without scores they come last.
+
+    Raises:
+        ShortlistError: unknown ids, or scores that are no finite numbers.
+        QueryError: the query does not live in the gallery's space.
+    """
+    gallery.check_queries(queries)
+    if scores is not None:
+        return Shortlist.from_ids(
+            gallery, [ids], [scores], sort=True, metric=metric, missing=missing
+        )
+    rows = gallery.rows_of(ids, strict=missing == "error")
+    held = rows >= 0
+    cosines = np.full(len(ids), ABSENT, dtype=np.float32)
+    cosines[held] = np.nan_to_num(gallery.global_vectors[rows[held]] @ queries.vectors[0], nan=-1)
+    if held.all():
+        order = np.argsort(-cosines, kind="stable")
+        return Shortlist.trusted(rows[order][None], cosines[order][None])
+    return Shortlist.from_ids(
+        gallery, [ids], [cosines], sort=True, higher_is_better=True, missing=missing
+    )
+
+
+def as_sent(
+    gallery: Gallery,
+    ids: list[Any],
+    scores: list[float] | None,
+    metric: Metric | None,
+    missing: Missing,
+    top: int | None,
+) -> list[Hit]:
+    """Return documents in the order that was sent, or that the scores say, rescored by nobody.
+
+    Args:
+        gallery: that holds the ids.
+        ids: best first.
+        scores: the first stage's, or None.
+        metric: what the scores are.
+        missing: what ids are that the gallery does not hold.
+        top: hits that are wanted; None: all.
+
+    Raises:
+        ShortlistError: unknown ids, or scores that are no finite numbers.
+    """
+    given = None if scores is None else [scores]
+    found = Shortlist.from_ids(
+        gallery, [ids], given, sort=True, metric=metric if scores else None, missing=missing
+    )
+    return hits_of(replace(Ranking.of(found), failed=("no time",)), gallery, top)[0]

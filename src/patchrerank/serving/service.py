@@ -1,0 +1,233 @@
+"""What happens between a request and its answer: pictures, networks, turns, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeAlias, cast
+
+from patchrerank.errors import GalleryError, PatchRerankError
+from patchrerank.images import PictureBytes
+from patchrerank.pipeline import Cascade
+from patchrerank.serving.answers import is_fallback, rerank_answer, search_answer
+from patchrerank.serving.ask_parts import Asked
+from patchrerank.serving.asks import RerankAsk, SearchAsk
+from patchrerank.serving.batching import Batcher
+from patchrerank.serving.documents import PictureVectors, SentGallery
+from patchrerank.serving.engine import Engine
+from patchrerank.serving.fetching import Fetcher
+from patchrerank.serving.loaded import Loaded
+from patchrerank.serving.metrics import Metrics
+from patchrerank.serving.refusals import RequestError, public_words, status_of
+from patchrerank.serving.scoring import (
+    Documents,
+    Encoding,
+    Rescoring,
+    as_sent,
+    encode_all,
+    listed,
+    rescore_all,
+)
+from patchrerank.serving.sent_pictures import Sent, checked, decoded, digest_of
+from patchrerank.serving.settings import ServiceSettings
+from patchrerank.types import Hit, Queries, Text
+
+Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]]
+
+SPARE = 0.1, 0.05
+"""Of a deadline, what is kept for the answer itself: this share, and at most so many seconds."""
+
+AGAIN = 1
+"""Seconds after which a request that was refused for lack of room may come again."""
+
+
+class Service:
+    """Answers requests, many at a time; belongs to one event loop.
+
+    Attributes:
+        engine: what it answers with.
+        settings: its limits.
+        metrics: what it counts.
+        inside: requests that are being answered.
+        draining: whether it is about to stop: connections are closed behind their answers.
+    """
+
+    def __init__(self, engine: Engine, settings: ServiceSettings) -> None:
+        self.engine, self.settings = engine, settings
+        self.inside, self.draining = 0, False
+        self.metrics = Metrics(lambda: self.inside)
+        self._vectors = PictureVectors(settings.cache, settings.max_pixels)
+        self._fetch = Fetcher(settings.allowed_hosts, settings.max_body)
+        shared = (settings.collect, settings.most_together, lambda: self.inside, self.metrics.spent)
+        self._encoding: Batcher[Encoding | Documents, Queries | Cascade] = Batcher(
+            partial(encode_all, vectors=self._vectors), "encode", *shared
+        )
+        self._rescoring: Batcher[Rescoring, list[Hit]] = Batcher(self._rescored, "score", *shared)
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Count a request in, and out again.
+
+        Raises:
+            RequestError: there is no room.
+        """
+        if self.inside >= self.settings.max_queue:
+            raise RequestError("too many requests at once; try again", 429, AGAIN)
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._encoding.close()
+        self._rescoring.close()
+
+    async def answer(self, ask: RerankAsk | SearchAsk) -> Answer:
+        """Answer one request in its time; with the new gallery, if it changed on the way.
+
+        Raises:
+            PatchRerankError: it cannot be answered.
+        """
+        timeout = min(ask.timeout or self.settings.timeout, self.settings.timeout)
+        share, most = SPARE
+        until = time.monotonic() + timeout - min(share * timeout, most)
+        try:
+            return await self._answered(ask, until)
+        except GalleryError:
+            if not self.engine.changed:
+                raise
+            await asyncio.to_thread(self.engine.reload)
+            return await self._answered(ask, until)
+
+    async def answer_all(self, asks: Sequence[RerankAsk | SearchAsk]) -> list[Answer]:
+        """Answer several requests together; one that fails has its ``detail`` in its place."""
+
+        async def one(ask: RerankAsk | SearchAsk) -> Answer:
+            try:
+                return await self.answer(ask)
+            except PatchRerankError as error:
+                words = public_words(error, self.engine.files)
+                return {"detail": words, "status": status_of(error)}
+
+        return await asyncio.gather(*map(one, asks))
+
+    async def _answered(self, ask: RerankAsk | SearchAsk, until: float) -> Answer:
+        loaded = self.engine.current
+        if isinstance(ask, SearchAsk):
+            hits = await self._searched(ask, loaded, until)
+            answer: Answer = search_answer(hits)
+        else:
+            hits, places = await self._reranked(ask, loaded, until)
+            answer = rerank_answer(ask, hits, places)
+        if is_fallback(hits):
+            self.metrics.fell_back("deadline" if time.monotonic() >= until else "reranker")
+        return answer
+
+    async def _searched(self, ask: SearchAsk, loaded: Loaded, until: float) -> list[Hit]:
+        job: Rescoring | None = None
+        try:
+            async with asyncio.timeout_at(_loop_time(until)):
+                queries = await self._queries(ask.query, loaded, until)
+                first = partial(loaded.search, queries, ask.candidates)
+                found = Rescoring(loaded.reranker, queries, first, ask.top)
+                await asyncio.to_thread(found.first_stage)
+                job = found
+                return await self._rescoring.ask(job)
+        except TimeoutError:
+            if job is None:
+                raise RequestError("there was no time for the first stage", 503, AGAIN) from None
+            return job.in_order("no time")
+
+    async def _reranked(
+        self, ask: RerankAsk, loaded: Loaded, until: float
+    ) -> tuple[list[Hit], dict[Any, list[int]]]:
+        missing = ask.missing or self.settings.missing
+        pictures = await self._pictures(ask.pictures, until)
+        keys = _keys(ask.ids, loaded) if pictures is None else list(map(digest_of, pictures))
+        places = _places(keys)
+        ids = list(places)
+        scores = None if ask.scores is None else [ask.scores[places[key][0]] for key in ids]
+        top = None if ask.top is None else min(ask.top, len(ids))
+        job: Rescoring | None = None
+        try:
+            async with asyncio.timeout_at(_loop_time(until)):
+                queries = await self._queries(ask.query, loaded, until)
+                reranker = loaded.reranker
+                if pictures is not None:
+                    sent = dict(zip(keys, pictures, strict=True))
+                    reranker = await self._encoded(Documents(loaded, sent, until))
+                how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
+                job = Rescoring(reranker, queries, partial(listed, *how), top)
+                return await self._rescoring.ask(job), places
+        except TimeoutError:
+            if job is not None:
+                return job.in_order("no time"), places
+            known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
+            return as_sent(known, ids, scores, ask.metric, missing, top), places
+
+    async def _queries(self, asked: Asked, loaded: Loaded, until: float) -> Queries:
+        """Return a query, encoded."""
+        if asked.kind == "vector":
+            return loaded.reranker.encode([asked.value])
+        value: Any
+        if asked.kind == "id":
+            row = loaded.row_of(asked.value)
+            if asked.box is None and not loaded.needs_pictures:
+                return loaded.reranker.encode([loaded.gallery.global_vectors[row]])
+            value = loaded.gallery.pictures[row]
+        elif asked.kind == "words":
+            value = Text(asked.value)
+        else:
+            value = (await self._pictures([asked.value], until) or [])[0]
+        return cast(Queries, await self._encoding.ask(Encoding(loaded, value, asked.box)))
+
+    async def _encoded(self, documents: Documents) -> Cascade:
+        return cast(Cascade, await self._encoding.ask(documents))
+
+    async def _pictures(
+        self, sent: Sequence[Sent] | None, until: float
+    ) -> list[PictureBytes] | None:
+        """Return pictures whose headers were read, in the order they were sent."""
+        if sent is None:
+            return None
+        begun = time.perf_counter()
+        found = await asyncio.gather(
+            *(asyncio.to_thread(self._picture, one, until) for one in sent)
+        )
+        self.metrics.spent("fetch", time.perf_counter() - begun)
+        return found
+
+    def _picture(self, sent: Sent, until: float) -> PictureBytes:
+        content = self._fetch(sent.text, sent.name, until) if sent.is_address else decoded(sent)
+        return checked(content, sent.name, self.settings.max_pixels)
+
+    def _rescored(self, jobs: Sequence[Rescoring]) -> list[list[Hit] | Exception]:
+        self.metrics.together(len(jobs))
+        return rescore_all(jobs)
+
+
+def _keys(ids: Sequence[Any] | None, loaded: Loaded) -> list[Any]:
+    """Return ids in the gallery's own type: addresses and clients have them as text."""
+    kind = loaded.gallery.ids.kind
+    if kind.kind is str:
+        return list(ids or ())
+    parse: Callable[[str], Any] = lambda text: kind.read([text])[0]  # noqa: E731
+    return [parse(item) if isinstance(item, str) else item for item in ids or ()]
+
+
+def _places(keys: Sequence[Any]) -> dict[Any, list[int]]:
+    """Return where each key stands; a document that was sent twice is scored once."""
+    places: dict[Any, list[int]] = {}
+    for place, key in enumerate(keys):
+        places.setdefault(key, []).append(place)
+    return places
+
+
+def _loop_time(until: float) -> float:
+    """Return a time of ``time.monotonic()`` as the running loop counts."""
+    return until - time.monotonic() + asyncio.get_running_loop().time()

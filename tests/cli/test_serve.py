@@ -1,0 +1,67 @@
+"""``patchrerank serve``: what it refuses before it listens."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from command_line import run
+from patchrerank.testing.made_galleries import made_gallery
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    return made_gallery(tmp_path_factory.mktemp("serve") / "g").folder
+
+
+def test_other_machines_need_a_token(gallery, monkeypatch):
+    monkeypatch.delenv("PATCHRERANK_TOKEN", raising=False)
+    done = run("serve", gallery, "--host", "0.0.0.0", code=2)
+    assert "set a token (--token or PATCHRERANK_TOKEN)" in done.stderr
+
+
+def test_a_port_that_is_taken(gallery):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", gallery, "--port", port, code=2)
+    assert f"--port {port}: cannot be listened at" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--port", "-1"),
+        ("--port", "9" * 30),
+        ("--host", "no such host"),
+        ("--poll", "nan"),
+        ("--poll", "-1"),
+        ("--timeout-ms", "0"),
+        ("--timeout-ms", "inf"),
+        ("--collect-ms", "nan"),
+        ("--max-body", "0"),
+        ("--max-documents", "-1"),
+        ("--max-pixels", "0"),
+        ("--max-queue", "0"),
+        ("--cache", "0"),
+        ("--missing", "no"),
+        ("--stages", "nope"),
+        ("--tuned", "nope.json"),
+        ("--tuned", "nope.json", "--stages", "patchify"),
+        ("--query-image-size", "0"),
+        ("--token", "ä"),
+        ("--first-stage", "x"),
+        ("--device", "x"),
+    ],
+)
+def test_options_that_cannot_be(gallery, words):
+    done = run("serve", gallery, *words, code=2)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_no_gallery(tmp_path):
+    assert "is this a gallery folder?" in run("serve", tmp_path / "g", code=2).stderr

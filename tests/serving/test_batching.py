@@ -1,0 +1,96 @@
+"""Collecting, and handing to one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from patchrerank.serving.batching import Batcher
+
+
+def batcher(work, collect=0.0, most=8, others=lambda: 8):
+    return Batcher(work, "score", collect, most, others, lambda stage, seconds: None)
+
+
+def test_items_get_their_own_results_and_errors():
+    def work(items):
+        return [ValueError(item) if item % 3 == 0 else 10 * item for item in items]
+
+    async def run():
+        found = batcher(work, collect=0.05)
+        return await asyncio.gather(*map(found.ask, range(20)), return_exceptions=True)
+
+    for item, result in enumerate(asyncio.run(run())):
+        assert isinstance(result, ValueError) if item % 3 == 0 else result == 10 * item
+
+
+def test_no_batch_is_larger_than_allowed_and_none_is_worked_on_beside_another():
+    sizes, at_once = [], []
+
+    def work(items):
+        at_once.append(threading.current_thread().name)
+        sizes.append(len(items))
+        time.sleep(0.002)
+        return items
+
+    async def run():
+        found = batcher(work, collect=0.01, most=4)
+        return await asyncio.gather(*map(found.ask, range(30)))
+
+    assert asyncio.run(run()) == list(range(30))
+    assert max(sizes) == 4
+    assert len(set(at_once)) == 1
+
+
+def test_who_gave_up_before_its_turn_costs_nothing():
+    seen = []
+
+    def work(items):
+        seen.extend(items)
+        time.sleep(0.1)
+        return items
+
+    async def run():
+        found = batcher(work)
+        first = asyncio.create_task(found.ask(1))
+        await asyncio.sleep(0.02)
+        second, third = asyncio.create_task(found.ask(2)), asyncio.create_task(found.ask(3))
+        await asyncio.sleep(0.02)
+        second.cancel()
+        return await first, await third
+
+    assert asyncio.run(run()) == (1, 3)
+    assert seen == [1, 3]
+
+
+def test_a_work_that_fails_fails_for_all_and_the_next_goes_on():
+    def work(items):
+        if 1 in items:
+            raise RuntimeError("broken")
+        return items
+
+    async def run():
+        found = batcher(work)
+        with pytest.raises(RuntimeError, match="broken"):
+            await found.ask(1)
+        return await found.ask(2)
+
+    assert asyncio.run(run()) == 2
+
+
+def test_it_waits_no_longer_than_it_was_told():
+    async def run():
+        found = batcher(lambda items: items, collect=0.05)
+        begun = time.perf_counter()
+        await found.ask(1)
+        waited = time.perf_counter() - begun
+        alone = batcher(lambda items: items, collect=5, others=lambda: 1)
+        await alone.ask(1)
+        return waited, time.perf_counter() - begun
+
+    waited, both = asyncio.run(run())
+    assert 0.04 < waited < 1
+    assert both < 3
