@@ -30,3 +30,11 @@ def _compile(function: Kernel, fastmath: Any) -> Kernel:
     kernel._cache = KernelCache.of(function)
     found: Kernel = kernel
     return found
+
+
+def target_processor() -> str:
+    """Return what kernels are compiled for, in LLVM's words: ``znver4``, ``icelake-server``."""
+    from numba.core.registry import cpu_target
+
+    name: str = cpu_target.target_context.codegen().magic_tuple()[1]
+    return name
