@@ -11,7 +11,7 @@ import numpy as np
 
 from patchrerank.bench.data import filled, make_store, memory_of, quantise, unit
 from patchrerank.bench.engines import engines
-from patchrerank.bench.machine import GEMM, GEMM_SIZE, READ, multiplier, reader
+from patchrerank.bench.machine import GEMM, GEMM_SIZE, READ, multipliers, reader
 from patchrerank.bench.patch_peers import ours, peers_of
 from patchrerank.bench.rounds import Contestant, Job, Row, compete, one_thread, require
 from patchrerank.bench.sizes import Sizes
@@ -23,8 +23,8 @@ from patchrerank.types import Rows
 def run_bench(jobs: Sequence[str] | None = None, sizes: Sizes | None = None) -> Iterator[Row]:
     """Yield the rows of each job (all of ``JOBS`` if none are named), measured on one thread.
 
-    Results are compared before anything is timed; contestants that are not installed are
-    reported with a note.
+    Libraries with threads of their own are held to it by :func:`one_core` alone. Results are
+    compared before anything is timed; contestants that are not installed are reported with a note.
 
     Raises:
         SettingError: an unknown job, or sizes that do not fit each other.
@@ -110,7 +110,7 @@ def sets(asked: Sizes, dim: int | None = None) -> Job:
     contestants = [
         Contestant("patchrerank float32", float32),
         Contestant("patchrerank int8, best 40 rescored", rescored, tolerance=0.02 * each),
-        multiplier(),
+        *multipliers(),
         Contestant("fast-maxsim", fast_maxsim, tolerance=1e-3 * each),
     ]
     return Job(

@@ -13,6 +13,9 @@ import numpy as np
 from patchrerank.errors import MissingExtraError, PatchRerankError
 from patchrerank.rerankers.execution import one_torch_thread
 
+SEVERAL = 1.05
+"""Processor time over wall time from which on more than one core was at work."""
+
 
 @dataclass(frozen=True, eq=False)
 class Contestant:
@@ -43,6 +46,8 @@ class Row:
             means slower than the first.
         bound_ratio: its median over what the machine's own limit, measured in the same rounds,
             allows for the job; NaN where no limit was measured.
+        processor_ms: median processor time of one call in milliseconds, over all threads.
+        several_cores: whether that is more than one core can give in ``median_ms``.
         note: empty, or why it did not run.
     """
 
@@ -51,6 +56,8 @@ class Row:
     median_ms: float
     ratio: float
     bound_ratio: float
+    processor_ms: float = float("nan")
+    several_cores: bool = False
     note: str = ""
 
 
@@ -63,8 +70,9 @@ class Job:
         contestants: the first one is what the others are compared with.
         draw: makes the input of one call from its number; every call gets a fresh one, so
             nobody finds the data in a cache because somebody else has just read it.
-        bound: the contestant that measures the machine, or empty.
-        share: the machine's limit for the job is this many times what ``bound`` takes.
+        bound: what contestants that measure the machine are called, before any comma; the
+            fastest of them counts. Or empty.
+        share: the machine's limit for the job is this many times what it takes.
     """
 
     title: str
@@ -106,23 +114,39 @@ def require(name: str) -> Any:
 def compete(job: Job, rounds: int) -> list[Row]:
     """Run all contestants ``rounds`` times in turns and return one row for each."""
     fit, notes = agreeing(job)
-    times = np.full((len(fit), rounds), np.nan)
+    times = np.full((2, len(fit), rounds), np.nan)
     for turn in range(rounds):
         for number in np.roll(np.arange(len(fit)), turn):
             data = job.draw(1 + turn * len(fit) + int(number))
-            start = time.perf_counter()
-            fit[number].run(data)
-            times[number, turn] = 1e3 * (time.perf_counter() - start)
-    names = [contestant.name for contestant in fit]
-    medians = np.median(times, axis=1)
-    ratios = np.median(times / times[0], axis=1)
-    nan = float("nan")
-    limit = job.share * float(medians[names.index(job.bound)]) if job.bound in names else nan
+            times[:, number, turn] = _timed(fit[number], data)
+    medians, processor = np.median(times, axis=2).tolist()
+    ratios = np.median(times[0] / times[0, 0], axis=1).tolist()
+    names, limit = _limited(job, [contestant.name for contestant in fit], medians)
     rows = [
-        Row(job.title, name, float(median), float(ratio), float(median) / limit)
-        for name, median, ratio in zip(names, medians, ratios, strict=True)
+        Row(job.title, name, own, ratio, own / limit, busy, busy > SEVERAL * own)
+        for name, own, ratio, busy in zip(names, medians, ratios, processor, strict=True)
     ]
-    return rows + [Row(job.title, name, nan, nan, nan, note) for name, note in notes.items()]
+    nan = float("nan")
+    return rows + [Row(job.title, name, nan, nan, nan, note=why) for name, why in notes.items()]
+
+
+def _timed(contestant: Contestant, data: Any) -> tuple[float, float]:
+    """Return the milliseconds of one call on the clock, and of all threads on the processor."""
+    start, busy = time.perf_counter(), time.process_time()
+    contestant.run(data)
+    busy = time.process_time() - busy
+    return 1e3 * (time.perf_counter() - start), 1e3 * busy
+
+
+def _limited(job: Job, names: list[str], medians: list[float]) -> tuple[list[str], float]:
+    """Return the names, that of the fastest measure of the machine marked, and the limit."""
+    bounds = [n for n, name in enumerate(names) if name.partition(",")[0] == job.bound]
+    if not bounds:
+        return names, float("nan")
+    best = min(bounds, key=medians.__getitem__)
+    if len(bounds) > 1:
+        names = [f"{name} (the bound)" if n == best else name for n, name in enumerate(names)]
+    return names, job.share * medians[best]
 
 
 def agreeing(job: Job) -> tuple[list[Contestant], dict[str, str]]:

@@ -41,3 +41,11 @@ def entry_of(kernel: Callable[..., Any], arguments: Sequence[Any]) -> Callable[.
     compiled_form: Any = kernel
     found: Callable[..., Any] = compiled_form.compile(tuple(map(numba.typeof, arguments)))
     return found
+
+
+def target_processor() -> str:
+    """Return what kernels are compiled for, in LLVM's words: ``znver4``, ``icelake-server``."""
+    from numba.core.registry import cpu_target
+
+    name: str = cpu_target.target_context.codegen().magic_tuple()[1]
+    return name
