@@ -173,9 +173,9 @@ def test_a_gallery_that_changes_while_eight_clients_ask(folder, names, tmp_path,
 def test_what_cannot_be_opened_leaves_the_old_one(folder, names, caplog):
     _, bodies = bodies_of(names[:5])
     with served(Engine(folder, STAGES), poll=0.02) as running, running.client() as client:
-        manifest = folder / "manifest.json"
-        manifest.write_text("{")
-        while "could" not in caplog.text and "the old one stays" not in caplog.text:
+        (folder / "torn.json").write_text("{")
+        (folder / "torn.json").replace(folder / "manifest.json")
+        while "the old one stays" not in caplog.text:
             time.sleep(0.02)
         time.sleep(0.2)
         assert caplog.text.count("the old one stays") == 1

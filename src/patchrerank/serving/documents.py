@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -21,10 +21,12 @@ from patchrerank.integrations.stores.records import Record
 from patchrerank.pipeline import Cascade, make_cascade
 from patchrerank.serving.loaded import Loaded
 from patchrerank.serving.refusals import RequestError
-from patchrerank.types import Rows
+from patchrerank.types import Floats, Rows
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
+    from patchrerank.gallery.backgrounds import Backgrounds
+    from patchrerank.gallery.local_manifest import LocalManifest
     from patchrerank.gallery.manifest import Manifest
 
 NAME = "the pictures that were sent"
@@ -36,7 +38,16 @@ class SentPictures:
 
     space: Manifest
     whitening: Whitening | None
+    records: Mapping[str, Record]
     name: str = NAME
+    backgrounds: Backgrounds | None = None
+    local_manifest: LocalManifest | None = None
+    holds_local: ClassVar[bool] = False
+
+    @property
+    def local_sample(self) -> Floats:
+        """No local descriptors are made of them."""
+        return np.zeros((0, 0), dtype=np.float32)
 
     def keys_of(self, ids: Sequence[Any]) -> list[str]:
         """Return the keys of ids, which are themselves."""
@@ -45,6 +56,14 @@ class SentPictures:
     def held(self, keys: Sequence[str]) -> set[str]:
         """Return which are there: all."""
         return set(keys)
+
+    def fetched(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """Return the pictures that are encoded."""
+        return self.records
+
+    def fetched_local(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """Return no local descriptors."""
+        return {}
 
 
 class SentGallery(Evidence):
@@ -58,7 +77,7 @@ class SentGallery(Evidence):
 
     def __init__(self, loaded: Loaded, keys: Sequence[str], found: Mapping[str, Record]) -> None:
         space = replace(loaded.gallery.manifest, id_type="text")
-        super().__init__(SentPictures(space, loaded.gallery.whitening), keys, found)
+        super().__init__(SentPictures(space, loaded.gallery.whitening, found), keys)
         self._rows = {key: row for row, key in enumerate(keys)}
 
     def rows_of(self, ids: Sequence[Any], *, strict: bool = True) -> Rows:
@@ -136,7 +155,7 @@ class PictureVectors:
             return vectors if whitening is None else whitening.apply(vectors)
 
         (row,), _ = chunk_rows([item], [item.cuts], encode, skip=False)
-        return Record(key, row.global_vector, row.patches, row.boxes)
+        return Record(key, row.global_vector, row.patches, row.boxes, row.size)
 
 
 def index_encoder(loaded: Loaded) -> Encoder:
