@@ -15,6 +15,7 @@ import pytest
 from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError, QueryError, SettingError, ShortlistError
 from patchrerank.first_stage import FaissFile, GlobalSearch
+from patchrerank.gallery import import_gallery
 from patchrerank.rerankers import Patchify
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.types import Queries, Ranking
@@ -136,8 +137,10 @@ def near20(gallery):
 
 def test_another_order_is_noticed(named, tmp_path, caplog):
     path = save(tmp_path / "i.faiss", np.asarray(named.global_vectors)[::-1].copy())
-    with caplog.at_level(logging.WARNING):
+    with pytest.raises(GalleryError, match="are not those of the images in these rows"):
         FaissFile(named, path)
+    with caplog.at_level(logging.WARNING):
+        FaissFile(named, path, ids=NAMES)
     assert "in the order of the index" in caplog.text
 
 
@@ -324,3 +327,44 @@ def test_the_lines_of_the_page_work(tmp_path, monkeypatch):
     assert names["ranking"].rows.shape == (1, 100)
     exec(vectors, names)
     assert np.array_equal(names["vectors"], gallery.global_vectors)
+
+
+def compacted(folder, gone, come):
+    """A gallery of names, from which some were taken out and others put behind."""
+    gallery = draw_gallery(folder, NAMES, 2, DIM)
+    kept = [row for row in range(COUNT) if row not in gone]
+    vectors = np.asarray(gallery.global_vectors)
+    rng = np.random.default_rng(9)
+    new = rng.standard_normal((come, DIM)).astype(np.float32)
+    new /= np.linalg.norm(new, axis=1, keepdims=True)
+    names = [NAMES[row] for row in kept] + [f"new/{n}" for n in range(come)]
+    whole = np.concatenate([vectors[kept], new])
+    return vectors, import_gallery(
+        folder.with_name("after"), names, whole, whole[:, None], encoder="drawn", progress=False
+    )
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF16,Flat", "HNSW16,Flat", "SQfp16", "PQ8x4"])
+@pytest.mark.parametrize("gone", [[0], [150], list(range(100, 120))])
+def test_an_index_of_rows_of_before_is_refused(tmp_path, factory, gone):
+    """As many images went as came, so that the number of vectors is right again."""
+    vectors, after = compacted(tmp_path / "g", gone, len(gone))
+    path = save(tmp_path / "old.faiss", vectors, factory)
+    with pytest.raises(GalleryError, match=r"is older than .*after.*are not those of the images"):
+        FaissFile(after, path)
+    fresh = save(tmp_path / "new.faiss", np.asarray(after.global_vectors), factory)
+    assert FaissFile(after, fresh).search(near(after), 5).rows.shape == (3, 5)
+
+
+def test_the_last_image_alone_may_be_another(tmp_path):
+    vectors, after = compacted(tmp_path / "g", [COUNT - 1], 1)
+    with pytest.raises(GalleryError, match=f"the first of them number {COUNT - 1}, "):
+        FaissFile(after, save(tmp_path / "old.faiss", vectors))
+
+
+def test_vectors_of_images_that_were_replaced_are_warned_of(tmp_path, named, caplog):
+    vectors = np.array(named.global_vectors)
+    vectors[-3:] = vectors[:3]
+    path = save(tmp_path / "old.faiss", vectors)
+    FaissFile(named, path, ids=NAMES)
+    assert "3 of 2" in caplog.text and "before they were replaced" in caplog.text

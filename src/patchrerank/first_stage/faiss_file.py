@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from patchrerank.errors import (
     shown,
 )
 from patchrerank.faiss_files import open_index
-from patchrerank.faiss_vectors import vectors_of
 from patchrerank.first_stage.index_labels import LabelIds, rows_by_label
+from patchrerank.first_stage.index_sample import check_sample, not_unit
 from patchrerank.gallery import Gallery
 from patchrerank.types import EMPTY, Missing, Queries, Rows, Shortlist
 from patchrerank.types.missing import UNHELD, check_missing, told_apart
@@ -32,17 +31,8 @@ MOST = (1 << 31) - 1
 MOST_RESULTS = 10_000_000
 """Vectors that one faiss call may return; more queries go in several calls."""
 
-SAMPLE = 256
-UNIT = 0.01
-"""By how much the length of a vector may differ from 1."""
-
 BEYOND = 1.25
 """No decoded vector makes a cosine larger than this, if it was of unit length once."""
-
-ALIKE = 0.5
-"""Cosine of an index's vector and the gallery's of the same image, at least."""
-
-logger = logging.getLogger(__name__)
 
 
 class FaissFile:
@@ -63,7 +53,8 @@ class FaissFile:
 
     Raises:
         GalleryError: no index there, a damaged one, one of another dimension or metric, or its
-            vectors are not of unit length (as far as they can be read back).
+            vectors are not of unit length (as far as they can be read back); labels are rows,
+            and some of its vectors are of other images than stand there now.
         SettingError: ids that do not fit, an unknown setting, or one that the index has not.
         ShortlistError: ids that the gallery does not hold, and ``missing`` does not drop them.
     """
@@ -89,7 +80,8 @@ class FaissFile:
         for name, value in settings.items():
             _set(self.index, name, value)
         self._rows_of, self._id_of = rows_by_label(gallery, self.index, ids, missing)
-        self._check_sample()
+        by_row = ids is None and gallery.ids.kind.name != "int"
+        check_sample(gallery, self.index, self.path, self._rows_of, by_row=by_row)
 
     def search(self, queries: Queries, size: int | None = None) -> Shortlist:
         """Return the ``size`` best images of each query (None: all of the gallery).
@@ -144,29 +136,6 @@ class FaissFile:
             ) from error
         return found, labels
 
-    def _check_sample(self) -> None:
-        """Look at some vectors, where they can be had as they were."""
-        try:
-            held = vectors_of(self.index, SAMPLE)
-        except GalleryError:
-            return
-        if not held.exact or not len(held):
-            return
-        labels, vectors = next(iter(held), (np.empty(0, np.int64), np.empty((0, held.dim))))
-        lengths = np.linalg.norm(vectors, axis=1)
-        wrong = ~(np.abs(lengths - 1) <= UNIT)
-        if wrong.any():
-            raise GalleryError(_not_unit(self.path, f"one has the length {lengths[wrong][0]:.4g}"))
-        rows = self._rows_of(labels)
-        ours = self.gallery.global_vectors[rows[rows != EMPTY]]
-        alike = (ours * vectors[rows != EMPTY]).sum(axis=1)
-        if len(alike) and np.median(alike) < ALIKE:
-            logger.warning(
-                "%s: its vectors are not those of the gallery's images (median cosine %.2f); are "
-                "its ids in the order of the index, and was the encoder the same?",
-                self.path, np.median(alike),
-            )  # fmt: skip
-
     def _known(self, labels: Rows, away: dict[Any, int]) -> Rows:
         """Return the row of each label, ``-1`` for none, or of kept ones the number in ``away``."""
         rows = np.full(labels.shape, EMPTY, dtype=np.int64)
@@ -191,7 +160,7 @@ class FaissFile:
         cosines = np.where(known, cosines, np.float32(-np.inf))
         beyond = known & (np.abs(cosines) > BEYOND * np.sqrt(squares))
         if beyond.any():
-            raise GalleryError(_not_unit(self.path, f"a score of {float(found[beyond][0]):.4g}"))
+            raise GalleryError(not_unit(self.path, f"a score of {float(found[beyond][0]):.4g}"))
         return cosines
 
 
@@ -205,13 +174,6 @@ def _metric_is_l2(index: Any, path: Path) -> bool:
             "index of METRIC_INNER_PRODUCT or METRIC_L2"
         )
     return bool(index.metric_type == faiss.METRIC_L2)
-
-
-def _not_unit(path: Path, sign: str) -> str:
-    return (
-        f"{path}: its vectors are not of unit length ({sign}); build it again of vectors divided "
-        "by their lengths (faiss.normalize_L2)"
-    )
 
 
 def _set(index: Any, name: str, value: float) -> None:
