@@ -69,7 +69,7 @@ def parse_json(
         error: see :func:`read_json`.
     """
     raw = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    if nested(raw) > DEEPEST:
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST and nested(raw) > DEEPEST:
         raise error(f"{origin}: not valid JSON here: nested too deeply, more than {DEEPEST} levels")
     try:
         value = json.loads(

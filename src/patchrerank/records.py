@@ -80,16 +80,13 @@ def from_json(
     """
     if not isinstance(content, dict):
         raise _wrong("an object", content, file, path)
-    names = [item.name for item in fields(kind)]
+    names = _names_of(kind)
     for key in content:
         if key not in names:
-            raise SettingError(f"{_place(file, path, key)}: unknown key{near_matches(key, names)}")
+            near = near_matches(key, list(names))
+            raise SettingError(f"{_place(file, path, key)}: unknown key{near}")
     hints = _hints_of(kind)
-    given = [
-        item.name
-        for item in fields(kind)
-        if complete or item.name in content or item.default is item.default_factory is MISSING
-    ]
+    given = [name for name, needed in names.items() if complete or needed or name in content]
     for name in given:
         if name not in content:
             raise SettingError(f"{_place(file, path, name)}: missing")
@@ -105,10 +102,21 @@ def _hints_of(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+@cache
+def _parts_of(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(hint), get_args(hint)
+
+
+@cache
+def _names_of(kind: type[DataclassInstance]) -> dict[str, bool]:
+    """Return the fields of a dataclass, and which of them have no default."""
+    return {item.name: item.default is item.default_factory is MISSING for item in fields(kind)}
+
+
 def _value(hint: Any, value: object, file: str, path: str) -> object:
     if hint is object:
         return value
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _parts_of(hint)
     if origin in (Union, UnionType):
         kinds = [kind for kind in inner if kind is not NoneType]
         return None if value is None else _value(kinds[0], value, file, path)

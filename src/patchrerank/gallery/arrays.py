@@ -63,7 +63,7 @@ def _mapped(path: Path, record: ArrayRecord) -> Array:
     Where the process may open no more, its own limit is raised as far as the system lets it.
     """
     try:
-        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+        return _map(path, record)
     except OSError as error:
         if error.errno != errno.EMFILE:
             raise
@@ -72,12 +72,17 @@ def _mapped(path: Path, record: ArrayRecord) -> Array:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        return np.memmap(path, dtype=record.dtype, mode="r", shape=record.shape)
+        return _map(path, record)
     except (OSError, ValueError, ImportError) as error:
         raise GalleryError(
             f"{path}: this process may open no more files; raise its limit (ulimit -n), or join "
             "shards into one folder (patchrerank merge --copy)"
         ) from error
+
+
+def _map(path: Path, record: ArrayRecord) -> Array:
+    where = os.path.abspath(path)  # of a Path numpy would follow every link
+    return np.memmap(where, dtype=record.dtype, mode="r", shape=record.shape)
 
 
 def checksum_of(array: Array) -> int:
