@@ -536,3 +536,24 @@ def test_changes_of_pictures_are_made_in_a_shard(tmp_path, parts, photo_folder):
     ):
         with pytest.raises(GalleryError, match="is a gallery of shards; change one of these, or"):
             change()
+
+
+def test_a_sync_of_shards_names_the_one_that_follows_the_folder(
+    tmp_path, photo_folder, tiny_encoder, quiet
+):
+    photos = [tmp_path / "photos a", tmp_path / "photos b"]
+    for number, folder in enumerate(photos):
+        folder.mkdir()
+        for path in list_images(photo_folder)[3 * number : 3 * number + 3]:
+            shutil.copy(path, folder)
+        build_gallery(tmp_path / f"part-{number}", folder, tiny_encoder, GridPyramid(0), quiet)
+    joined = merge(tmp_path / "set", [tmp_path / "part-0", tmp_path / "part-1"])
+    shutil.copy(list_images(photo_folder)[7], photos[1])
+    with pytest.raises(GalleryError) as caught:
+        sync(photos[1], joined.folder)
+    shard = tmp_path / "part-1"
+    told = f"patchrerank sync '{photos[1]}' {shard}, and then patchrerank merge {joined.folder} "
+    assert told in str(caught.value)
+    sync(photos[1], shard, encoder=tiny_encoder)
+    after = merge(joined.folder, [], append=True)
+    assert len(after) == 7 and verify(after) == []

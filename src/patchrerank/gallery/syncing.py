@@ -23,6 +23,7 @@ from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.settings import check_one_folder, ids_of
+from patchrerank.gallery.shard_following import check_followed
 from patchrerank.gallery.sources import check_id
 from patchrerank.gallery.sync_guard import why_not
 from patchrerank.gallery.sync_options import Synced, SyncOptions
@@ -183,6 +184,7 @@ def _told(plan: SyncPlan, broken: Mapping[str, str] = MappingProxyType({})) -> S
 
 def _check(gallery: Gallery, pictures: Path) -> None:
     made, there = gallery.manifest, str(pictures.resolve())
+    check_followed(gallery.folder, made.shards, pictures)
     check_one_folder(gallery.folder, made)
     if is_imported(made.encoder):
         raise GalleryError(
