@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from uuid import UUID
 
 import numpy as np
@@ -75,8 +76,26 @@ def test_hits_are_the_general_ones(tmp_path, kind, store):
                 assert quick.rank(query, ids, scores, top_k) == expected
                 assert cascade.rank(query, ids, scores, top_k) == expected
                 if fusion.size_of(count):
-                    assert quick.answer(query, ids, scores, top_k) == expected
+                    assert quick.answer([query], [ids], [scores], top_k) == [expected]
             assert quick.rank(query, ids) == general.rank(query, ids)
+
+
+@pytest.mark.parametrize("store", ["float16", "int8"])
+def test_batches_of_any_lengths_are_the_general_ones(tmp_path, store):
+    gallery = drawn(tmp_path / "g", store=store)
+    for number, fusion in enumerate(FUSIONS):
+        quick, general = Patchify(gallery, fusion=fusion), General(gallery, fusion=fusion)
+        requests = [asked(count, 50 * number + count)[:3] for count in (7, 120, 1, 120)]
+        queries, lists, scores = map(list, zip(*requests, strict=True))
+        for top_k in (None, 1, 5, 1000):
+            expected = general.rank_batch(queries, lists, scores, top_k)
+            assert quick.rank_batch(queries, lists, scores, top_k) == expected
+            if fusion.shortlist_size != 0:
+                assert quick.answer(queries, lists, scores, top_k) == expected
+        assert quick.rank_batch(queries, lists) == general.rank_batch(queries, lists)
+        for broken in ([*lists[:-1], []], [*lists[:-1], ["p/1"]], lists[1:]):
+            expected = outcome(partial(general.rank_batch, queries, broken))
+            assert outcome(partial(quick.rank_batch, queries, broken)) == expected
 
 
 def test_rankings_are_the_general_ones_behind_other_stages_too(tmp_path):
@@ -137,12 +156,11 @@ def test_what_is_not_plain_ends_as_ever(tmp_path):
         (np.repeat(query, 2)[::2], ids, scores),
         (query.tolist(), ids, scores),
     ):
-        expected = outcome(lambda given=given: general.rank(*given))
-        assert outcome(lambda given=given: quick.rank(*given)) == expected
+        assert outcome(partial(quick.rank, *given)) == outcome(partial(general.rank, *given))
     for more in ({"missing": "keep"}, {"missing": "drop"}, {"sort": True}, {"metric": "l2"}):
         given = query, [*ids[:-1], "gone"], scores
-        expected = outcome(lambda given=given, more=more: general.rank(*given, **more))
-        assert outcome(lambda given=given, more=more: quick.rank(*given, **more)) == expected
+        expected = outcome(partial(general.rank, *given, **more))
+        assert outcome(partial(quick.rank, *given, **more)) == expected
 
 
 def test_scores_of_another_scale_are_warned_of(tmp_path, caplog):
@@ -170,16 +188,16 @@ def test_shards_are_read_in_place_once_they_are_open(tmp_path):
     gallery = Gallery(tmp_path / "g")
     quick, general = (kind(gallery, fusion=Fusion(0.3, 4.0)) for kind in (Patchify, General))
     query, ids, scores, _ = asked(80, 0)
-    assert quick.answer(query, ids, scores, 10) is None
+    assert quick.answer([query], [ids], [scores], 10) is None
     assert quick.rank(query, ids, scores, 10) == general.rank(query, ids, scores, 10)
-    assert quick.answer(query, ids, scores, 10) == general.rank(query, ids, scores, 10)
+    assert quick.answer([query], [ids], [scores], 10) == [general.rank(query, ids, scores, 10)]
 
 
 def test_codes_and_threads_take_the_general_way(tmp_path):
     query, ids, scores, _ = asked(6, 0)
     gallery = drawn(tmp_path / "g")
     threaded = Patchify(gallery, fusion=Fusion(0.3, 4.0), threads=2)
-    assert threaded.answer(query, ids, scores, 3) is None
+    assert threaded.answer([query], [ids], [scores], 3) is None
     plain = Patchify(gallery, fusion=Fusion(0.3, 4.0))
     assert threaded.rank(query, ids, scores, 3) == plain.rank(query, ids, scores, 3)
 

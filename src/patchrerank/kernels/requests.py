@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from patchrerank.kernels.segments import Rowwise, Segments, places_of
 from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, layout
 from patchrerank.types import Floats, Rows
 
-Parts = tuple[Rows, Rows]
+Parts: TypeAlias = tuple[Rows, Rows]
+Places: TypeAlias = tuple[Rows, Tables, bool]
+"""First places of a list: the slot that each is taken from, their tables, and whether their scores
+carry that order as they are."""
 
 CLOSER, DONE, FALLING = range(3)  # what a call answers
 NOWHERE: Rows = np.zeros(0, dtype=np.int64)
@@ -50,9 +53,10 @@ class PatchRequests:
             (*places_of(ends), vectors),
             places_of(data),
             none if scales is None else places_of(scales),
-            none if boxes is None else places_of(boxes),
         )
-        self._entry: Callable[..., int] | None = None
+        self._box_places = none if boxes is None else places_of(boxes)
+        self._rerank: Callable[..., int] | None = None
+        self._finish: Callable[..., int] | None = None
 
     def rerank(
         self,
@@ -62,8 +66,8 @@ class PatchRequests:
         lam: float,
         gamma: float,
         size: int,
-    ) -> tuple[Rows, Tables, bool] | None:
-        """Return the first places of a list that was rescored, or None.
+    ) -> Places | None:
+        """Return the first places of a list that is scored, fused and sorted, or None.
 
         None: a row that is none of the gallery's, or whose part is not open yet.
 
@@ -81,10 +85,32 @@ class PatchRequests:
             and whether their scores carry that order as they are.
         """
         order, after = np.empty(first, np.int64), _tables(first)
-        asked = (query, float(lam), float(gamma), size, before, order, after)
-        if self._entry is None:
-            self._entry = entry_of(_rerank, (*self._held, *asked))
-        answer = self._entry(*self._held, *asked)
+        how = (float(lam), float(gamma), self._box_places)
+        asked = (*self._held, query, size, before, *how, order, after)
+        if self._rerank is None:
+            self._rerank = entry_of(_rerank, asked)
+        answer = self._rerank(*asked)
+        return None if answer == CLOSER else (order, after, answer == FALLING)
+
+    def finish(
+        self, before: Tables, local: Floats, winners: Rows, first: int, lam: float, gamma: float
+    ) -> Places | None:
+        """Return the same of a list whose head is scored already; see :meth:`rerank`.
+
+        Args:
+            before: as there.
+            local: float32 ``(size,)``, C-contiguous.
+            winners: int64 ``(size,)``, the row of the best patch; -1 for none.
+            first: as there.
+            lam: as there.
+            gamma: as there.
+        """
+        order, after = np.empty(first, np.int64), _tables(first)
+        how = (float(lam), float(gamma), self._box_places)
+        asked = (before, local, winners, *how, order, after)
+        if self._finish is None:
+            self._finish = entry_of(_finish, asked)
+        answer = self._finish(*asked)
         return None if answer == CLOSER else (order, after, answer == FALLING)
 
 
@@ -102,15 +128,15 @@ def _rerank(
     spans: tuple[Rows, Rows, Rows],
     places: Parts,
     scale_places: Parts,
-    box_places: Parts,
     query: Floats,
-    lam: float,
-    gamma: float,
     size: int,
     before: Tables,
+    lam: float,
+    gamma: float,
+    box_places: Parts,
     order: Rows,
     after: Tables,
-) -> int:
+) -> Any:
     """Write the first places of the list; see :meth:`PatchRequests.rerank`."""
     rows = before[0][:size]
     begins, counts = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -126,11 +152,28 @@ def _rerank(
     local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
     steps = scales if scaled else starts
     walk_slots(tag, stride, scaled, query, starts, steps, (0, 1, 0, 1), counts, local, winners)
-    exact = np.empty(size, np.float64)
     for slot in range(size):
         winners[slot] += begins[slot] if winners[slot] >= 0 else 0
+    return _finish(before, local, winners, lam, gamma, box_places, order, after)
+
+
+@compiled
+def _finish(
+    before: Tables,
+    local: Floats,
+    winners: Rows,
+    lam: float,
+    gamma: float,
+    box_places: Parts,
+    order: Rows,
+    after: Tables,
+) -> Any:
+    """Fuse, sort and write the first places; see :meth:`PatchRequests.finish`."""
+    size = len(local)
+    exact = np.empty(size, np.float64)
+    for slot in range(size):
         exact[slot] = fused(before[1][slot], local[slot], lam, gamma)
-    write_order(rows, local, lam == 0 and gamma > 0, exact, order)
+    write_order(before[0], local, lam == 0 and gamma > 0, exact, order)
     best, boxes_at = np.full(len(order), -1), np.zeros(len(order), np.int64)
     for place in range(min(size, len(order))):
         best[place] = winners[order[place]]

@@ -114,12 +114,14 @@ class Cascade(Ranker):
             return queries
         return with_local(queries, self._encoders.dense_encoder)
 
-    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
-        """Answer a plain request, where there is only one stage; see the base class."""
+    def answer(
+        self, queries: Sequence[object], lists: Any, scores: Any, top_k: Any
+    ) -> list[list[Hit]] | None:
+        """Answer plain requests, where there is only one stage; see the base class."""
         if len(self.stages) > 1 or self.calibration is not None:
             return None
         only = self.stages[0]
-        return only.reranker.plain_hits(query, ids, scores, top_k, only.fusion)
+        return only.reranker.plain_answers(queries, lists, scores, top_k, only.fusion)
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.

@@ -1,4 +1,4 @@
-"""The common request, answered in two compiled calls: one ready vector, one list, best patches.
+"""Common requests, answered in few compiled calls: ready vectors, plain lists, best patches.
 
 Whatever is not plain about a request, wrong or only rare, is left to the general way, which finds
 the same hits and says what is wrong.
@@ -7,7 +7,7 @@ the same hits and says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ import numpy.typing as npt
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.hit_scores import falling_scores
+from patchrerank.kernels.patches import best_rows
 from patchrerank.rerankers.given_queries import is_unit
 from patchrerank.rerankers.score_scale import COSINES
 from patchrerank.search_results import LARGEST
-from patchrerank.types import Floats, Hit, Ranking, rank_scores
+from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows, rank_scores
+
+if TYPE_CHECKING:
+    from patchrerank.kernels.requests import PatchRequests, Places
+    from patchrerank.kernels.resorting import Tables
 
 FLOAT, ROW = np.dtype(np.float32), np.dtype(np.int64)
 
@@ -42,35 +47,75 @@ def rescored_alone(
     return None if found is None else ranking.with_tables(tuple(t[None] for t in found[1]))
 
 
-def plain_hits(
+def plain_answers(
+    gallery: Gallery, fusion: Fusion, queries: Sequence[object], lists: Any, scores: Any, top_k: Any
+) -> list[list[Hit]] | None:
+    """Return what :meth:`Ranker.rank_batch` does of requests that are plain, else None."""
+    requests, vectors = gallery.patch_requests, [q for q in queries if _is_vector(q, gallery.dim)]
+    if requests is None or not vectors or len(vectors) < len(queries):
+        return None
+    if top_k is not None and (type(top_k) is not int or top_k < 1):
+        return None
+    asked = _read(gallery, lists, scores, LARGEST if fusion.lam == 0 else COSINES - SAFELY)
+    if asked is None or fusion.shortlist_size == 0:
+        return None
+    before = [(rows, given, given, NO_SCORES, NO_BOXES) for rows, given in asked]
+    found = _reranked(gallery, requests, fusion, vectors, before, top_k)
+    width = max(len(rows) for rows, _ in asked)
+    made = [
+        None if places is None else _hits_of(gallery, ids, places, width)
+        for ids, places in zip(lists, found, strict=True)
+    ]
+    return None if None in made else [hits for hits in made if hits is not None]
+
+
+def _read(
+    gallery: Gallery, lists: Any, scores: Any, limit: float
+) -> list[tuple[Rows, Floats]] | None:
+    """Return rows and scores of each list; None: one is not plain."""
+    if scores is None:
+        scores = [rank_scores(len(ids)) if type(ids) is list else None for ids in lists]
+    if type(scores) not in (list, np.ndarray) or len(scores) != len(lists):
+        return None
+    found = []
+    for ids, given in zip(lists, scores, strict=True):
+        part = gallery.read_list(ids, given, limit)
+        if part is None:
+            return None
+        found.append(part)
+    return found
+
+
+def _reranked(
     gallery: Gallery,
+    requests: PatchRequests,
     fusion: Fusion,
-    query: object,
-    ids: object,
-    scores: object,
-    top_k: object,
-) -> list[Hit] | None:
-    """Return what :meth:`Ranker.rank` does of a request that is plain, else None."""
-    if not _is_vector(query, gallery.dim) or type(ids) is not list or not ids:
-        return None
-    first = len(ids) if top_k is None else top_k
-    size = fusion.size_of(len(ids))
-    if type(first) is not int or first < 1 or not size or gallery.patch_requests is None:
-        return None
-    given = rank_scores(len(ids)) if scores is None else scores
-    limit = LARGEST if fusion.lam == 0 else COSINES - SAFELY
-    asked = gallery.read_list(ids, given, limit)
-    if asked is None:
-        return None
-    rows, values = asked
-    before = rows, values, values, NO_SCORES, NO_BOXES
-    wanted = min(first, len(ids))
-    found = gallery.patch_requests.rerank(query, before, wanted, fusion.lam, fusion.gamma, size)
-    if found is None:
-        return None
-    order, (rows, fused, *others), falls = found
+    vectors: Sequence[Floats],
+    before: Sequence[Tables],
+    top_k: int | None,
+) -> list[Places | None]:
+    """Rescore one list in one call; several share what they read."""
+    counts = [len(tables[0]) for tables in before]
+    firsts = [count if top_k is None else min(top_k, count) for count in counts]
+    sizes, how = [fusion.size_of(count) for count in counts], (fusion.lam, fusion.gamma)
+    if len(vectors) == 1:
+        return [requests.rerank(vectors[0], before[0], firsts[0], *how, sizes[0])]
+    table = np.full((len(vectors), max(sizes)), EMPTY, dtype=np.int64)
+    for line, tables, size in zip(table, before, sizes, strict=True):
+        line[:size] = tables[0][:size]
+    store, ends = gallery.patch_store, gallery.patch_ends
+    local, winners = best_rows(np.array(vectors), store, ends, table)
+    return [
+        requests.finish(before[q], local[q, :size], winners[q, :size], firsts[q], *how)
+        for q, size in enumerate(sizes)
+    ]
+
+
+def _hits_of(gallery: Gallery, ids: Sequence[Any], places: Places, width: int) -> list[Hit]:
+    """Return the hits of a list's first places; ``width`` is the longest list's."""
+    order, (rows, fused, *others), falls = places
     if not falls:
-        fused = falling_scores(fused[None], None, len(ids) - len(rows))[0]
+        fused = falling_scores(fused[None], None, width - len(rows))[0]
     names = [ids[slot] for slot in order.tolist()]
     if not set(map(type, names)) <= {gallery.ids.kind.kind}:
         names = gallery.ids.at(rows)

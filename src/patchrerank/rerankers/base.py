@@ -132,14 +132,16 @@ class Reranker(Ranker):
             QueryError: the queries do not live in the gallery's space.
         """
 
-    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
-        """Answer a plain request; see the base class."""
-        return self.plain_hits(query, ids, scores, top_k, self.fusion)
+    def answer(
+        self, queries: Sequence[object], lists: Any, scores: Any, top_k: Any
+    ) -> list[list[Hit]] | None:
+        """Answer plain requests; see the base class."""
+        return self.plain_answers(queries, lists, scores, top_k, self.fusion)
 
-    def plain_hits(
-        self, query: object, ids: object, scores: object, top_k: object, fusion: Fusion
-    ) -> list[Hit] | None:
-        """Return the hits of a request, fused like this, if there is a quick way; else None."""
+    def plain_answers(
+        self, queries: Sequence[object], lists: Any, scores: Any, top_k: Any, fusion: Fusion
+    ) -> list[list[Hit]] | None:
+        """Return the hits of requests, fused like this, if there is a quick way; else None."""
         return None
 
     def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from patchrerank.boxes import Floats
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.kernels.checks import check_threads
-from patchrerank.rerankers._plain_requests import plain_hits, rescored_alone
+from patchrerank.rerankers._plain_requests import plain_answers, rescored_alone
 from patchrerank.rerankers.base import Reranker
 from patchrerank.types import Hit, LocalScores, Queries, QueryCrop, Ranking, Rows, Shortlist
 
@@ -68,13 +69,13 @@ class Patchify(Reranker):
             found = rescored_alone(self.gallery, fusion, queries.vectors[0], ranking, size)
         return super().rescored(fusion, queries, ranking, size) if found is None else found
 
-    def plain_hits(
-        self, query: object, ids: object, scores: object, top_k: object, fusion: Fusion
-    ) -> list[Hit] | None:
-        """Return the hits of a plain request in two calls; see the base class."""
+    def plain_answers(
+        self, queries: Sequence[object], lists: Any, scores: Any, top_k: Any, fusion: Fusion
+    ) -> list[list[Hit]] | None:
+        """Return the hits of plain requests in few calls; see the base class."""
         if not self._is_plain:
             return None
-        return plain_hits(self.gallery, fusion, query, ids, scores, top_k)
+        return plain_answers(self.gallery, fusion, queries, lists, scores, top_k)
 
     @property
     def _is_plain(self) -> bool:

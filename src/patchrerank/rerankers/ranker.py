@@ -58,8 +58,10 @@ class Ranker(HasQueryViews, ABC):
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Rescore and reorder a batch of shortlists; pure: same input, same output."""
 
-    def answer(self, query: object, ids: object, scores: object, top_k: object) -> list[Hit] | None:
-        """Return the hits of a plain request, if there is a quick way to them; else None."""
+    def answer(
+        self, queries: Sequence[object], lists: Any, scores: Any, top_k: Any
+    ) -> list[list[Hit]] | None:
+        """Return the hits of plain requests, if there is a quick way to them; else None."""
         return None
 
     def rank(
@@ -115,11 +117,6 @@ class Ranker(HasQueryViews, ABC):
             QueryError: the query does not live in the gallery's space.
             ImageError: the query picture cannot be read.
         """
-        others = box, mask, higher_is_better, metric, n_query_vectors
-        if missing == "error" and not sort and all(other is None for other in others):
-            hits = self.answer(query, candidates, scores, top_k)
-            if hits is not None:
-                return hits
         given = None if scores is None else [scores]
         lists = self.rank_batch(
             [query],
@@ -155,6 +152,11 @@ class Ranker(HasQueryViews, ABC):
         queries, candidates = query_list(queries), batch_of(candidates, "candidates")
         if len(queries) != len(candidates):
             raise QueryError(f"{len(queries)} queries but {len(candidates)} lists of candidates")
+        said = (masks, higher_is_better, metric, n_query_vectors, *(() if boxes is None else boxes))
+        if missing == "error" and not sort and all(item is None for item in said):
+            found = self.answer(queries, candidates, scores, top_k)
+            if found is not None:
+                return found
         shortlist = Shortlist.from_ids(
             self.gallery,
             candidates,
