@@ -18,6 +18,7 @@ from patchrerank.gallery.folder import lock_folder, writing
 from patchrerank.gallery.fresh_folder import fresh_folder
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
 from patchrerank.gallery.id_table import ID_TABLE, save_table
+from patchrerank.gallery.joined_backgrounds import join_backgrounds
 from patchrerank.gallery.live_arrays import WHOLE
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.removed_rows import Flags, sweep, write_flags
@@ -53,7 +54,8 @@ def merge(
         progress: show a progress bar.
 
     Returns:
-        The gallery. It has local descriptors where all have them, made alike.
+        The gallery. It has local descriptors where all have them, made alike, and backgrounds for
+        query views where any has.
 
     Raises:
         GalleryError: none are given, they cannot be one, an id stands twice, one is damaged, or
@@ -82,6 +84,7 @@ def merge(
         if copy:
             id_table_of(joined, np.concatenate(removed))  # no id stands twice
             copy_all(target, joined, removed, progress=progress)
+            join_backgrounds(target, joined, removed, None)
         else:
             write_set(target, joined, removed, None)
     return Gallery(target)
@@ -177,6 +180,7 @@ def write_set(
         made = write_flags(folder, made, flags)
     if before is None:
         _write_own(folder, parts[0])
+    join_backgrounds(folder, parts, removed, before)
     write_local_set(folder, parts, made)
     made = replace(made, arrays={**made.arrays, ID_TABLE: record})
     made.write(folder / MANIFEST)
