@@ -41,7 +41,7 @@ def pgvector(folder):
     pytest.importorskip("pgvector")
     from patchrerank.integrations.stores.pgvector import PgVectorStore
 
-    with postgres(folder) as uri, psycopg.connect(uri) as connection:
+    with postgres() as uri, psycopg.connect(uri) as connection:
         yield PgVectorStore(connection, "images")
 
 

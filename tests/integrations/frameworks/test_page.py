@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from tests.helpers.command_line import run
+from tests.helpers.page_examples import examples_of, printed_by
 
 from patchrerank.datasets.shipped_photos import copy_shipped_photos
 
@@ -32,17 +31,6 @@ shutil.copy(Path("photos/objects") / names[3], "query.jpg")
 """
 
 
-def examples():
-    """The example of each framework, by its heading."""
-    parts = PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
-    found = {part.partition("\n")[0]: part.split("```") for part in parts}
-    return {
-        name: pieces[1].removeprefix("python\n")
-        for name, pieces in found.items()
-        if len(pieces) > 1
-    }
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a gallery of the demo's photographs, and one of them as query.jpg."""
@@ -53,20 +41,12 @@ def place(tmp_path_factory):
 
 
 def test_every_framework_has_an_example():
-    assert set(examples()) == set(PACKAGES)
+    assert set(examples_of(PAGE)[1]) == set(PACKAGES)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_the_example_runs(place, name):
+def test_the_example_runs(place, name, monkeypatch):
     pytest.importorskip(PACKAGES[name])
-    done = subprocess.run(
-        [sys.executable, "-c", BEFORE + examples()[name]],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    best = done.stdout.splitlines()[1 if name == "PyTerrier" else 0]
+    lines = printed_by(BEFORE + examples_of(PAGE)[1][name], place, monkeypatch)
     asked = sorted(path.name for path in (place / "photos/objects").iterdir())[3]
-    assert asked in best
+    assert asked in lines[1 if name == "PyTerrier" else 0]

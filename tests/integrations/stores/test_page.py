@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from tests.helpers.command_line import run
+from tests.helpers.page_examples import examples_of, printed_by
 from tests.helpers.postgres import postgres
 
 from patchrerank.datasets.shipped_photos import copy_shipped_photos
@@ -25,16 +24,6 @@ PACKAGES = {
 }
 
 
-def parts():
-    """What stands before the first heading, and the text under each heading with an example."""
-    first, *rest = PAGE.read_text(encoding="utf-8").split("\n## ")
-    return first, {part.partition("\n")[0]: part for part in rest if "```python" in part}
-
-
-def code(text):
-    return text.split("```python\n")[1].partition("```")[0]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a gallery of the demo's photographs, and one of them as query.jpg."""
@@ -47,24 +36,15 @@ def place(tmp_path_factory):
 
 
 def test_every_store_has_an_example():
-    assert set(parts()[1]) == set(PACKAGES)
+    assert set(examples_of(PAGE)[1]) == set(PACKAGES)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_the_example_runs(place, name):
+def test_the_example_runs(place, name, monkeypatch):
     pytest.importorskip(PACKAGES[name])
     root, asked = place
-    first, examples = parts()
-    server = postgres(root / "server") if name == "pgvector" else nullcontext("")
-    with server as uri:
-        done = subprocess.run(
-            [sys.executable, "-c", f"uri = {uri!r}\n" + code(first) + code(examples[name])],
-            cwd=root,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = done.stdout.splitlines()
+    first, examples = examples_of(PAGE)
+    with postgres() if name == "pgvector" else nullcontext("") as uri:
+        lines = printed_by(first + examples[name], root, monkeypatch, uri=uri)
     assert len(lines) == 3
     assert asked in lines[0]

@@ -19,8 +19,8 @@ NAMES = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with postgres(tmp_path_factory.mktemp("server")) as uri:
+def server():
+    with postgres() as uri:
         yield uri
 
 

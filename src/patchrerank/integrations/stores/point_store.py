@@ -74,5 +74,5 @@ class PointStore(FusesThere):
                 return
             points, offset = self._page(offset)
 
-    def _ids(self, keys: Sequence[str]) -> list[int | str]:
+    def _ids(self, keys: Sequence[str]) -> list[Any]:
         return [point_id(key, self.space.id_type) for key in keys]

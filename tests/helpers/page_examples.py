@@ -1,0 +1,28 @@
+"""The Python of a page of docs/, run in a folder as a reader would run it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from loaded_once import encoders_loaded_once
+
+
+def examples_of(page):
+    """What stands before the first heading, and each heading's first example in Python."""
+    first, *parts = page.read_text(encoding="utf-8").split("\n## ")
+    found = {part.partition("\n")[0]: _first(part) for part in parts if "```python\n" in part}
+    return _first(first), found
+
+
+def _first(text):
+    return text.partition("```python\n")[2].partition("```")[0]
+
+
+def printed_by(code, folder, monkeypatch, **known):
+    """The lines that it prints; in this process, since most of a new one's time is importing."""
+    monkeypatch.chdir(folder)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), encoders_loaded_once():
+        exec(compile(code, "example", "exec"), {"__name__": "__main__", **known})
+    return out.getvalue().splitlines()
