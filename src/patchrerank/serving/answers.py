@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,37 @@ USAGE = {"prompt_tokens": 0, "total_tokens": 0}
 """What clients of language models look for; nothing is counted in tokens here."""
 
 
-def rerank_answer(ask: RerankAsk, hits: Lines, places: Mapping[Any, list[int]]) -> str:
+@dataclass(frozen=True)
+class Places:
+    """Where documents stood; one that was sent twice is scored once.
+
+    Attributes:
+        first: the first place of each id, in the order of places.
+        again: further places of those that have some.
+    """
+
+    first: dict[Any, int]
+    again: dict[Any, list[int]]
+
+    @classmethod
+    def of(cls, ids: Sequence[Any]) -> Places:
+        """Return those of ids as they were sent."""
+        first = dict(zip(ids, range(len(ids)), strict=True))  # no list for each: many wake the GC
+        if len(first) == len(ids):
+            return cls(first, {})
+        first = {}
+        again: dict[Any, list[int]] = {}
+        for place, item in enumerate(ids):
+            if first.setdefault(item, place) != place:
+                again.setdefault(item, []).append(place)
+        return cls(first, again)
+
+    def __getitem__(self, item: Any) -> Sequence[int]:
+        """Return all places of an id."""
+        return (self.first[item], *self.again.get(item, ()))
+
+
+def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
     """Return what a request to rerank is answered with, as JSON.
 
     Args:
@@ -23,13 +54,12 @@ def rerank_answer(ask: RerankAsk, hits: Lines, places: Mapping[Any, list[int]]) 
         places: where in the documents each id stood.
     """
     key, bare = ask.shape.score, ask.shape.results is None
-    head = '{"index":%d,' if bare else f'{{"index":%d,"{key}":%s,'
     results = []
     for item, score, line in zip(hits.ids, hits.scores, hits.lines, strict=True):
+        told = line if bare else f'"{key}":{score},{line}'
         for index in places[item]:
             echo = _echoed(ask.documents[index], bare=bare) if ask.echo else ""
-            begin = head % (index if bare else (index, score))
-            results.append(f"{begin}{line}{echo}}}")
+            results.append(f'{{"index":{index},{told}{echo}}}')
     listed = ",".join(results[: ask.top])
     if bare:
         return f"[{listed}]"

@@ -12,7 +12,7 @@ from typing import Any, cast
 from patchrerank.errors import GalleryError, PatchRerankError
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
-from patchrerank.serving.answers import rerank_answer, search_answer
+from patchrerank.serving.answers import Places, rerank_answer, search_answer
 from patchrerank.serving.ask_parts import Asked
 from patchrerank.serving.asks import RerankAsk, SearchAsk
 from patchrerank.serving.batching import Batcher
@@ -146,17 +146,15 @@ class Service:
                 raise RequestError("there was no time for the first stage", 503, AGAIN) from None
             return job.in_order()
 
-    async def _reranked(
-        self, ask: RerankAsk, loaded: Loaded, until: float
-    ) -> tuple[Lines, dict[Any, list[int]]]:
+    async def _reranked(self, ask: RerankAsk, loaded: Loaded, until: float) -> tuple[Lines, Places]:
         missing = ask.missing or self.settings.missing
         pictures = await self._pictures(ask.pictures, until)
         keys = _keys(ask.ids, loaded) if pictures is None else list(map(digest_of, pictures))
-        places = _places(keys)
-        ids = list(places)
+        places = Places.of(keys)
+        ids = list(places.first)
         scores = ask.scores
         if scores is not None and len(ids) < len(keys):
-            scores = [scores[places[key][0]] for key in ids]
+            scores = [scores[places.first[key]] for key in ids]
         top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
         try:
@@ -223,16 +221,6 @@ def _keys(ids: Sequence[Any] | None, loaded: Loaded) -> list[Any]:
         return list(ids or ())
     parse: Callable[[str], Any] = lambda text: kind.read([text])[0]  # noqa: E731
     return [parse(item) if isinstance(item, str) else item for item in ids or ()]
-
-
-def _places(keys: Sequence[Any]) -> dict[Any, list[int]]:
-    """Return where each key stands; a document that was sent twice is scored once."""
-    if len(set(keys)) == len(keys):
-        return {key: [place] for place, key in enumerate(keys)}
-    places: dict[Any, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return places
 
 
 def _loop_time(until: float) -> float:
