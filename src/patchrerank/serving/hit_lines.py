@@ -13,12 +13,6 @@ from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving.json_bodies import number_texts, text_of
 from patchrerank.types import EMPTY, Floats, Hit, Ranking
 
-LINE = (
-    '"id":%s,"score":%s,"rank":%d,"global_score":%s,"local_score":%s,"box":%s,'
-    '"query_crop":"%s","probability":%s,"status":"%s","query_views":"%s"'
-)
-"""A hit's fields, in their order; numbers are the shortest that float32 is told by."""
-
 
 @dataclass(frozen=True)
 class Lines:
@@ -27,7 +21,8 @@ class Lines:
     Attributes:
         ids: of the hits.
         scores: theirs, as JSON.
-        lines: all their fields as JSON, without braces.
+        lines: all their fields as JSON, in their order, without braces; numbers are the shortest
+            that float32 is told by.
         fallback: whether local evidence had no part in the order, or not all that it should have.
     """
 
@@ -62,6 +57,9 @@ def _lines(ranking: Ranking, query: int, scores: Floats, gallery: Gallery) -> Li
     ids, local = gallery.ids.at(ranking.rows[head]), ranking.local_scores[head]
     failed = bool(ranking.failed and ranking.failed[query])
     told, probable = number_texts(scores), ranking.probabilities
+    states = np.where(np.isnan(local), "behind", "rescored").tolist()
+    crop = ranking.crops[query] if ranking.crops else "none"
+    view = ranking.views[query] if ranking.views else "none"
     columns = (
         map(text_of, ids),
         told,
@@ -69,14 +67,16 @@ def _lines(ranking: Ranking, query: int, scores: Floats, gallery: Gallery) -> Li
         number_texts(ranking.global_scores[head]),
         number_texts(local),
         _box_texts(ranking.boxes[head]),
-        [ranking.crops[query] if ranking.crops else "none"] * count,
         ["null"] * count if probable is None else number_texts(probable[head]),
-        ["fallback"] * count
-        if failed
-        else np.where(np.isnan(local), "behind", "rescored").tolist(),
-        [ranking.views[query] if ranking.views else "none"] * count,
+        ["fallback"] * count if failed else states,
     )
-    return Lines(ids, told, list(map(LINE.__mod__, zip(*columns, strict=True))), failed)
+    lines = [
+        f'"id":{item},"score":{score},"rank":{rank},"global_score":{first},"local_score":{second},'
+        f'"box":{box},"query_crop":"{crop}","probability":{chance},"status":"{state}",'
+        f'"query_views":"{view}"'
+        for item, score, rank, first, second, box, chance, state in zip(*columns, strict=True)
+    ]
+    return Lines(ids, told, lines, failed)
 
 
 def _box_texts(boxes: Floats) -> list[str]:
