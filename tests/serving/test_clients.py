@@ -38,7 +38,7 @@ def test_coheres_client(running):
 
 def test_what_coheres_client_makes_of_a_refusal(running):
     cohere = pytest.importorskip("cohere")
-    client = cohere.ClientV2(api_key="none", base_url=running.url, max_retries=0)
+    client = cohere.ClientV2(api_key="none", base_url=running.url)
     with pytest.raises(cohere.core.ApiError) as error:
         client.rerank(model="patchify", query="red", documents=["no such id"])
     assert error.value.status_code == 422
@@ -119,7 +119,7 @@ def test_milvus_model_ranker(client, provider):
 
 
 def test_haystacks_client(running):
-    """Haystack's Cohere ranker takes an address; its Jina ranker takes one since 2.0."""
+    """jina-haystack, whose ranker takes an address since 2.0, and cohere-haystack."""
     pytest.importorskip("haystack")
     rankers = pytest.importorskip("haystack_integrations.components.rankers.jina")
     from haystack import Document
@@ -131,15 +131,28 @@ def test_haystacks_client(running):
     found = ranker.run(query="red", documents=[Document(content=name) for name in NAMES], top_k=2)
     assert found["documents"][0].content == "red.png"
     assert len(found["documents"]) == 2
+    by_cohere = pytest.importorskip("haystack_integrations.components.rankers.cohere")
+    ranker = by_cohere.CohereRanker(api_key=Secret.from_token("none"), api_base_url=running.url)
+    found = ranker.run(query="red", documents=[Document(content=name) for name in NAMES], top_k=2)
+    assert found["documents"][0].content == "red.png"
 
 
 def test_llama_index_clients(running):
+    """llama-index-postprocessor-jinaai-rerank, -tei-rerank and -cohere-rerank."""
     pytest.importorskip("llama_index.core")
     jina = pytest.importorskip("llama_index.postprocessor.jinaai_rerank")
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
     nodes = [NodeWithScore(node=TextNode(text=name), score=0.5) for name in NAMES]
     ranker = jina.JinaRerank(base_url=f"{running.url}/v1", api_key="none", top_n=2)
+    found = ranker.postprocess_nodes(nodes, QueryBundle("blue"))
+    assert found[0].node.get_content() == "blue.png"
+    tei = pytest.importorskip("llama_index.postprocessor.tei_rerank")
+    ranker = tei.TextEmbeddingInference(base_url=running.url, top_n=2)
+    found = ranker.postprocess_nodes(nodes, QueryBundle("blue"))
+    assert found[0].node.get_content() == "blue.png"
+    by_cohere = pytest.importorskip("llama_index.postprocessor.cohere_rerank")
+    ranker = by_cohere.CohereRerank(base_url=running.url, api_key="none", top_n=2)
     found = ranker.postprocess_nodes(nodes, QueryBundle("blue"))
     assert found[0].node.get_content() == "blue.png"
 

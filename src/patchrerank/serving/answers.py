@@ -3,58 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from patchrerank.serving.asks import RerankAsk
-from patchrerank.types import Hit
+from patchrerank.serving.hit_lines import Lines
+from patchrerank.serving.json_bodies import text_of
 
 USAGE = {"prompt_tokens": 0, "total_tokens": 0}
 """What clients of language models look for; nothing is counted in tokens here."""
 
 
-def rerank_answer(
-    ask: RerankAsk, hits: Sequence[Hit], places: Mapping[Any, Sequence[int]]
-) -> dict[str, Any] | list[dict[str, Any]]:
-    """Return what a request to rerank is answered with.
+@dataclass(frozen=True)
+class Places:
+    """Where documents stood; one that was sent twice is scored once.
+
+    Attributes:
+        first: the first place of each id, in the order of places.
+        again: further places of those that have some.
+    """
+
+    first: dict[Any, int]
+    again: dict[Any, list[int]]
+
+    @classmethod
+    def of(cls, ids: Sequence[Any]) -> Places:
+        """Return those of ids as they were sent."""
+        first = dict(zip(ids, range(len(ids)), strict=True))  # no list for each: many wake the GC
+        if len(first) == len(ids):
+            return cls(first, {})
+        first = {}
+        again: dict[Any, list[int]] = {}
+        for place, item in enumerate(ids):
+            if first.setdefault(item, place) != place:
+                again.setdefault(item, []).append(place)
+        return cls(first, again)
+
+    def __getitem__(self, item: Any) -> Sequence[int]:
+        """Return all places of an id."""
+        return (self.first[item], *self.again.get(item, ()))
+
+
+def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
+    """Return what a request to rerank is answered with, as JSON.
 
     Args:
         ask: what was asked; its shape says how the answer is laid out.
         hits: best first.
         places: where in the documents each id stood.
     """
+    key, bare = ask.shape.score, ask.shape.results is None
     results = []
-    key, echo = ask.shape.score, ask.echo
-    for hit in hits:
-        for index in places[hit.id]:
-            result = {"index": index, key: hit.score, **hit.__dict__}
-            if echo:
-                result.update(_echoed(ask.documents[index], bare=ask.shape.results is None))
-            results.append(result)
-    results = results[: ask.top]
-    if ask.shape.results is None:
-        return results
-    return {
-        "id": str(uuid4()),
-        "model": ask.model,
-        ask.shape.results: results,
-        "fallback": is_fallback(hits),
-        "usage": USAGE,
-        "meta": {"api_version": {"version": "2"}},
-    }
-
-
-def search_answer(hits: Sequence[Hit]) -> dict[str, Any]:
-    """Return what a search is answered with."""
-    return {"hits": [hit.__dict__ for hit in hits], "fallback": is_fallback(hits)}
-
-
-def is_fallback(hits: Sequence[Hit]) -> bool:
-    """Tell an order that local evidence had no part in, or not all of it that it should have."""
-    return any(hit.status == "fallback" for hit in hits)
-
-
-def _echoed(document: Any, *, bare: bool) -> dict[str, Any]:
+    for item, score, line in zip(hits.ids, hits.scores, hits.lines, strict=True):
+        told = line if bare else f'"{key}":{score},{line}'
+        for index in places[item]:
+            echo = _echoed(ask.documents[index], bare=bare) if ask.echo else ""
+            results.append(f'{{"index":{index},{told}{echo}}}')
+    listed = ",".join(results[: ask.top])
     if bare:
-        return {"text": document}
-    return {"document": document if isinstance(document, Mapping) else {"text": str(document)}}
+        return f"[{listed}]"
+    about = {"id": str(uuid4()), "model": ask.model, "fallback": hits.fallback, "usage": USAGE}
+    about["meta"] = {"api_version": {"version": "2"}}
+    return f'{text_of(about)[:-1]},"{ask.shape.results}":[{listed}]}}'
+
+
+def search_answer(hits: Lines) -> str:
+    """Return what a search is answered with, as JSON."""
+    listed = ",".join(f"{{{line}}}" for line in hits.lines)
+    return f'{{"hits":[{listed}],"fallback":{text_of(hits.fallback)}}}'
+
+
+def batch_answer(answers: list[str]) -> str:
+    """Return several answers as one, as JSON."""
+    return f'{{"answers":[{",".join(answers)}]}}'
+
+
+def _echoed(document: Any, *, bare: bool) -> str:
+    if bare:
+        return f',"text":{text_of(document)}'
+    given = document if isinstance(document, Mapping) else {"text": str(document)}
+    return f',"document":{text_of(given)}'

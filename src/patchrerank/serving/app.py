@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from patchrerank.errors import MissingExtraError, PatchRerankError, ShortlistError
 from patchrerank.records import check_within
+from patchrerank.serving.answers import batch_answer
 from patchrerank.serving.asks import read_batch, read_rerank, read_search
 from patchrerank.serving.bodies import read_bytes, unless_gone
 from patchrerank.serving.engine import Engine
@@ -18,7 +19,7 @@ from patchrerank.serving.guard import Guard
 from patchrerank.serving.json_bodies import read_body, written
 from patchrerank.serving.openapi import PAGE_HEADERS, openapi, page
 from patchrerank.serving.refusals import RequestError, public_words, status_of
-from patchrerank.serving.service import Answer, Service
+from patchrerank.serving.service import Service
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.serving.thumbnails import Thumbnails, side_of, tag_of
 from patchrerank.serving.watching import watching
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-Work: TypeAlias = Callable[[Service, Mapping[str, Any]], Coroutine[Any, Any, Any]]
+Work: TypeAlias = Callable[[Service, Mapping[str, Any]], Coroutine[Any, Any, str]]
 Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 
 LARGE = 1 << 17
@@ -88,22 +89,22 @@ def make_app(
     return app
 
 
-async def rerank(service: Service, body: Mapping[str, Any]) -> Answer:
+async def rerank(service: Service, body: Mapping[str, Any]) -> str:
     """Answer ``/rerank``."""
     return await service.answer(read_rerank(body, service.settings.max_documents))
 
 
-async def search(service: Service, body: Mapping[str, Any]) -> Answer:
+async def search(service: Service, body: Mapping[str, Any]) -> str:
     """Answer ``/search``."""
     usual = service.engine.current.usual_candidates
     return await service.answer(read_search(body, service.settings.max_candidates, usual))
 
 
-async def batch(service: Service, body: Mapping[str, Any]) -> dict[str, list[Answer]]:
+async def batch(service: Service, body: Mapping[str, Any]) -> str:
     """Answer ``/batch``."""
     limits, usual = service.settings, service.engine.current.usual_candidates
     asks = read_batch(body, limits.max_documents, limits.max_candidates, usual)
-    return {"answers": await service.answer_all(asks)}
+    return batch_answer(await service.answer_all(asks))
 
 
 def _routes(service: Service) -> list[Any]:
@@ -169,18 +170,15 @@ def _posted(service: Service, route: str, work: Work) -> Handler:
 
 
 async def _answered(service: Service, request: Request, work: Work) -> Response:
-    spent, begun = service.metrics.spent, time.perf_counter()
+    begun = time.perf_counter()
     try:
         with service.admitted():
             body = await read_bytes(request, service.settings)
             large = len(body) > LARGE
             asked = await asyncio.to_thread(read_body, body) if large else read_body(body)
-            spent("read", time.perf_counter() - begun)
+            service.metrics.spent("read", time.perf_counter() - begun)
             found = await unless_gone(request, work(service, asked))
-            begun = time.perf_counter()
-            content = written(found)
-            spent("answer", time.perf_counter() - begun)
-            return _raw(content)
+            return _raw(found.encode())
     except PatchRerankError as error:
         return _refusal(service, error)
     except Exception:

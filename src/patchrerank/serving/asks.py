@@ -19,7 +19,7 @@ from patchrerank.serving.ask_parts import (
     read_query,
 )
 from patchrerank.serving.refusals import RequestError
-from patchrerank.serving.sent_pictures import Sent, is_picture
+from patchrerank.serving.sent_pictures import SHORTEST_URI, Sent, is_picture
 from patchrerank.types import Missing
 
 MOST_REQUESTS = 256
@@ -180,8 +180,10 @@ def _documents(body: Mapping[str, Any], key: str, most: int) -> list[Any]:
 
 def _told_apart(documents: list[Any]) -> tuple[list[Any], list[float] | None]:
     """Return an id or a picture for each document, and the scores that stand beside them."""
-    if set(map(type, documents)) <= {str} and not any(map(is_picture, documents)):
-        return documents, None
+    if set(map(type, documents)) <= {str}:
+        long = [item for item in documents if len(item) >= SHORTEST_URI]
+        if not any(map(is_picture, long)):
+            return documents, None
     plain = [read_document(number, item) for number, item in enumerate(documents)]
     scored = [item["score"] for item in documents if isinstance(item, Mapping) and "score" in item]
     if not scored:

@@ -49,16 +49,27 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Fou
     Raises:
         RequestError: it left.
     """
-    doing = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
+    doing = asyncio.current_task()
+    assert doing is not None, "requests are answered in tasks"
+    left = False
+
+    def leave(watching: asyncio.Future[None]) -> None:
+        nonlocal left
+        if not watching.cancelled():
+            left = doing.cancel()
+
+    watching = asyncio.ensure_future(_left(request))
+    watching.add_done_callback(leave)
     try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        raise RequestError("the client left", GONE)
+        return await work
+    except asyncio.CancelledError:
+        if not left:
+            raise
+        doing.uncancel()
+        raise RequestError("the client left", GONE) from None
     finally:
-        leaving.cancel()
-        doing.cancel()
+        watching.remove_done_callback(leave)
+        watching.cancel()
 
 
 async def _left(request: Request) -> None:

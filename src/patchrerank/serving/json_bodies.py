@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from patchrerank.errors import MissingExtraError
 from patchrerank.serving.refusals import RequestError
+from patchrerank.types import Floats
 
 try:
     import orjson
@@ -36,6 +39,19 @@ def read_object(text: str) -> Mapping[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return found if isinstance(found, dict) else None
+
+
+def text_of(value: Any) -> str:
+    """Return data as JSON text."""
+    return orjson.dumps(value).decode()
+
+
+def number_texts(values: Floats) -> list[str]:
+    """Return float32 ``(n,)`` as JSON, each the shortest that it is told by; null for NaN."""
+    if not len(values):
+        return []
+    held = np.ascontiguousarray(values, dtype=np.float32)
+    return orjson.dumps(held, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].decode().split(",")
 
 
 def written(value: Any) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -76,9 +77,12 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         backlog=BACKLOG,
     )
     loop = asyncio.new_event_loop()
+    gc.collect()
+    gc.freeze()  # what is loaded stays: nobody looks through it again while requests wait
     try:
         loop.run_until_complete(Server(config).serve([listener]))
     finally:
+        gc.unfreeze()
         loop.close()
         listener.close()
 

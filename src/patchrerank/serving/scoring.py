@@ -11,13 +11,15 @@ import numpy as np
 from patchrerank.gallery import Gallery
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
-from patchrerank.rerankers.hits import hits_of
 from patchrerank.score_reading import Metric
 from patchrerank.serving.documents import PictureVectors
+from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
-from patchrerank.types import EMPTY, Hit, Missing, Queries, Ranking, Shortlist
+from patchrerank.types import EMPTY, Missing, Queries, Ranking, Shortlist
 
 Found = TypeVar("Found")
+
+LATE = "there was no time"
 
 ABSENT = -1.0
 """The cosine of an image that is not there, where nobody sent a score."""
@@ -96,10 +98,10 @@ class Rescoring:
             self.shortlist = self.first()
         return self.shortlist
 
-    def in_order(self, reason: str) -> list[Hit]:
+    def in_order(self) -> Lines:
         """Return the first stage's order as hits that nobody rescored."""
         ranking = Ranking.of(self.first_stage(), self.queries.crops, self.queries.views)
-        return hits_of(replace(ranking, failed=(reason,)), self.reranker.gallery, self.top)[0]
+        return lines_of(replace(ranking, failed=(LATE,)), self.reranker.gallery, [self.top])[0]
 
 
 def encode_all(
@@ -120,17 +122,15 @@ def encode_all(
     return in_groups(jobs, work)
 
 
-def rescore_all(jobs: Sequence[Rescoring]) -> list[list[Hit] | Exception]:
+def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
     """Rescore shortlists, those of one reranker and one kind of queries together."""
 
-    def work(group: Sequence[Rescoring]) -> list[list[Hit]]:
+    def work(group: Sequence[Rescoring]) -> list[Lines]:
         queries = Queries.joined([job.queries for job in group])
         shortlist = side_by_side([job.first_stage() for job in group])
         reranker = group[0].reranker
-        wanted = [job.top for job in group]
-        top = None if None in wanted else max(top for top in wanted if top is not None)
-        found = hits_of(reranker.rerank(queries, shortlist), reranker.gallery, top)
-        return [hits[: job.top] for hits, job in zip(found, group, strict=True)]
+        ranking = reranker.rerank(queries, shortlist)
+        return lines_of(ranking, reranker.gallery, [job.top for job in group])
 
     return in_groups(jobs, work)
 
@@ -214,7 +214,7 @@ def as_sent(
     metric: Metric | None,
     missing: Missing,
     top: int | None,
-) -> list[Hit]:
+) -> Lines:
     """Return documents in the order that was sent, or that the scores say, rescored by nobody.
 
     Args:
@@ -232,4 +232,4 @@ def as_sent(
     found = Shortlist.from_ids(
         gallery, [ids], given, sort=True, metric=metric if scores else None, missing=missing
     )
-    return hits_of(replace(Ranking.of(found), failed=("no time",)), gallery, top)[0]
+    return lines_of(replace(Ranking.of(found), failed=(LATE,)), gallery, [top])[0]

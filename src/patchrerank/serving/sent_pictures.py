@@ -19,6 +19,10 @@ SHORTEST = 200
 """Characters of base64 that are taken for a picture where words or ids might stand."""
 
 
+SHORTEST_URI = 40
+"""Characters of a data URI that can be one of a picture."""
+
+
 @dataclass(frozen=True)
 class Sent:
     """A picture as it was sent.

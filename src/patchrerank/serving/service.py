@@ -7,18 +7,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from patchrerank.errors import GalleryError, PatchRerankError
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
-from patchrerank.serving.answers import is_fallback, rerank_answer, search_answer
+from patchrerank.serving.answers import Places, rerank_answer, search_answer
 from patchrerank.serving.ask_parts import Asked
 from patchrerank.serving.asks import RerankAsk, SearchAsk
 from patchrerank.serving.batching import Batcher
 from patchrerank.serving.documents import PictureVectors, SentGallery
 from patchrerank.serving.engine import Engine
 from patchrerank.serving.fetching import Fetcher
+from patchrerank.serving.hit_lines import Lines
+from patchrerank.serving.json_bodies import text_of
 from patchrerank.serving.loaded import Loaded
 from patchrerank.serving.metrics import Metrics
 from patchrerank.serving.refusals import RequestError, public_words, status_of
@@ -33,9 +35,7 @@ from patchrerank.serving.scoring import (
 )
 from patchrerank.serving.sent_pictures import Sent, checked, decoded, digest_of
 from patchrerank.serving.settings import ServiceSettings
-from patchrerank.types import Hit, Queries, Text
-
-Answer: TypeAlias = dict[str, Any] | list[dict[str, Any]]
+from patchrerank.types import Queries, Text
 
 SPARE = 0.1, 0.05
 """Of a deadline, what is kept for the answer itself: this share, and at most so many seconds."""
@@ -65,7 +65,7 @@ class Service:
         self._encoding: Batcher[Encoding | Documents, Queries | Cascade] = Batcher(
             partial(encode_all, vectors=self._vectors), "encode", *shared
         )
-        self._rescoring: Batcher[Rescoring, list[Hit]] = Batcher(self._rescored, "score", *shared)
+        self._rescoring: Batcher[Rescoring, Lines] = Batcher(self._rescored, "score", *shared)
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -87,8 +87,10 @@ class Service:
         self._encoding.close()
         self._rescoring.close()
 
-    async def answer(self, ask: RerankAsk | SearchAsk) -> Answer:
-        """Answer one request in its time; with the new gallery, if it changed on the way.
+    async def answer(self, ask: RerankAsk | SearchAsk) -> str:
+        """Return the JSON that answers one request, in its time.
+
+        If the gallery changed on the way so that the old one cannot be read, with the new one.
 
         Raises:
             PatchRerankError: it cannot be answered.
@@ -104,31 +106,32 @@ class Service:
             await asyncio.to_thread(self.engine.reload)
             return await self._answered(ask, until)
 
-    async def answer_all(self, asks: Sequence[RerankAsk | SearchAsk]) -> list[Answer]:
+    async def answer_all(self, asks: Sequence[RerankAsk | SearchAsk]) -> list[str]:
         """Answer several requests together; one that fails has its ``detail`` in its place."""
 
-        async def one(ask: RerankAsk | SearchAsk) -> Answer:
+        async def one(ask: RerankAsk | SearchAsk) -> str:
             try:
                 return await self.answer(ask)
             except PatchRerankError as error:
                 words = public_words(error, self.engine.files)
-                return {"detail": words, "status": status_of(error)}
+                return text_of({"detail": words, "status": status_of(error)})
 
         return await asyncio.gather(*map(one, asks))
 
-    async def _answered(self, ask: RerankAsk | SearchAsk, until: float) -> Answer:
+    async def _answered(self, ask: RerankAsk | SearchAsk, until: float) -> str:
         loaded = self.engine.current
         if isinstance(ask, SearchAsk):
             hits = await self._searched(ask, loaded, until)
-            answer: Answer = search_answer(hits)
+            begun, answer = time.perf_counter(), search_answer(hits)
         else:
             hits, places = await self._reranked(ask, loaded, until)
-            answer = rerank_answer(ask, hits, places)
-        if is_fallback(hits):
+            begun, answer = time.perf_counter(), rerank_answer(ask, hits, places)
+        self.metrics.spent("answer", time.perf_counter() - begun)
+        if hits.fallback:
             self.metrics.fell_back("deadline" if time.monotonic() >= until else "reranker")
         return answer
 
-    async def _searched(self, ask: SearchAsk, loaded: Loaded, until: float) -> list[Hit]:
+    async def _searched(self, ask: SearchAsk, loaded: Loaded, until: float) -> Lines:
         job: Rescoring | None = None
         try:
             async with asyncio.timeout_at(_loop_time(until)):
@@ -141,17 +144,17 @@ class Service:
         except TimeoutError:
             if job is None:
                 raise RequestError("there was no time for the first stage", 503, AGAIN) from None
-            return job.in_order("no time")
+            return job.in_order()
 
-    async def _reranked(
-        self, ask: RerankAsk, loaded: Loaded, until: float
-    ) -> tuple[list[Hit], dict[Any, list[int]]]:
+    async def _reranked(self, ask: RerankAsk, loaded: Loaded, until: float) -> tuple[Lines, Places]:
         missing = ask.missing or self.settings.missing
         pictures = await self._pictures(ask.pictures, until)
         keys = _keys(ask.ids, loaded) if pictures is None else list(map(digest_of, pictures))
-        places = _places(keys)
-        ids = list(places)
-        scores = None if ask.scores is None else [ask.scores[places[key][0]] for key in ids]
+        places = Places.of(keys)
+        ids = list(places.first)
+        scores = ask.scores
+        if scores is not None and len(ids) < len(keys):
+            scores = [scores[places.first[key]] for key in ids]
         top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
         try:
@@ -166,7 +169,7 @@ class Service:
                 return await self._rescoring.ask(job), places
         except TimeoutError:
             if job is not None:
-                return job.in_order("no time"), places
+                return job.in_order(), places
             known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
             return as_sent(known, ids, scores, ask.metric, missing, top), places
 
@@ -206,7 +209,7 @@ class Service:
         content = self._fetch(sent.text, sent.name, until) if sent.is_address else decoded(sent)
         return checked(content, sent.name, self.settings.max_pixels)
 
-    def _rescored(self, jobs: Sequence[Rescoring]) -> list[list[Hit] | Exception]:
+    def _rescored(self, jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         self.metrics.together(len(jobs))
         return rescore_all(jobs)
 
@@ -218,14 +221,6 @@ def _keys(ids: Sequence[Any] | None, loaded: Loaded) -> list[Any]:
         return list(ids or ())
     parse: Callable[[str], Any] = lambda text: kind.read([text])[0]  # noqa: E731
     return [parse(item) if isinstance(item, str) else item for item in ids or ()]
-
-
-def _places(keys: Sequence[Any]) -> dict[Any, list[int]]:
-    """Return where each key stands; a document that was sent twice is scored once."""
-    places: dict[Any, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return places
 
 
 def _loop_time(until: float) -> float:
