@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,20 @@ from hypothesis import settings
 from PIL import Image
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-if "PYTEST_XDIST_WORKER" in os.environ:  # side by side with others: threads that wait must not spin
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
+sys.dont_write_bytecode = False
+if "PYTEST_XDIST_WORKER" in os.environ:  # side by side with others, one for each core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
 settings.load_profile("patchrerank")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Let workers take halves, so that few fixtures are built twice, and then from each other."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
 
 
 def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:

@@ -77,7 +77,7 @@ def test_it_is_short_enough_to_be_read():
 def test_it_names_every_command_once_in_its_table(options):
     table = read(README).partition("## Commands")[2].partition("\n## ")[0]
     first = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
-    named = re.findall(r"`([a-z]+)`", " ".join(first))
+    named = re.findall(r"`([a-z-]+)`", " ".join(first))
     assert sorted(named) == sorted(options)
 
 

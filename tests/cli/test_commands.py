@@ -19,7 +19,7 @@ from PIL import Image
 
 from command_line import run, run_process
 from patchrerank.calibration import Calibration
-from patchrerank.cli.main import GROUPS
+from patchrerank.cli.main import GROUPS, command_name
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
@@ -475,7 +475,7 @@ def test_help_is_quick_and_lists_every_command():
 
 @pytest.mark.parametrize("module", COMMANDS, ids=lambda module: module.__name__)
 def test_every_command_explains_itself(module):
-    name = module.__name__.rpartition(".")[2].rstrip("_")
+    name = command_name(module)
     assert f"patchrerank {name} " in run(name, "--help").stdout
 
 

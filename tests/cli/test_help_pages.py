@@ -11,11 +11,11 @@ import pytest
 
 from command_line import run, run_process
 from patchrerank.cli import options, train
-from patchrerank.cli.main import GROUPS
+from patchrerank.cli.main import GROUPS, command_name
 from patchrerank.regions import MOST_REGIONS
 from patchrerank.version import __version__
 
-MODULES = {m.__name__.rpartition(".")[2].rstrip("_"): m for group in GROUPS.values() for m in group}
+MODULES = {command_name(m): m for group in GROUPS.values() for m in group}
 LINE = re.compile(r"^  (--[a-z0-9-]+)", re.MULTILINE)
 
 
@@ -32,7 +32,7 @@ def test_commands_stand_in_groups():
     for number, (title, group) in enumerate(GROUPS.items()):
         part = text[places[number] : [*places[1:], None][number]]
         for module in group:
-            name = module.__name__.rpartition(".")[2].rstrip("_")
+            name = command_name(module)
             assert re.search(rf"^  {name} ", part, re.MULTILINE), title
 
 

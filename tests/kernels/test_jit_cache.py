@@ -12,6 +12,7 @@ import numba
 import pytest
 
 import patchrerank.kernels.jit  # noqa: F401  # before a child gives up its rights
+from patchrerank.kernels._jit_cache import source_stamp
 
 KERNEL = """
 from patchrerank.kernels.jit import compiled
@@ -40,6 +41,7 @@ unix = pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs users that ma
 def counts(folder, cache: str = "") -> tuple[int, int]:
     """Call the kernel of a module with two types; returns how many were read, and compiled."""
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, cache
+    source_stamp.cache_clear()  # as in a fresh process
     try:
         spec = importlib.util.spec_from_file_location("made", Path(folder) / "made.py")
         made = sys.modules["made"] = importlib.util.module_from_spec(spec)
@@ -123,3 +125,15 @@ def test_damaged_files_are_compiled_over(folder):
         file.write_bytes(file.read_bytes()[:20])
     assert counts(folder) == (0, 2)
     assert counts(folder) == (2, 0)
+
+
+def test_a_copy_with_other_times_is_read_and_another_module_beneath_is_not(folder):
+    (folder / "made.py").write_text(f"from patchrerank.kernels.low import X\n{KERNEL}")
+    (folder / "low.py").write_text("X = 1")
+    stamps = []
+    for text in ("X = 1", "X = 1", "X = 2"):
+        os.utime(folder / "made.py", (len(stamps), 1))
+        (folder / "low.py").write_text(text)
+        source_stamp.cache_clear()
+        stamps.append(source_stamp(str(folder / "made.py")))
+    assert stamps[0] == stamps[1] != stamps[2]

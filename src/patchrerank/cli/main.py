@@ -41,6 +41,7 @@ from patchrerank.cli import (
     sync,
     train,
     tune,
+    warm_up,
 )
 from patchrerank.cli.help_pages import CommandsInGroups, SectionedCommand
 from patchrerank.cli.wording import as_options
@@ -72,12 +73,21 @@ GROUPS: dict[str, tuple[ModuleType, ...]] = {
         storage,
         encoders,
     ),
-    "Paper and research": (reproduce, exhaustive, train, convert, bench),
+    "Paper and research": (reproduce, exhaustive, train, convert, bench, warm_up),
 }
+
+
+def command_name(module: ModuleType) -> str:
+    """Return what a command is called: ``import`` of ``import_``, ``warm-up`` of ``warm_up``."""
+    return module.__name__.rpartition(".")[2].rstrip("_").replace("_", "-")
+
+
 for group, modules in GROUPS.items():
     for module in modules:
         app.command(
-            name=module.__name__.rpartition(".")[2].rstrip("_"),  # import is no name in Python
+            name=module.__name__.rpartition(".")[2]
+            .rstrip("_")
+            .replace("_", "-"),  # import_, warm_up
             cls=SectionedCommand,
             short_help=(module.command.__doc__ or "").partition("\n\n")[0],
             epilog=module.EXAMPLE,

@@ -7,10 +7,13 @@ into a folder that is read-only afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from numba.core import caching
@@ -23,7 +26,34 @@ PLACES = (
 )
 """In this order: ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the module, the user's own."""
 
+FOLDERS: set[str] = set()
+"""What this process has read kernels from, or written them to."""
+
+_IMPORTS = re.compile(r"^\s*from patchrerank\.kernels\.(\w+) import", re.MULTILINE)
+
 logger = logging.getLogger(__name__)
+
+
+@cache
+def source_stamp(source: str) -> str:
+    """Return a digest of a module and of what it imports from the modules beside it.
+
+    numba takes the file's time and size: those of a file that is copied into a container, or
+    unpacked there once more, are others, and of a kernel that another module's kernel has in
+    it they say nothing.
+    """
+    left, seen = [Path(source)], set[Path]()
+    while left:
+        path = left.pop()
+        if path in seen or not path.is_file():
+            continue
+        seen.add(path)
+        names = _IMPORTS.findall(path.read_text(encoding="utf-8"))
+        left += [path.with_name(f"{name}.py") for name in names]
+    made = hashlib.sha256()
+    for path in sorted(seen):
+        made.update(hashlib.sha256(path.read_bytes()).digest())
+    return made.hexdigest()
 
 
 class ReadingLocator(caching._SourceFileBackedLocatorMixin, caching._CacheLocator):  # type: ignore[misc]
@@ -68,13 +98,14 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
 
     def _load_overload(self, sig: Any, target_context: Any) -> Any:
         key = self._index_key(sig, target_context.codegen())
-        for _, file in self._files():
+        for place, file in self._files():
             try:
                 data = file.load(key)
             except Exception as error:  # a damaged file, or one that may not be read
                 logger.debug("kernels of %s not read: %s", self._name, error)
                 continue
             if data is not None:
+                FOLDERS.add(place.get_cache_path())
                 return self._impl.rebuild(target_context, data)
         return None
 
@@ -86,6 +117,7 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
             try:
                 place.ensure_cache_path()
                 _save(file, key, reduced)
+                FOLDERS.add(place.get_cache_path())
                 return
             except OSError:
                 continue
@@ -94,7 +126,7 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
     def _files(self) -> Iterator[tuple[Any, Any]]:
         """Yield the places, and the files in them that may hold this function's forms."""
         source = self._function.__code__.co_filename
-        stamp = self._impl.locator.get_source_stamp()
+        stamp = source_stamp(source)
         for place in PLACES:
             if place is caching.UserProvidedCacheLocator and not caching.config.CACHE_DIR:
                 continue

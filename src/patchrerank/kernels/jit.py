@@ -7,9 +7,12 @@ from typing import Any, TypeVar
 
 import numba
 
-from patchrerank.kernels._jit_cache import KernelCache
+from patchrerank.kernels._jit_cache import FOLDERS, KernelCache
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+KERNELS: list[Any] = []
+"""All that this process has decorated."""
 
 REASSOCIATE = frozenset({"reassoc", "contract", "arcp", "nsz"})
 """Sums may be reordered (so loops vectorise), but NaN and infinity keep their meaning."""
@@ -28,6 +31,7 @@ def compiled_loose(function: Kernel) -> Kernel:
 def _compile(function: Kernel, fastmath: Any) -> Kernel:
     kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
     kernel._cache = KernelCache.of(function)
+    KERNELS.append(kernel)
     found: Kernel = kernel
     return found
 
@@ -41,6 +45,11 @@ def entry_of(kernel: Callable[..., Any], arguments: Sequence[Any]) -> Callable[.
     compiled_form: Any = kernel
     found: Callable[..., Any] = compiled_form.compile(tuple(map(numba.typeof, arguments)))
     return found
+
+
+def kept_in() -> tuple[str, ...]:
+    """Return the folders that this process has read kernels from, or written them to."""
+    return tuple(sorted(FOLDERS))
 
 
 def target_processor() -> str:
