@@ -39,4 +39,4 @@ def run(storage, trials, sampler="refine", workers=1, objective=slow_map):
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]))
+    run(*sys.argv[1:2], int(sys.argv[2]), *sys.argv[3:4])

@@ -18,7 +18,8 @@ from patchrerank.errors import SettingError
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.trials.seeded import FAILURE
-from patchrerank.tuning.trials.studies import RETRY, identity_of, open_storage, recover
+from patchrerank.tuning.trials.studies import identity_of, open_storage, recover
+from patchrerank.tuning.trials.surplus import RETRY
 from patchrerank.tuning.tune import tune
 from signal_tables import signal_table
 

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from patchrerank.errors import SettingError, short_reason
+from patchrerank.errors import SettingError
 from patchrerank.files import check_folder
 from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.trials.databases import database_turn, open_database
+from patchrerank.tuning.trials.databases import takes_turns as database_takes_turns
 from patchrerank.tuning.trials.journal import open_journal
 from patchrerank.tuning.trials.journal import turn as journal_turn
 from patchrerank.tuning.trials.journal_lines import check_journal
 from patchrerank.tuning.trials.objective import Direction
 from patchrerank.tuning.trials.seeded import FAILURE
-from patchrerank.tuning.trials.worker_names import STALE_AFTER, still_runs
+from patchrerank.tuning.trials.surplus import RETRY, SURPLUS
+from patchrerank.tuning.trials.worker_names import STALE_AFTER, UNNAMED_SECONDS, still_runs
 
-if TYPE_CHECKING:
-    pass
-
-RECORD, RETRY = "patchrerank", "retry of"
-"""Attribute of a study: what it tunes. Of a trial: which one it repeats."""
+RECORD = "patchrerank"
+"""Attribute of a study: what it tunes."""
 
 MADE_OF = "made_of"
 """Key of the record: what the table is made of, where a study had it built."""
@@ -61,17 +61,11 @@ def open_storage(storage: Storage) -> BaseStorage | None:
 
     Raises:
         SettingError: the journal cannot be opened, or the URL leads nowhere.
+        MissingExtraError: a data base's driver is absent.
     """
     if storage is None:
         return None
-    if is_journal(storage):
-        return open_journal(Path(storage))
-    try:
-        return optuna.storages.get_storage(str(storage))
-    except Exception as error:  # whatever a data base raises
-        raise SettingError(
-            f"storage {storage}: cannot be opened ({short_reason(error)})"
-        ) from error
+    return open_journal(Path(storage)) if is_journal(storage) else open_database(str(storage))
 
 
 def open_study(
@@ -142,29 +136,39 @@ def _check_same(
             )
 
 
-@contextmanager
-def turn(storage: Storage) -> Iterator[None]:
-    """Let one process at a time take a trial; in a data base, they may take one too many."""
-    if storage is None or not is_journal(storage):
-        yield
-        return
-    with journal_turn(Path(storage)):
-        yield
+def turn(storage: Storage, study: str) -> AbstractContextManager[None]:
+    """Let one process at a time take a trial, where the storage can; see :func:`takes_turns`."""
+    if storage is None:
+        return nullcontext()
+    return (
+        journal_turn(Path(storage)) if is_journal(storage) else database_turn(str(storage), study)
+    )
 
 
-def recover(study: optuna.Study, stale_after: float = STALE_AFTER) -> int:
+def takes_turns(storage: Storage) -> bool:
+    """Tell whether :func:`turn` keeps others out."""
+    return storage is None or is_journal(storage) or database_takes_turns(str(storage))
+
+
+def recover(study: optuna.Study, stale_after: float = STALE_AFTER, *, alone: bool = True) -> int:
     """Mark trials of dead workers as failed, and queue their parameters again.
 
-    To be called in one's :func:`turn`. A trial on another machine is lost when it has run for
-    ``stale_after`` seconds, for nobody can look.
+    A trial on another machine is lost when its worker has been silent for ``stale_after`` seconds,
+    for nobody can look.
+
+    Args:
+        study: whose trials.
+        stale_after: seconds.
+        alone: this is one's :func:`turn`, and nobody is taking a trial meanwhile.
 
     Returns:
         How many were lost.
     """
+    unnamed = 0.0 if alone else UNNAMED_SECONDS
     lost = [
         trial
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if not still_runs(trial, stale_after)
+        if not still_runs(trial, stale_after, unnamed)
     ]
     for trial in lost:
         cut_off(study, trial.number)
@@ -185,7 +189,8 @@ def queue_again(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.user_attrs.get(RETRY) for trial in trials}
     for trial in trials:
-        lost = trial.state == TrialState.FAIL and FAILURE not in trial.user_attrs
+        own = {FAILURE, SURPLUS} & trial.user_attrs.keys()
+        lost = trial.state == TrialState.FAIL and not own
         if lost and trial.number not in repeated:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)

@@ -14,8 +14,17 @@ if TYPE_CHECKING:
 WORKER = "worker"
 """Attribute of a trial: who runs it."""
 
-STALE_AFTER = 3600.0
-"""Seconds after which a trial on another machine counts as lost."""
+SEEN = "seen"
+"""Attribute of a trial: when its worker last gave a sign of life."""
+
+BEAT_SECONDS = 30.0
+
+UNNAMED_SECONDS = 60.0
+"""Where workers cannot wait for each other: how long one has to say that a trial is its own."""
+
+STALE_AFTER = 600.0
+"""Seconds without a sign of life after which a trial on another machine counts as lost; clocks of
+machines may differ by minutes."""
 
 
 def worker_name() -> str:
@@ -23,18 +32,30 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
 
 
-def still_runs(trial: FrozenTrial, stale_after: float) -> bool:
-    """Tell whether somebody is still at work on a trial."""
+def still_runs(trial: FrozenTrial, stale_after: float, unnamed: float = 0.0) -> bool:
+    """Tell whether somebody is still at work on a trial.
+
+    Args:
+        trial: that is running, as far as its storage knows.
+        stale_after: seconds that a worker on another machine may be silent.
+        unnamed: seconds in which nobody need have said that it is theirs; 0 where trials are taken
+            and named in one turn.
+    """
     host, _, rest = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[0].rpartition(":")
     started = str(trial.user_attrs.get(WORKER, "")).rpartition(":")[2]
     if host == socket.gethostname() and rest.isdigit():
         return _alive(int(rest)) and _started(int(rest)) == started
-    begun = trial.datetime_start
-    if not host or begun is None:
+    last = _last_seen(trial)
+    if last is None:
         return False
-    if begun.tzinfo is None:
-        begun = begun.replace(tzinfo=UTC)
-    return (datetime.now(UTC) - begun).total_seconds() < stale_after
+    return (datetime.now(UTC) - last).total_seconds() < (stale_after if host else unnamed)
+
+
+def _last_seen(trial: FrozenTrial) -> datetime | None:
+    """Return when a trial's worker last wrote into it, by its own clock."""
+    seen = trial.user_attrs.get(SEEN)
+    last = trial.datetime_start if seen is None else datetime.fromisoformat(str(seen))
+    return last.replace(tzinfo=UTC) if last is not None and last.tzinfo is None else last
 
 
 def _alive(process: int) -> bool:

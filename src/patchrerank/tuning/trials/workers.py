@@ -7,7 +7,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from patchrerank.errors import PatchRerankError, SettingError
 from patchrerank.tuning.tables.cascades import Missing
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.trials.first_settings import first_settings
+from patchrerank.tuning.trials.heartbeat import beating
 from patchrerank.tuning.trials.objective import Goal, Objective, constraints_of, goals_of
 from patchrerank.tuning.trials.samplers import make_sampler
 from patchrerank.tuning.trials.search import Search, search_of
@@ -33,8 +34,10 @@ from patchrerank.tuning.trials.studies import (
     open_storage,
     open_study,
     recover,
+    takes_turns,
     turn,
 )
+from patchrerank.tuning.trials.surplus import SURPLUS, is_surplus
 from patchrerank.tuning.trials.trial_runner import TrialRunner
 from patchrerank.tuning.trials.worker_names import WORKER, worker_name
 
@@ -68,8 +71,8 @@ def run(job: Job) -> Search:
         finally:
             for helper in helpers:
                 helper.join()
-        with turn(job.options.storage):
-            recover(study)
+        with turn(job.options.storage, job.options.study_name):
+            recover(study, alone=takes_turns(job.options.storage))
         return search_of(study, runner.goals, job.options.sampler, job.options.seed)
 
 
@@ -118,7 +121,7 @@ def _study(job: Job) -> Study:
     }
     directions = [goal.direction for goal in goals]
     storage = open_storage(options.storage)
-    with turn(options.storage):
+    with turn(options.storage, options.study_name):
         study = open_study(storage, options.study_name, list(directions), record)
         if not study.get_trials(deepcopy=False) and options.sampler != "grid":
             for origin, params in first_settings(job.table, job.space, options.start):
@@ -148,7 +151,9 @@ def _work(study: Study, runner: TrialRunner, job: Job) -> None:
             done, trial = _next(study, job)
             bar.update(min(done, total) - bar.n)
             if trial is not None:
-                _run_trial(study, runner, trial)
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    # else: others took this worker for dead, and see to the trial themselves
+                    _run_trial(study, runner, trial)
             elif done >= total:
                 return
             else:
@@ -157,16 +162,29 @@ def _work(study: Study, runner: TrialRunner, job: Job) -> None:
 
 def _next(study: Study, job: Job) -> tuple[int, optuna.Trial | None]:
     """Return how many trials are finished, and a new one if there is still one to take."""
-    with turn(job.options.storage):
-        recover(study)
+    options, budget = job.options, job.budget.trials
+    alone = takes_turns(options.storage)
+    with turn(options.storage, options.study_name):
+        recover(study, alone=alone)
         trials = study.get_trials(deepcopy=False)
         done = sum(_counts(trial) for trial in trials)
         taken = sum(trial.state == TrialState.RUNNING for trial in trials)
-        if done + taken >= job.budget.trials:
+        if done + taken >= budget:
             return done, None
         trial = study.ask()
         trial.set_user_attr(WORKER, worker_name())
+    if alone or not _given_back(study, trial, budget):
         return done, trial
+    return done, None
+
+
+def _given_back(study: Study, trial: optuna.Trial, budget: int) -> bool:
+    """End a trial that others, who could not be waited for, have made one too many."""
+    if not is_surplus(trial.number, study.get_trials(deepcopy=False), budget, _counts):
+        return False
+    trial.set_user_attr(SURPLUS, True)
+    cut_off(study, trial.number)
+    return True
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
@@ -177,7 +195,8 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
 
 def _run_trial(study: Study, runner: TrialRunner, trial: optuna.Trial) -> None:
     try:
-        values = runner(trial)
+        with beating(trial):
+            values = runner(trial)
     except PatchRerankError as error:
         trial.set_user_attr(FAILURE, str(error))
         study.tell(trial, state=TrialState.FAIL)
