@@ -2,9 +2,9 @@
 
 ``pytest tests/benchmarks/test_serving_benchmark.py -m slow -s --benchmark-enable``: two minutes;
 ``SERVING_SECONDS=10`` makes it shorter. K = 400 of a gallery of ``SERVING_IMAGES`` (2,000) images
-of 30 patches, float16, 256-d; answers hold ``SERVING_TOP`` (10) results; 0: all 400, of
-which 110 KB of JSON are written, so that a batch saves less (then no ratio is asserted). The service is a
-process of its own; the clients are threads of this one, which do little but wait.
+of 30 patches, float16, 256-d; answers hold ``SERVING_TOP`` (10) results; 0: all 400, 110 KB of
+JSON each, so that working together saves less (then 2.5× is not asserted). The service is a process
+of its own; the clients are threads of this one, which do little but wait.
 """
 
 from __future__ import annotations

@@ -170,6 +170,19 @@ def test_a_token_is_asked_for(engine):
         assert asking.get("/openapi.json", headers=known).json()["security"]
 
 
+def test_a_page_needs_no_token_and_opens_no_other_door(engine):
+    """Not even one that is mounted over everything."""
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Mount
+
+    page, limits = Mount("/", PlainTextResponse("a page")), ServiceSettings(token="secret")
+    with served(engine, limits, pages=[page]) as found, found.client() as asking:
+        assert asking.get("/").text == asking.get("/page.js").text == "a page"
+        for path in ("/metrics", "/images/red.png", "/openapi.json", "/rerank"):
+            assert asking.get(path).status_code == 401
+        assert asking.post("/rerank", json=BODY).status_code == 401
+
+
 def test_pages_of_other_sites_may_not_ask(engine):
     with served(engine, ServiceSettings(local_names_only=True)) as found, found.client() as asking:
         host = f"127.0.0.1:{found.port}"

@@ -44,6 +44,7 @@ def make_app(
     settings: ServiceSettings | None = None,
     *,
     routes: Sequence[Any] = (),
+    pages: Sequence[Any] = (),
     poll: float = 2.0,
 ) -> Starlette:
     """Make the service of an engine, as any ASGI server runs it.
@@ -53,8 +54,9 @@ def make_app(
     Args:
         engine: what answers.
         settings: its limits; None: the usual.
-        routes: further routes of Starlette's, such as a page at ``/``; they need no token, so
-            they must hold nothing of the gallery.
+        routes: further routes of Starlette's.
+        pages: the same, such as a page at ``/``; they need no token, so they must hold nothing of
+            the gallery.
         poll: seconds between two looks at whether the gallery or recipe changed; 0: never.
 
     Raises:
@@ -71,7 +73,7 @@ def make_app(
     check_within(0, 86_400, poll=poll)
     service = Service(engine, settings or ServiceSettings())
     own = _routes(service)
-    pages = _matcher(routes)
+    is_page = _matcher([*own, *routes], pages)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
@@ -80,9 +82,9 @@ def make_app(
         service.close()
 
     app = Starlette(
-        routes=[*own, *routes],
+        routes=[*own, *routes, *pages],
         lifespan=lifespan,
-        middleware=[Middleware(Guard, service=service, pages=pages)],
+        middleware=[Middleware(Guard, service=service, pages=is_page)],
         exception_handlers=_handlers(service),
     )
     app.state.service = service
@@ -207,14 +209,15 @@ def _handlers(service: Service) -> Mapping[Any, Any]:
     return {HTTPException: unknown, PatchRerankError: refused}
 
 
-def _matcher(routes: Sequence[Any]) -> Callable[[str], bool]:
+def _matcher(guarded: Sequence[Any], pages: Sequence[Any]) -> Callable[[str], bool]:
+    """Return what tells a page's address from guarded ones, which come first."""
     from starlette.routing import Match
 
-    def is_page(path: str) -> bool:
+    def within(path: str, known: Sequence[Any]) -> bool:
         scope = {"type": "http", "method": "GET", "path": path, "root_path": ""}
-        return any(route.matches(scope)[0] is not Match.NONE for route in routes)
+        return any(route.matches(scope)[0] is not Match.NONE for route in known)
 
-    return is_page
+    return lambda path: within(path, pages) and not within(path, guarded)
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
