@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from patchrerank.errors import GalleryError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, compact, import_gallery, remove
 from patchrerank.pipeline import Recipe
@@ -256,3 +257,21 @@ def test_what_was_begun_is_answered_before_it_stops(folder, names):
         running.stop()
         asking.join(10)
     assert found[0].status_code == 200
+
+
+def test_what_the_old_gallery_cannot_answer_any_more_the_new_one_does(folder, names, monkeypatch):
+    """Its files are gone before the change was seen: the request is answered all the same."""
+    engine = Engine(folder, STAGES)
+    vectors, bodies = bodies_of(names[:5])
+
+    def gone(queries, shortlist):
+        raise GalleryError("a shard is missing")
+
+    monkeypatch.setattr(engine.current.reranker, "rerank", gone)
+    with served(engine, poll=0) as running, running.client() as client:
+        answer = client.post("/rerank", json=bodies[0])
+        assert (answer.status_code, answer.json()) == (503, {"detail": "a shard is missing"})
+        remove(folder, names[-1:])
+        found = client.post("/rerank", json=bodies[0]).json()["results"]
+    expected = answer_of(Gallery(folder), vectors[0], names[:5])
+    assert {hit["id"]: hit["score"] for hit in found} == pytest.approx(expected, abs=1e-6)
