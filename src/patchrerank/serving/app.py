@@ -44,6 +44,7 @@ def make_app(
     settings: ServiceSettings | None = None,
     *,
     routes: Sequence[Any] = (),
+    pages: Sequence[Any] = (),
     poll: float = 2.0,
 ) -> Starlette:
     """Make the service of an engine, as any ASGI server runs it.
@@ -53,8 +54,9 @@ def make_app(
     Args:
         engine: what answers.
         settings: its limits; None: the usual.
-        routes: further routes of Starlette's, such as a page at ``/``; they need no token, so
-            they must hold nothing of the gallery.
+        routes: further routes of Starlette's.
+        pages: the same, such as a page at ``/``; they need no token, so they must hold nothing of
+            the gallery.
         poll: seconds between two looks at whether the gallery or recipe changed; 0: never.
 
     Raises:
@@ -71,7 +73,7 @@ def make_app(
     check_within(0, 86_400, poll=poll)
     service = Service(engine, settings or ServiceSettings())
     own = _routes(service)
-    pages = _matcher(routes)
+    is_page = _matcher(pages)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> Any:
@@ -80,9 +82,9 @@ def make_app(
         service.close()
 
     app = Starlette(
-        routes=[*own, *routes],
+        routes=[*own, *routes, *pages],
         lifespan=lifespan,
-        middleware=[Middleware(Guard, service=service, pages=pages)],
+        middleware=[Middleware(Guard, service=service, pages=is_page)],
         exception_handlers=_handlers(service),
     )
     app.state.service = service

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from patchrerank.errors import MissingExtraError, SettingError
+from patchrerank.records import check_within
 from patchrerank.serving.service import Service
 
 DRAIN = 1.0
@@ -93,6 +94,7 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         SettingError: there is no such address here, or somebody else listens at it.
     """
+    check_within(0, 65_535, port=port)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
