@@ -50,7 +50,7 @@ def site(photos):
 def browser():
     if CHROMIUM is None:
         pytest.skip("needs chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")
     with playwright.sync_playwright() as driver:
         started = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield started

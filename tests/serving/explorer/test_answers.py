@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from learned_twins import SMALL_ELVIS, elvis
+from patchrerank.fusion import Fusion
+from patchrerank.pipeline import Cascade, Stage
+from patchrerank.rerankers import ELViS, RefineBoxes
 from patchrerank.rerankers.correlation_map import correlation_map
 from patchrerank.rerankers.votes import VoteMap
+from patchrerank.serving import Engine, ServiceSettings
+from patchrerank.serving.explorer.answers import Answers
 from patchrerank.serving.explorer.asked import Kept
-from patchrerank.serving.explorer.evidence import vote_raster
+from patchrerank.serving.explorer.components import scores_alone
+from patchrerank.serving.explorer.evidence import evidence, vote_raster
 
 QUERY = {"id": "07.png", "box": [0.1, 0.2, 0.7, 0.9], "crop": "box"}
 
@@ -83,9 +91,6 @@ def test_a_pair_has_all_patches_and_maps(client, photos):
 
 
 def test_maps_of_local_descriptors_need_no_stage_that_uses_them(photo_gallery):
-    from patchrerank.serving import Engine, ServiceSettings
-    from patchrerank.serving.explorer.answers import Answers
-
     plain = Answers(Engine(photo_gallery), ServiceSettings(), 100)
     found = plain.pair({"query": {"id": "07.png"}, "id": "11.png"})
     assert [each["name"] for each in found["maps"]] == ["patches", "correlation"]
@@ -139,6 +144,20 @@ def test_the_newest_fit_and_one_always_does():
     assert [kept.get(name * 4) for name in "abc"] == [None, "b" * 4, "c" * 4]
     kept.put("c" * 4, "d" * 30)
     assert kept.get("c" * 4) == "d" * 30 and kept.get("b" * 4) is None
+
+
+def test_a_stage_of_elvis_shows_its_votes(photos):
+    now = photos.current
+    gallery = now.gallery
+    network = elvis(replace(SMALL_ELVIS, local_dim=gallery.local.dim))
+    queries = now.reranker.encode([gallery.pictures[3]])
+    for stage in (ELViS(gallery, network=network), RefineBoxes(ELViS(gallery, network=network))):
+        reranker = Cascade([Stage(stage, Fusion(0.5, 0.5, 10))])
+        found = evidence(reranker, queries, 5)
+        assert [each.name for each in found.maps] == ["patches", "correlation", "votes"]
+        votes = ELViS(gallery, network=network).vote_map(queries.local[0], 5)
+        assert found.maps[2].values.max() == votes.votes.max()
+        assert not scores_alone(stage)
 
 
 def test_votes_lie_in_their_cells():

@@ -14,9 +14,10 @@ from tests.serving.explorer.conftest import explored
 from drawn_galleries import draw_gallery
 from patchrerank.datasets import load_dataset
 from patchrerank.fusion import Fusion
-from patchrerank.pipeline import Cascade, Stage
+from patchrerank.pipeline import Cascade, Stage, parse_stages
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving import Engine, ServiceSettings
+from patchrerank.serving.explorer import asked, explorer_pages, explorer_routes
 from patchrerank.testing.colours import colour_encoder, colour_gallery
 from served import served
 
@@ -34,7 +35,7 @@ SETTLED = "() => new Promise(done => requestAnimationFrame(() => requestAnimatio
 
 def upload(page, site, photo, fragment=""):
     page.goto(f"{site.url}/{fragment}")
-    page.wait_for_function("document.querySelector('#gallery').textContent.includes('images')")
+    page.wait_for_selector("#gallery:has-text('images')")
     with page.expect_response("**/explorer/query"):
         page.set_input_files("#file", photo)
     page.wait_for_selector("#reranked .hit img[src]")
@@ -60,7 +61,7 @@ def draw_box(page, box):
     page.mouse.move(x1, y1)
     with page.expect_response("**/explorer/query"):
         page.mouse.up()
-    page.wait_for_function("!document.body.classList.contains('waiting')")
+    page.wait_for_selector("body:not(.waiting)")
 
 
 def box_of(page):
@@ -77,16 +78,18 @@ def put(page, settings):
     page.evaluate(SETTLED)
 
 
-def server_hits(engine, photo, box, settings, run=None):
-    """What the library ranks with these settings."""
+def server_hits(engine, query, box, settings, run=None):
+    """What the library ranks with these settings; the query is a picture, or an id."""
     now = engine.current
-    queries = now.reranker.encode([photo], [box])
+    if isinstance(query, str):
+        query = now.gallery.global_vectors[now.row_of(query)]
+    queries = now.reranker.encode([query], [box])
     fusions = [Fusion(*values) for values in settings]
     stages = [
         Stage(stage.reranker, fusion)
         for stage, fusion in zip(now.reranker.stages, fusions, strict=True)
     ][:run]
-    found = Cascade(stages).rerank(queries, now.search(queries, 40))
+    found = Cascade(stages).rerank(queries, now.search(queries, 1000))
     return hits_of(found, now.gallery, SHOWN)[0]
 
 
@@ -117,7 +120,7 @@ def test_upload_box_and_settings_give_the_servers_numbers(page, site, photos, ph
     page.wait_for_url("**box=**")
     box = box_of(page)
     assert box == pytest.approx((0.2, 0.1, 0.8, 0.9), abs=0.02)
-    asked = questions(page)
+    begun = questions(page)
     for settings in SETTINGS:
         put(page, settings)
         assert_shown(page, server_hits(photos, photo, box, settings))
@@ -128,7 +131,7 @@ def test_upload_box_and_settings_give_the_servers_numbers(page, site, photos, ph
         if run:
             assert_shown(page, server_hits(photos, photo, box, SETTINGS[1], 1))
     assert page.evaluate(SHOWN_HITS, "reranked") == page.evaluate(SHOWN_HITS, "first")
-    assert not asked, "settings need no request"
+    assert not begun, "settings need no request"
 
 
 def test_sliders_do_what_typed_numbers_do(page, site, photos, photo_folder):
@@ -141,8 +144,6 @@ def test_sliders_do_what_typed_numbers_do(page, site, photos, photo_folder):
         )
     page.evaluate(SETTLED)
     text = page.text_content("#stages-text")
-    from patchrerank.pipeline import parse_stages
-
     stages = parse_stages(text)
     assert (stages[0].lam, stages[0].shortlist_size, stages[1].lam) == (0.62, 15, 0.05)
     assert stages[0].gamma == pytest.approx(31.6, rel=0.01)
@@ -272,6 +273,7 @@ def test_by_keyboard_alone(page, site, photo_folder):
             break
     page.keyboard.press("ArrowRight")
     page.keyboard.press("w")
+    page.evaluate(SETTLED)
     place = "[...document.querySelectorAll('#reranked .card')].indexOf(document.activeElement)"
     assert page.evaluate(place) == 1
     assert page.locator("#reranked .hit").nth(1).get_attribute("data-mark") == "wrong"
@@ -279,6 +281,7 @@ def test_by_keyboard_alone(page, site, photo_folder):
     page.keyboard.press("ArrowUp")
     assert page.evaluate(place) == 1
     page.keyboard.press("u")
+    page.evaluate(SETTLED)
     assert page.locator("#reranked .hit").nth(1).get_attribute("data-mark") == ""
     page.keyboard.press("End")
     assert page.evaluate(place) == SHOWN - 1
@@ -289,6 +292,7 @@ def test_by_keyboard_alone(page, site, photo_folder):
     page.locator("#close").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("r")
+    page.evaluate(SETTLED)
     assert page.text_content("#detail-id") != before
     assert page.locator("#right").get_attribute("aria-pressed") == "true"
     page.keyboard.press("Escape")
@@ -310,22 +314,52 @@ def test_what_goes_wrong_is_said(page, photos, photo_folder, tmp_path):
     assert "does not answer" in page.text_content("#problem")
 
 
-def test_a_picture_that_the_server_forgot_is_sent_again(page, photos, photo_folder):
-    with explored(photos) as first:
-        upload(page, first, photo_folder / "03.png")
-        port = first.port
-        link = page.url
-    assert "picture=" in link or page.wait_for_url("**picture=**") is None
+def test_a_picture_that_the_server_forgot_is_sent_again(page, photos, photo_folder, monkeypatch):
+    monkeypatch.setattr(asked, "PICTURE_BYTES", 1)  # the last one alone
+    with explored(photos) as site:
+        upload(page, site, photo_folder / "03.png")
+        page.wait_for_url("**picture=**")
+        other = (photo_folder / "04.png").read_bytes()
+        with site.client() as client:
+            client.post("/explorer/pictures", content=other)
+        page.locator("#query-frame .pic").press("Enter")
+        page.wait_for_url("**box=**")
+        page.wait_for_selector("body:not(.waiting)")
+        assert page.locator("#problem").is_hidden()
+        hits = server_hits(photos, photo_folder / "03.png", (0.25, 0.25, 0.75, 0.75), SETTINGS[0])
+        assert_shown(page, hits)
+
+
+def test_a_link_to_a_picture_that_nobody_holds_asks_for_it(page, site, photos, photo_folder):
+    upload(page, site, photo_folder / "03.png")
+    page.locator("#query-frame .pic").press("Enter")
+    page.wait_for_url("**box=**")
     with explored(photos) as second:  # another address: another memory, the same link
-        page.goto(page.url.replace(str(port), str(second.port)))
+        page.goto(page.url.replace(str(site.port), str(second.port)))
         page.wait_for_selector("#problem:not([hidden])")
         assert "send it again" in page.text_content("#problem")
         page.set_input_files("#file", photo_folder / "03.png")
         page.wait_for_selector("#reranked .hit img[src]")
-        page.evaluate("""async () => {
-          const name = new URLSearchParams(location.hash.slice(1)).get("picture");
-          await (await caches.open("patchrerank-sent")).match(`explorer/pictures/${name}`);
-        }""")
+        hits = server_hits(photos, photo_folder / "03.png", (0.25, 0.25, 0.75, 0.75), SETTINGS[0])
+        assert_shown(page, hits)
+
+
+def test_a_stage_that_looks_at_the_list_is_scored_again_on_request(page, tmp_path):
+    draw_gallery(tmp_path / "g", [f"{n:02}.jpg" for n in range(40)], 4, 16)
+    engine = Engine(tmp_path / "g", "patchify:30:0.3:4,query-expansion:20:0.5:4")
+    with explored(engine) as site:
+        page.goto(f"{site.url}/#id=07.jpg")
+        page.wait_for_selector("#reranked .hit:not([hidden])")
+        for settings in (((0.3, 4.0, 30), (0.5, 4.0, 20)), ((0.3, 4.0, 30), (0.1, 9.0, 20))):
+            put(page, settings)
+            assert page.locator("#rescore").is_hidden(), "its own fusion changes no list"
+            assert_shown(page, server_hits(engine, "07.jpg", None, settings))
+        put(page, ((1.0, 4.0, 30), (0.1, 9.0, 20)))
+        with page.expect_response("**/explorer/query"):
+            page.click("#rescore")
+        page.wait_for_selector("#rescore", state="hidden")
+        settings = ((1.0, 4.0, 30), (0.1, 9.0, 20))
+        assert_shown(page, server_hits(engine, "07.jpg", None, settings))
 
 
 def test_words_where_there_is_a_text_tower(page, tmp_path, site):
@@ -346,8 +380,6 @@ def test_words_where_there_is_a_text_tower(page, tmp_path, site):
 
 
 def test_a_token_is_asked_for_and_kept(page, photos, photo_folder):
-    from patchrerank.serving.explorer import explorer_pages, explorer_routes
-
     settings = ServiceSettings(token="secret")
     routes = explorer_routes(photos, settings)
     with served(photos, settings, routes=routes, pages=explorer_pages()) as locked:
@@ -370,11 +402,29 @@ def test_text_of_others_is_text(page, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def thousand(tmp_path_factory):
+def drawn(tmp_path_factory):
+    """A thousand images of random vectors: every setting has an order of its own."""
     folder = tmp_path_factory.mktemp("thousand") / "gallery"
     draw_gallery(folder, [f"image-{n:04}.jpg" for n in range(1000)], 30, 64)
-    with explored(Engine(folder, "patchify:all:0.3:4,patchify:400:0.5:2")) as running:
+    return Engine(folder, "patchify:all:0.3:4,patchify+refine-patches:400:0.5:2")
+
+
+@pytest.fixture(scope="module")
+def thousand(drawn):
+    with explored(drawn) as running:
         yield running
+
+
+def test_a_thousand_candidates_stand_in_the_servers_order(page, thousand, drawn):
+    page.goto(f"{thousand.url}/#id=image-0007.jpg")
+    page.wait_for_selector("#reranked .hit:not([hidden])")
+    orders = set()
+    for settings in (*SETTINGS, ((0.0, 1e4, 900), (0.9, 0.01, 500)), ((0.3, 3e4, None),) * 2):
+        put(page, settings)
+        hits = server_hits(drawn, "image-0007.jpg", None, settings)
+        assert_shown(page, hits)
+        orders.add(tuple(hit.id for hit in hits))
+    assert len(orders) > 6
 
 
 FRAMES = """async (count) => {
@@ -401,11 +451,11 @@ def test_a_thousand_candidates_are_fused_within_a_frame(page, thousand):
     page.goto(f"{thousand.url}/#id=image-0007.jpg")
     page.wait_for_selector("#reranked .hit:not([hidden])")
     page.wait_for_timeout(500)
-    asked = questions(page)
+    begun = questions(page)
     found = page.evaluate(FRAMES, 120)
     median = statistics.median(found["spent"])
     print(json.dumps({"median ms of script": median, "ms from frame to frame": found["whole"]}))
-    assert not asked and found["shown"] > 20
+    assert not begun and found["shown"] > 20
     assert len(found["spent"]) >= 100
     assert median < 16
 

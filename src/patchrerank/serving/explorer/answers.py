@@ -184,7 +184,10 @@ def _fusions(settings: object, reranker: Cascade) -> list[Fusion]:
     if settings is None:
         return [stage.fusion for stage in reranker.stages]
     if not isinstance(settings, list) or len(settings) != len(reranker.stages):
-        raise RequestError(f"settings must be a list of {len(reranker.stages)}, one a stage")
+        raise RequestError(
+            f"settings must be a list of {len(reranker.stages)}, one a stage; if the stages of the "
+            "service have changed, load the page again"
+        )
     limit, made = float("inf"), []
     for number, given in enumerate(settings):
         if not isinstance(given, Mapping) or not {"lam", "gamma", "size"} <= given.keys():

@@ -146,7 +146,7 @@ function fetched(path) {
   }
   const entry = { value: undefined };
   entry.done = loaded(path).catch((error) => {
-    if (error.status === 0) pictures.delete(path); // worth another try
+    if (error.status === 0 || error.status >= 429) pictures.delete(path); // worth another try
     return null;
   }).then((value) => (entry.value = value));
   pictures.set(path, entry);

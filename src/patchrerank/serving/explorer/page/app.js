@@ -189,7 +189,7 @@ function follow() {
   clearTimeout(linking);
   linking = setTimeout(() => {
     const view = { query, run: controls.run, settings: controls.settings, hit };
-    history.replaceState(null, "", `#${link.write(view, standard)}`);
+    history.replaceState(null, "", `#${link.write(view)}`);
   }, LINK_PAUSE);
 }
 

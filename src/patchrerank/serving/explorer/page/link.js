@@ -2,17 +2,17 @@
 
 const KINDS = ["picture", "id", "text"];
 
-/** Write a view, {query, run, settings, hit}, without what is at its default. */
-export function write({ query, run, settings, hit }, standard) {
+/** Write a view, {query, run, settings, hit}: all of it, whatever the defaults will be. */
+export function write({ query, run, settings, hit }) {
   const parts = new URLSearchParams();
-  if (query) {
-    for (const kind of KINDS) if (query[kind] !== undefined) parts.set(kind, query[kind]);
-    if (query.box) parts.set("box", query.box.map((side) => +side.toFixed(5)).join(","));
-    if (query.box && query.crop !== standard.crop) parts.set("crop", query.crop);
+  if (!query) return "";
+  for (const kind of KINDS) if (query[kind] !== undefined) parts.set(kind, query[kind]);
+  if (query.box) {
+    parts.set("box", query.box.map((side) => +side.toFixed(5)).join(","));
+    parts.set("crop", query.crop);
   }
-  if (run !== standard.settings.length) parts.set("run", run);
-  const text = settingsText(settings);
-  if (text !== settingsText(standard.settings)) parts.set("stages", text);
+  parts.set("run", run);
+  parts.set("stages", settingsText(settings));
   if (hit !== null) parts.set("hit", hit);
   return parts.toString();
 }
