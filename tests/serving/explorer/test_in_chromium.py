@@ -196,6 +196,7 @@ def test_judgements_are_downloaded_as_a_data_set(page, site, photo_folder, tmp_p
     page.locator("#reranked .mark.wrong").nth(2).click()
     page.locator("#reranked .mark.wrong").nth(2).click()
     assert page.text_content("#judged") == "1 right, 1 wrong hits of 1 query."
+    page.wait_for_url("**picture=**")
     page.reload()  # they are kept
     page.wait_for_selector("#reranked .hit[data-mark=right]")
     with page.expect_download() as download:
