@@ -93,7 +93,7 @@ function draw() {
   fuser.fuse(controls.effective());
   const scores = fuser.shownScores(SHOWN);
   lists.first.show(Array.from(fuser.globals.subarray(0, SHOWN), (score, slot) =>
-    ({ id: ids[slot], score, box: null, moved: 0, mark: markOf(ids[slot]), said: "" })));
+    ({ id: ids[slot], score, box: fuser.boxOf(slot), moved: 0, mark: markOf(ids[slot]), said: "" })));
   lists.reranked.show(scores.map((score, n) => {
     const slot = fuser.order[n], id = ids[slot];
     return { id, score, box: fuser.boxOf(slot), moved: slot - n, mark: markOf(id), said: `, was ${slot + 1}.` };
