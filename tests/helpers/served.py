@@ -53,9 +53,9 @@ def served(engine, settings=None, **options):
 
 
 @contextlib.contextmanager
-def served_process(gallery, *words):
+def served_process(gallery, *words, name="serve"):
     """Start ``patchrerank serve``; give the process and its address."""
-    command = [sys.executable, "-m", "patchrerank.cli.main", "serve", str(gallery), "--port", "0"]
+    command = [sys.executable, "-m", "patchrerank.cli.main", name, str(gallery), "--port", "0"]
     process = subprocess.Popen(
         [*command, "--json", *map(str, words)],
         stdout=subprocess.PIPE,

@@ -26,6 +26,7 @@ from patchrerank.cli import (
     encoders,
     evaluate,
     exhaustive,
+    explore,
     export,
     import_,
     index,
@@ -58,7 +59,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 GROUPS: dict[str, tuple[ModuleType, ...]] = {
-    "Start": (demo, index, search, rerank, serve),
+    "Start": (demo, index, search, rerank, explore, serve),
     "Measure and tune": (composite, tune, evaluate, compare, report),
     "Galleries": (
         info,

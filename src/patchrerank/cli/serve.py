@@ -99,6 +99,7 @@ def command(
     from patchrerank.encoders.preprocessing import check_image_size
     from patchrerank.serving import Engine, ServiceSettings
     from patchrerank.serving.app import make_app
+    from patchrerank.serving.explorer import explorer_pages, explorer_routes
     from patchrerank.serving.running import LOOPBACK, serve
 
     if tuned is not None:
@@ -147,4 +148,6 @@ def command(
             printing.print_line(f"{images} images of {gallery} at {address}; what it takes: /docs")
         sys.stdout.flush()
 
-    serve(make_app(engine, settings, poll=poll), host, port, started)
+    explorer = explorer_routes(engine, settings)
+    app = make_app(engine, settings, routes=explorer, pages=explorer_pages(), poll=poll)
+    serve(app, host, port, started)
