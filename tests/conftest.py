@@ -14,17 +14,21 @@ from PIL import Image
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
 sys.dont_write_bytecode = False
-if "PYTEST_XDIST_WORKER" in os.environ:  # side by side with others, one for each core
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
 settings.load_profile("patchrerank")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Let workers take halves, so that few fixtures are built twice, and then from each other."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+    """Start workers with one thread each: those of a BLAS spin while they wait for a core.
+
+    They take halves, so that few fixtures are built twice, and then from each other.
+    """
+    if not getattr(config.option, "numprocesses", None):
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if config.option.dist == "no":
         config.option.dist = "worksteal"
 
 
