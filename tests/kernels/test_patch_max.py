@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
-from patchrerank.kernels import Float16Store, Float32Store, Int8Store, patch_max, quantise_int8
+from patchrerank.kernels import (
+    Float16Store,
+    Float32Store,
+    Int8Store,
+    RabitqStore,
+    patch_max,
+    quantise_int8,
+)
 
 DEVICES = ("cpu", "torch:cpu")
 
@@ -22,8 +29,10 @@ def check_against_twin(answer, queries, store, ends, rows):
     want_scores, want_patches, gaps = patch_max_twin(queries, store, ends, rows)
     assert scores.dtype == np.float32
     assert patches.dtype == np.int64
-    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=2e-4)
-    clear = gaps > 1e-3
+    # tables of 14 bits: what is rounded is a share of the widest
+    rounded = 2e-2 if isinstance(store, RabitqStore) or getattr(store, "bits", 8) < 8 else 2e-4
+    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=rounded)
+    clear = gaps > 5 * rounded
     np.testing.assert_array_equal(patches[clear], want_patches[clear])
 
 
@@ -70,7 +79,7 @@ def test_of_equal_patches_the_lowest_wins(device, kind):
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.standard_normal((1, 40), dtype=np.float32), 23, axis=0)
     store = make_store(kind, vectors, rng)
-    if kind == "pq":
+    if kind.startswith("pq"):
         store.codes[:] = store.codes[0]
     queries = rng.standard_normal((3, 40), dtype=np.float32)
     _, patches = patch_max(
