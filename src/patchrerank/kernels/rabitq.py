@@ -7,6 +7,8 @@ gallery, since its signs come from a fixed sequence (splitmix64 from 0).
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +21,7 @@ PLANES = {1: (1,), 2: (2,), 3: (2, 1), 4: (4,)}
 """Bits of a code as they lie, the high ones first: each plane holds so many of every dimension."""
 
 
+@cache
 def rotation_signs(dim: int) -> npt.NDArray[np.float32]:
     """Return the signs of the rotation, ±1, float32 ``(4, dim)``."""
     turns = np.arange(1, ROUNDS * dim + 1, dtype=np.uint64)
