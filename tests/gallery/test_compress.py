@@ -31,6 +31,11 @@ PQ = CompressOptions("pq", m=4, nbits=5, progress=False)
         (CompressOptions("int8", progress=False), 0.999),
         (PQ, 0.5),
         (replace(PQ, nbits=8), 0.7),
+        (replace(PQ, m=8, nbits=4), 0.7),
+        (CompressOptions("rabitq4", progress=False), 0.98),
+        (CompressOptions("rabitq3", progress=False), 0.95),
+        (CompressOptions("rabitq2", progress=False), 0.85),
+        (CompressOptions("rabitq1", progress=False), 0.6),
     ],
 )
 def test_stores_keep_what_they_promise(tmp_path, tiny_gallery, options, worst):
@@ -44,7 +49,31 @@ def test_stores_keep_what_they_promise(tmp_path, tiny_gallery, options, worst):
     queries = encode_like(tiny_gallery)
     rows = np.tile(np.arange(40), (3, 1))
     for a, b in zip(score(small, queries, rows), score(tiny_gallery, queries, rows), strict=True):
-        assert np.abs(a - b).max() < (1 - worst) + 0.01 or options.store == "pq"
+        assert np.abs(a - b).max() < (1 - worst) + 0.01 or options.store in LOSSY
+
+
+LOSSY = ("pq", "rabitq1", "rabitq2", "rabitq3", "rabitq4")
+
+
+@pytest.mark.parametrize(("m", "nbits", "size"), [(4, 5, 3), (16, 4, 8), (8, 1, 1), (4, 8, 4)])
+def test_short_codes_are_packed(tmp_path, tiny_gallery, m, nbits, size):
+    compress(tiny_gallery, tmp_path / "g", replace(PQ, m=m, nbits=nbits))
+    small = Gallery(tmp_path / "g")
+    assert small.patches.shape == (small.manifest.patches, size)
+    assert small.patch_store.bits == nbits
+    assert small.patch_store.bytes_per_row == size
+    assert verify(small) == []
+
+
+def test_rotated_codes_estimate_without_bias(tmp_path, tiny_gallery):
+    compress(tiny_gallery, tmp_path / "g", CompressOptions("rabitq1", progress=False))
+    every = np.arange(200)
+    there, rough = (
+        one.patch_store.decode(every) for one in (tiny_gallery, Gallery(tmp_path / "g"))
+    )
+    assert np.allclose((there * rough).sum(axis=1), 1, atol=1e-5), "a vector with itself"
+    other = there[::-1]
+    assert abs(((rough - there) * other).sum(axis=1).mean()) < 0.05
 
 
 def encode_like(gallery):
@@ -77,7 +106,7 @@ def test_pq_equals_faiss(tmp_path, tiny_gallery):
     assert np.allclose(small.patch_store.decode(np.arange(50)), quantiser.decode(codes[:50]))
 
 
-@pytest.mark.parametrize("store", ["int8", "pq", "float16"])
+@pytest.mark.parametrize("store", ["int8", "pq", "float16", "rabitq3"])
 def test_append_to_a_compressed_gallery(tmp_path, tiny_encoder, photo_folder, quiet, store):
     pairs = [(path.name, path) for path in list_images(photo_folder)]
     part = build_gallery(tmp_path / "a", pairs[:32], tiny_encoder, GridPyramid(2), quiet)
@@ -108,11 +137,12 @@ def test_whitening(tmp_path, tiny_gallery, tiny_encoder, photo_folder):
     assert Gallery(tmp_path / "i").whitening.fingerprint == white.whitening.fingerprint
 
 
-def test_int8_at_build_time(tmp_path, tiny_encoder, photo_folder, tiny_gallery, quiet):
+@pytest.mark.parametrize("store", ["int8", "rabitq2"])
+def test_codes_at_build_time(tmp_path, tiny_encoder, photo_folder, tiny_gallery, quiet, store):
     built = build_gallery(
-        tmp_path / "g", photo_folder, tiny_encoder, GridPyramid(2), replace(quiet, store="int8")
+        tmp_path / "g", photo_folder, tiny_encoder, GridPyramid(2), replace(quiet, store=store)
     )
-    compress(tiny_gallery, tmp_path / "h", CompressOptions("int8", progress=False))
+    compress(tiny_gallery, tmp_path / "h", CompressOptions(store, progress=False))
     assert np.array_equal(built.patches, Gallery(tmp_path / "h").patches)
     with pytest.raises(SettingError, match="compress"):
         build_gallery(tmp_path / "i", photo_folder, tiny_encoder, None, replace(quiet, store="pq"))

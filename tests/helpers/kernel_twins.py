@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from patchrerank.kernels import Float16Store, Float32Store, Int8Store, PQStore, quantise_int8
+from patchrerank.kernels import (
+    Float16Store,
+    Float32Store,
+    Int8Store,
+    PQStore,
+    RabitqStore,
+    quantise_int8,
+    quantise_rabitq,
+)
 
-KINDS = ("float32", "float16", "int8", "pq")
+KINDS = (
+    *("float32", "float16", "int8", "pq", "pq4", "pq3"),
+    *("rabitq1", "rabitq2", "rabitq3", "rabitq4"),
+)
 
 
 def make_store(kind, vectors, rng):
@@ -16,10 +27,14 @@ def make_store(kind, vectors, rng):
         return Float16Store(vectors.astype(np.float16))
     if kind == "int8":
         return Int8Store(*quantise_int8(vectors))
+    if kind.startswith("rabitq"):
+        return RabitqStore(*quantise_rabitq(vectors, int(kind[-1])), vectors.shape[1])
     rows, dim = vectors.shape
     parts = next(parts for parts in (8, 5, 4, 3, 2, 1) if dim % parts == 0)
-    centroids = rng.standard_normal((parts, 256, dim // parts), dtype=np.float32)
-    return PQStore(rng.integers(0, 256, (rows, parts), dtype=np.uint8), centroids)
+    bits = int(kind[2:] or 8)
+    centroids = rng.standard_normal((parts, 1 << bits, dim // parts), dtype=np.float32)
+    width = (parts * bits + 7) // 8
+    return PQStore(rng.integers(0, 256, (rows, width), dtype=np.uint8), centroids)
 
 
 def owned(image, ends):

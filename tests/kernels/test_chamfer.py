@@ -16,8 +16,8 @@ from patchrerank.kernels import (
     chamfer_rescored,
     quantise_int8,
 )
-from patchrerank.kernels._set_tiles import multiplies_bytes
-from patchrerank.kernels.chamfer import INT8_DIMS
+from patchrerank.kernels._processor import multiplies_bytes
+from patchrerank.kernels.set_comparison import INT8_DIMS
 
 KINDS = ("float32", "float16", "int8")
 

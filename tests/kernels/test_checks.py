@@ -63,7 +63,7 @@ def test_bad_threads_devices_and_stores():
         (lambda: Int8Store(np.ones((2, 3), np.uint8), np.ones(2, np.float32)), "int8 rows"),
         (
             lambda: PQStore(np.ones((2, 3), np.uint8), np.ones((3, 16, 2), np.float32)),
-            "nbits=8",
+            "16 centroids; that does not fit",
         ),
         (lambda: PQStore(np.ones((2, 3), np.uint8), np.ones((3, 256))), "float32"),
     ],

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
-from patchrerank.kernels import Float16Store, Float32Store, Int8Store, patch_max, quantise_int8
+from patchrerank.kernels import (
+    Float16Store,
+    Float32Store,
+    Int8Store,
+    RabitqStore,
+    patch_max,
+    quantise_int8,
+)
 
 DEVICES = ("cpu", "torch:cpu")
 
@@ -22,8 +29,10 @@ def check_against_twin(answer, queries, store, ends, rows):
     want_scores, want_patches, gaps = patch_max_twin(queries, store, ends, rows)
     assert scores.dtype == np.float32
     assert patches.dtype == np.int64
-    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=2e-4)
-    clear = gaps > 1e-3
+    # tables of 14 bits: what is rounded is a share of the widest
+    rounded = 2e-2 if isinstance(store, RabitqStore) or getattr(store, "bits", 8) < 8 else 2e-4
+    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=rounded)
+    clear = gaps > 5 * rounded
     np.testing.assert_array_equal(patches[clear], want_patches[clear])
 
 
@@ -70,7 +79,7 @@ def test_of_equal_patches_the_lowest_wins(device, kind):
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.standard_normal((1, 40), dtype=np.float32), 23, axis=0)
     store = make_store(kind, vectors, rng)
-    if kind == "pq":
+    if kind.startswith("pq"):
         store.codes[:] = store.codes[0]
     queries = rng.standard_normal((3, 40), dtype=np.float32)
     _, patches = patch_max(
@@ -173,7 +182,7 @@ NARROW = """
 import numpy as np
 from patchrerank.kernels import *
 from patchrerank.kernels import _sets
-assert (_sets.WIDTH, _sets.VECTORS, _sets.HAS_INT8) == (8, 2, False)
+assert (_sets.WIDTH, _sets.VECTORS, _sets.HAS_INT8, _sets.HAS_PAIRS) == (8, 2, False, PAIRS)
 rng = np.random.default_rng(0)
 data = rng.standard_normal((60, 36), dtype=np.float32)
 ends, rows = np.arange(6, 61, 6), rng.integers(0, 10, (3, 8))
@@ -186,16 +195,34 @@ for store in (Float32Store(data), Float16Store(data.astype("f2")), Int8Store(*qu
     want = table.max(2).reshape(3, 10, 10).mean(1)[np.arange(3)[:, None], rows]
     got = chamfer(queries, np.array([10, 20, 30]), store, ends, rows)
     np.testing.assert_allclose(got, want, atol=1e-4)
+small, exact = Int8Store(*quantise_int8(data)), Float32Store(data)
+blocks = data.reshape(10, 6, 36)
+want = np.einsum("knd,qd->qkn", blocks, queries).max(2).reshape(3, 10, 10).mean(1)
+want = want[np.arange(3)[:, None], rows]
+set_ends = np.array([10, 20, 30])
+got = chamfer_rescored(queries, set_ends, small, exact, ends, rows, rescore=0)
+np.testing.assert_allclose(got, want, atol=0.3)
+got = chamfer_rescored(queries, set_ends, small, exact, ends, rows, rescore=8)
+np.testing.assert_array_equal(got, chamfer(queries, set_ends, exact, ends, rows))
+for bits in (1, 2, 3, 4):
+    store = RabitqStore(*quantise_rabitq(data, bits), 36)
+    table = np.einsum("knd,qd->qkn", store.decode(np.arange(60)).reshape(10, 6, 36), queries)
+    want = table.max(2)[np.arange(3)[:, None], rows]
+    np.testing.assert_allclose(patch_max(queries[:3], store, ends, rows)[0], want, atol=2e-2)
 """
 
 
-def test_works_on_a_processor_without_wide_vectors():
-    env = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+f16c"}
+@pytest.mark.parametrize(
+    ("name", "features"),
+    [("haswell", "+avx2,+fma,+f16c"), ("x86-64", "+avx,+f16c")],
+    ids=["avx2", "plain"],
+)
+def test_works_on_a_processor_without_wide_vectors(name, features):
+    env = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    code = f"PAIRS = {'avx2' in features}\n{NARROW}"
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("the narrow target is an x86 one")
-    subprocess.run(
-        [sys.executable, "-c", NARROW], check=True, timeout=300, env={**os.environ, **env}
-    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env={**os.environ, **env})
 
 
 def test_importing_the_package_stays_cheap():

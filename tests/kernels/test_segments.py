@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from kernel_twins import KINDS, gallery, make_store, shortlists
 from patchrerank.errors import SettingError, ShortlistError
-from patchrerank.kernels import Int8Store, PQStore, chamfer_matches, chamfer_rescored, patch_max
+from patchrerank.kernels import (
+    Int8Store,
+    PQStore,
+    RabitqStore,
+    chamfer_matches,
+    chamfer_rescored,
+    patch_max,
+)
 from patchrerank.kernels.checks import check_spans
 from patchrerank.kernels.ids import find_rows, table_of
 from patchrerank.kernels.patches import best_rows
@@ -47,6 +54,9 @@ def store_in_parts(store, vectors):
         return PQStore(in_parts(store.codes, vectors), store.centroids)
     if isinstance(store, Int8Store):
         return Int8Store(in_parts(store.codes, vectors), in_parts(store.scales, vectors))
+    if isinstance(store, RabitqStore):
+        parts = in_parts(store.codes, vectors), in_parts(store.scales, vectors)
+        return RabitqStore(*parts, store.dim)
     return type(store)(in_parts(store.data, vectors))
 
 

@@ -40,7 +40,7 @@ class StoreSettings:
     """How the patch vectors of an evaluated gallery are stored.
 
     Attributes:
-        name: ``float32``, ``float16``, ``int8`` or ``pq``.
+        name: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``.
         whiten: dimensions kept by PCA-whitening, ``auto``, or None.
         m: parts of a product quantiser.
         nbits: bits of each part.

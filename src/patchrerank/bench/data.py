@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.bench.sizes import Sizes
+from patchrerank.errors import SettingError
 from patchrerank.kernels import (
     Float16Store,
     Float32Store,
     Int8Store,
     PQStore,
+    RabitqStore,
     Store,
     quantise_int8,
 )
@@ -46,11 +48,8 @@ def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store
     """Return a store of about ``sizes.store_mib`` MiB, whole images only."""
     size = sizes.store_mib << 20
     width = {"float32": 4 * sizes.dim, "float16": 2 * sizes.dim, "int8": sizes.dim}
-    if kind == "pq":
-        rows = max(1, size // (sizes.parts * sizes.patches)) * sizes.patches
-        parts = generator.integers(0, 256, (rows, sizes.parts), dtype=np.uint8)
-        shape = (sizes.parts, 256, sizes.dim // sizes.parts)
-        return PQStore(parts, generator.standard_normal(shape, dtype=np.float32) / sizes.dim**0.5)
+    if kind in ("pq", "pq4", "rabitq1", "rabitq2"):
+        return _codes(kind, sizes, size, generator)
     rows = max(1, size // (width[kind] * sizes.patches)) * sizes.patches
     block = filled(4 * sizes.dim * min(rows, 4080), sizes.patches, sizes.dim, generator)
     turns = np.arange(rows) % len(block)
@@ -62,6 +61,21 @@ def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store
     return Float32Store(block[turns])
 
 
+def _codes(kind: str, sizes: Sizes, size: int, generator: np.random.Generator) -> Store:
+    """Return random codes; those of 4 bits take as many bytes as those of 8."""
+    plane = -(-sizes.dim // 8)
+    width = {"rabitq1": plane, "rabitq2": 2 * plane}.get(kind, sizes.parts)
+    rows = max(1, size // (width * sizes.patches)) * sizes.patches
+    codes = generator.integers(0, 256, (rows, width), dtype=np.uint8)
+    if kind.startswith("rabitq"):
+        return RabitqStore(codes, np.full(rows, 1.25 / sizes.dim**0.5, np.float32), sizes.dim)
+    parts, count = (2 * sizes.parts, 16) if kind == "pq4" else (sizes.parts, 256)
+    if sizes.dim % parts:
+        raise SettingError(f"dim {sizes.dim} does not divide into {parts} parts of 4 bits")
+    shape = (parts, count, sizes.dim // parts)
+    return PQStore(codes, generator.standard_normal(shape, dtype=np.float32) / sizes.dim**0.5)
+
+
 def memory_of(store: Store) -> npt.NDArray[Any]:
     """Return the array that holds the rows."""
-    return store.codes if isinstance(store, (Int8Store, PQStore)) else store.data
+    return store.data if isinstance(store, (Float32Store, Float16Store)) else store.codes

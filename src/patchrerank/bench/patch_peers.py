@@ -13,10 +13,12 @@ from patchrerank.kernels import (
     Float32Store,
     Int8Store,
     PQStore,
+    RabitqStore,
     Store,
     patch_max,
     quantise_int8,
 )
+from patchrerank.kernels.packed_codes import MOST_BITS
 from patchrerank.types import Floats, Rows
 
 
@@ -30,6 +32,8 @@ def ours(query: Floats, store: Store, patches: int) -> Contestant:
 
 def peers_of(query: Floats, store: Store, patches: int) -> list[Contestant]:
     """Return who else can do the job on this kind of store; none of them keeps the arg-max."""
+    if isinstance(store, RabitqStore) or (isinstance(store, PQStore) and store.bits < MOST_BITS):
+        return [Contestant("numpy, decoded", _numpy_decoded(query, store, patches))]
     if isinstance(store, PQStore):
         return _peers_of_codes(query, store, patches)
     if isinstance(store, Int8Store):
@@ -60,6 +64,14 @@ def peers_of(query: Floats, store: Store, patches: int) -> list[Contestant]:
 
 def _numpy_loop(query: Floats, table: npt.NDArray[Any]) -> Any:
     return lambda rows: [(table[row].astype(np.float32, copy=False) @ query).max() for row in rows]
+
+
+def _numpy_decoded(query: Floats, store: Store, patches: int) -> Any:
+    def run(rows: Rows) -> Any:
+        wanted = (rows[:, None] * patches + np.arange(patches)).ravel()
+        return (store.decode(wanted) @ query).reshape(-1, patches).max(axis=1)
+
+    return run
 
 
 def _numpy_loop_int8(query: Floats, store: Int8Store, patches: int) -> Any:

@@ -21,7 +21,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Backend = Literal["auto", "eager", "compile", "openvino", "onnx"]
 QueryPart = Literal["box", "foreground", "salient", "all"]
 QueryCrop = Literal["none", "box"]
-Store = Literal["float32", "float16", "int8", "pq"]
+Store = Literal["float32", "float16", "int8", "pq", "rabitq1", "rabitq2", "rabitq3", "rabitq4"]
 OnError = Literal["raise", "skip"]
 
 SPECS = (
@@ -31,8 +31,8 @@ SPECS = (
 STAGES = "name[:K[:lam[:gamma]]], joined by commas"
 METHODS = (
     f"global, or stages {STAGES}; +refine behind a name tightens its boxes, +refine-patches "
-    "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq, "
-    "whiten=N|auto, m=, nbits=, train-on=all|L0|…|boxes, views= (as --query-views) and, "
+    "does so without local descriptors. Behind them, set apart by spaces: store=float16|int8|pq|"
+    "rabitq1…4, whiten=N|auto, m=, nbits=, train-on=all|L0|…|boxes, views= (as --query-views) and, "
     "last, label=. May be repeated."
 )
 

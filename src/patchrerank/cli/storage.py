@@ -12,7 +12,10 @@ from patchrerank.cli import printing
 from patchrerank.errors import SettingError
 
 UNITS = {"B": 1, "kB": 1000, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20}
-STORES = ("float32", "float16", "int8", "pq", "ivfpq")
+STORES = (
+    *("float32", "float16", "int8", "pq", "ivfpq"),
+    *("rabitq1", "rabitq2", "rabitq3", "rabitq4"),
+)
 
 TABLE7 = """\
 Published Table 7 prints these rows in mixed units: raw INSTRE L0-L1 and ILIAS in MiB, raw INSTRE \

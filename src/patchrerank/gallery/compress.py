@@ -147,7 +147,7 @@ def _records(gallery: Gallery, options: CompressOptions, dim: int) -> dict[str, 
         if name not in {*PATCH_ARRAYS, ID_TABLE, REMOVED}
     }
     kept["globals"] = ArrayRecord("<f4", (0, dim))
-    return {**kept, **store_records(options.store, dim, options.m)}
+    return {**kept, **store_records(options.store, dim, options.m, options.nbits)}
 
 
 def _blocks(gallery: Gallery, whitening: Whitening | None, *, progress: bool) -> Iterator[Floats]:

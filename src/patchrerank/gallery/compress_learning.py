@@ -28,7 +28,7 @@ class CompressOptions:
     """How patch vectors are stored.
 
     Attributes:
-        store: ``float32``, ``float16``, ``int8`` or ``pq``.
+        store: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``.
         whiten: dimensions to keep by PCA-whitening learned on the gallery's patches, ``auto``, or
             a whitened gallery whose whitening is taken; None for none. Global vectors are
             whitened too, and queries from then on.
@@ -63,7 +63,7 @@ class Trained:
 
     Attributes:
         found: the whitening and how it was learned; None: they are not whitened, or were before.
-        centroids: float32 ``(m, 256, d / m)`` of a product quantiser; None for other stores.
+        centroids: float32 ``(m, 2 ** nbits, d / m)`` of a product quantiser; None for other stores.
     """
 
     found: Learned | None

@@ -25,8 +25,8 @@ from patchrerank.gallery.pictures import Pictures, ShardPictures, check_root
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
+from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.segments import plain
-from patchrerank.kernels.stores import PQStore
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         from patchrerank.kernels.requests import PatchRequests
 
         store = self.patch_store
-        if isinstance(store, PQStore):
+        if isinstance(store, PQStore | RabitqStore):
             return None
         boxes = plain(self.floats("boxes")) if self.has_boxes else None
         return PatchRequests(store, self.patch_ends, boxes)

@@ -26,7 +26,7 @@ from patchrerank.gallery.manifest_checks import (
 from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.removed_rows import REMOVED_RECORD
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
-from patchrerank.gallery.stores import STORES, gallery_records
+from patchrerank.gallery.stores import MOST_BITS, STORES, gallery_records
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
 
@@ -117,8 +117,8 @@ def _check_manifest(made: Manifest, where: str) -> None:
     check_encoder(made.encoder, where)
     if made.whitening is not None and not (made.whitened and made.whitening.dim == made.dim):
         raise damaged(where, "whitening", "is of another number of dimensions than the vectors")
-    parts = _parts(made, where)
-    template = gallery_records(made.store, made.dim, parts)
+    parts, bits = _quantiser(made, where)
+    template = gallery_records(made.store, made.dim, parts, bits)
     images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)
     patches = dict.fromkeys(("patches", "patch_scales", "boxes"), made.patches)
     if made.id_type not in ID_TYPES:
@@ -172,16 +172,19 @@ def check_encoder(record: Mapping[str, object], where: str) -> None:
         )
 
 
-def _parts(made: Manifest, where: str) -> int:
-    """Return the parts of a product quantiser; 1 for other stores."""
-    if made.store != "pq":
-        return 1
-    shape = made.arrays["patches"].shape if "patches" in made.arrays else ()
-    if len(shape) != 2 or shape[1] < 1 or made.dim % shape[1]:
+def _quantiser(made: Manifest, where: str) -> tuple[int, int]:
+    """Return the parts of a product quantiser and the bits of each; 1 and 8 for other stores."""
+    if made.store != "pq" or "pq_centroids" not in made.arrays:
+        return 1, MOST_BITS
+    shape = made.arrays["pq_centroids"].shape
+    counts = [1 << bits for bits in range(1, MOST_BITS + 1)]
+    if len(shape) != 3 or shape[1] not in counts or shape[0] < 1 or shape[0] * shape[2] != made.dim:
         raise damaged(
-            where, "arrays.patches.shape", f"expected codes of {made.dim} dimensions, got {shape}"
+            where,
+            "arrays.pq_centroids.shape",
+            f"expected parts, centroids and their share of {made.dim} dimensions, got {shape}",
         )
-    return shape[1]
+    return shape[0], shape[1].bit_length() - 1
 
 
 def _is_side(value: object) -> bool:

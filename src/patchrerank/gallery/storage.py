@@ -8,6 +8,7 @@ import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, near_matches, shown
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.stores import RABITQ
 from patchrerank.types import Rows
 
 IVF_LIST_BYTES = 8
@@ -52,10 +53,10 @@ def storage_of(
     Args:
         vectors: images × patches.
         dim: d.
-        store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (one byte a
-            sub-code and 256 centroids each, also for fewer bits), or ``ivfpq`` (a faiss
-            ``IVFn,PQm`` file: coarse centroids, codebooks, code and 64-bit id of each vector,
-            list lengths).
+        store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (packed codes,
+            and ``2 ** nbits`` centroids a part), ``rabitq1`` to ``rabitq4`` (so many bits a
+            dimension, and one float32 factor a row), or ``ivfpq`` (a faiss ``IVFn,PQm`` file:
+            coarse centroids, codebooks, code and 64-bit id of each vector, list lengths).
         m: sub-quantisers of pq and ivfpq; must divide ``dim``.
         nbits: bits of each sub-code.
         nlist: inverted lists of ivfpq.
@@ -78,7 +79,8 @@ def storage_of(
         "float32": 4 * vectors * dim,
         "float16": 2 * vectors * dim,
         "int8": vectors * (dim + 4),
-        "pq": vectors * m + 4 * dim * 256,
+        "pq": vectors * code + codebooks,
+        **{name: vectors * (-(-dim // 8) * bits + 4) for name, bits in RABITQ.items()},
         "ivfpq": 4 * nlist * dim + codebooks + vectors * (code + 8) + IVF_LIST_BYTES * nlist,
     }
     if store not in sizes:

@@ -1,4 +1,4 @@
-"""How patch vectors lie in a gallery: float32, float16, int8 or product-quantised."""
+"""How patch vectors lie in a gallery: as floats, int8, product-quantised or rotated codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from patchrerank.gallery.manifest import ArrayRecord
 if TYPE_CHECKING:
     from patchrerank.kernels import Store
 
-STORES = ("float32", "float16", "int8", "pq")
+RABITQ = {f"rabitq{bits}": bits for bits in (1, 2, 3, 4)}
+"""Stores of rotated codes, and their bits a dimension."""
+STORES = ("float32", "float16", "int8", "pq", *RABITQ)
 PATCH_ARRAYS = ("patches", "patch_scales", "pq_centroids")
 """All arrays that a store may consist of."""
 
@@ -26,6 +28,9 @@ UNTRAINED = (
 )
 
 FLOATS = {"float32": "<f4", "float16": "<f2"}
+MOST_BITS = 8
+ROUNDS = 60
+"""Of clustering with few centroids."""
 
 
 def check_store(store: str) -> str:
@@ -41,34 +46,44 @@ def check_store(store: str) -> str:
     return store
 
 
-def store_records(store: str, dim: int, m: int = 1) -> dict[str, ArrayRecord]:
-    """Return the arrays of an empty store for ``dim`` dimensions (``m`` codes a row for pq)."""
+def store_records(store: str, dim: int, m: int = 1, nbits: int = 8) -> dict[str, ArrayRecord]:
+    """Return the arrays of an empty store for ``dim`` dimensions.
+
+    Args:
+        store: its name.
+        dim: of the vectors.
+        m: codes a row for pq.
+        nbits: bits of each.
+    """
     if store in FLOATS:
         return {"patches": ArrayRecord(FLOATS[store], (0, dim))}
     if store == "int8":
         return {"patches": ArrayRecord("|i1", (0, dim)), "patch_scales": ArrayRecord("<f4", (0,))}
-    if dim % m:
-        raise SettingError(f"m = {m} does not divide the {dim} dimensions of the vectors")
+    if store in RABITQ:
+        codes = ArrayRecord("|u1", (0, -(-dim // 8) * RABITQ[store]))
+        return {"patches": codes, "patch_scales": ArrayRecord("<f4", (0,))}
+    _check_quantiser(dim, m, nbits)
     return {
-        "patches": ArrayRecord("|u1", (0, m)),
-        "pq_centroids": ArrayRecord("<f4", (0, 256, dim // m)),
+        "patches": ArrayRecord("|u1", (0, (m * nbits + 7) // 8)),
+        "pq_centroids": ArrayRecord("<f4", (0, 1 << nbits, dim // m)),
     }
 
 
-def gallery_records(store: str, dim: int, m: int = 1) -> dict[str, ArrayRecord]:
+def gallery_records(store: str, dim: int, m: int = 1, nbits: int = 8) -> dict[str, ArrayRecord]:
     """Return all arrays of a gallery without images: dtypes and shapes that are ever written.
 
     Args:
         store: of the patch vectors.
         dim: of the vectors.
         m: codes a row for pq.
+        nbits: bits of each.
     """
     return {
         "ids": ArrayRecord("|u1", (0,)),
         "id_ends": ArrayRecord("<i8", (0,)),
         "sizes": ArrayRecord("<i4", (0, 2)),
         "globals": ArrayRecord("<f4", (0, dim)),
-        **store_records(store, dim, m),
+        **store_records(store, dim, m, nbits),
         "patch_ends": ArrayRecord("<i8", (0,)),
         "boxes": ArrayRecord("<f4", (0, 4)),
     }
@@ -80,15 +95,18 @@ def store_columns(store: str, vectors: Floats, centroids: Floats | None) -> dict
     Args:
         store: its name.
         vectors: unit vectors.
-        centroids: float32 ``(m, 256, d / m)`` of a product quantiser, where it is one.
+        centroids: float32 ``(m, 2 ** n, d / m)`` of a product quantiser, where it is one.
     """
-    from patchrerank.kernels import quantise_int8
+    from patchrerank.kernels import quantise_int8, quantise_rabitq
 
     if store in FLOATS:
         return {"patches": vectors}
     if store == "int8":
         codes, scales = quantise_int8(vectors)
         return {"patches": codes, "patch_scales": scales}
+    if store in RABITQ:
+        packed, scales = quantise_rabitq(vectors, RABITQ[store])
+        return {"patches": packed, "patch_scales": scales}
     if centroids is None:
         raise SettingError(UNTRAINED)
     return {"patches": pq_encode(vectors, centroids)}
@@ -106,7 +124,17 @@ def open_store(store: str, arrays: Mapping[str, Array]) -> Store:
         return kernels.Float16Store(held["patches"])
     if store == "int8":
         return kernels.Int8Store(held["patches"], held["patch_scales"])
+    if store in RABITQ:
+        dim = held["globals"].shape[1]
+        return kernels.RabitqStore(held["patches"], held["patch_scales"], dim)
     return kernels.PQStore(held["patches"], held["pq_centroids"])
+
+
+def _check_quantiser(dim: int, m: int, nbits: int) -> None:
+    if m < 1 or dim % m:
+        raise SettingError(f"m = {m} does not divide the {dim} dimensions of the vectors")
+    if not 1 <= nbits <= MOST_BITS:
+        raise SettingError(f"nbits must lie in 1 … 8, got {nbits}")
 
 
 def pq_train(vectors: Floats, m: int, nbits: int, seed: int = 0) -> Floats:
@@ -115,12 +143,12 @@ def pq_train(vectors: Floats, m: int, nbits: int, seed: int = 0) -> Floats:
     Args:
         vectors: float32 ``(n, d)``, n at least ``2 ** nbits``.
         m: parts a vector is cut into; must divide d.
-        nbits: 1 to 8 bits a part; a code takes one byte in any case.
+        nbits: 1 to 8 bits a part. Where they are fewer than 8, all vectors are trained on, in more
+            rounds: there are few centroids to each part, and each counts.
         seed: of the clustering.
 
     Returns:
-        float32 ``(m, 256, d / m)``; behind the first ``2 ** nbits`` centroids all are NaN-free
-        copies of the first and never used.
+        float32 ``(m, 2 ** nbits, d / m)``.
 
     Raises:
         SettingError: ``m`` does not divide d, ``nbits`` out of range, or too few vectors.
@@ -128,10 +156,7 @@ def pq_train(vectors: Floats, m: int, nbits: int, seed: int = 0) -> Floats:
     import faiss
 
     dim = vectors.shape[1]
-    if m < 1 or dim % m:
-        raise SettingError(f"m = {m} does not divide the {dim} dimensions of the vectors")
-    if not 1 <= nbits <= 8:
-        raise SettingError(f"nbits must lie in 1 … 8, got {nbits}")
+    _check_quantiser(dim, m, nbits)
     if len(vectors) < 1 << nbits:
         raise SettingError(
             f"{len(vectors)} training vectors are too few for {1 << nbits} centroids; take more "
@@ -140,17 +165,21 @@ def pq_train(vectors: Floats, m: int, nbits: int, seed: int = 0) -> Floats:
     quantiser = faiss.ProductQuantizer(dim, m, nbits)
     quantiser.cp.seed = seed + 1234
     quantiser.cp.min_points_per_centroid = 1
+    if nbits < MOST_BITS:
+        quantiser.cp.niter, quantiser.cp.max_points_per_centroid = ROUNDS, len(vectors)
     quantiser.train(np.ascontiguousarray(vectors, dtype=np.float32))
     trained = faiss.vector_to_array(quantiser.centroids).reshape(m, 1 << nbits, dim // m)
-    padding = np.repeat(trained[:, :1], 256 - (1 << nbits), axis=1)
-    return np.ascontiguousarray(np.concatenate([trained, padding], axis=1))
+    return np.ascontiguousarray(trained)
 
 
 def pq_encode(vectors: Floats, centroids: Floats) -> Array:
-    """Return uint8 codes ``(n, m)`` of vectors ``(n, d)``: each part's nearest centroid."""
+    """Return codes of vectors ``(n, d)``: each part's nearest centroid.
+
+    uint8 ``(n, ceil(m b / 8))`` for centroids ``(m, 2 ** b, d / m)``, packed.
+    """
     import faiss
 
-    m, _, width = centroids.shape
-    quantiser = faiss.ProductQuantizer(m * width, m, 8)
+    m, count, width = centroids.shape
+    quantiser = faiss.ProductQuantizer(m * width, m, count.bit_length() - 1)
     faiss.copy_array_to_vector(np.ascontiguousarray(centroids).reshape(-1), quantiser.centroids)
     return np.asarray(quantiser.compute_codes(np.ascontiguousarray(vectors, dtype=np.float32)))

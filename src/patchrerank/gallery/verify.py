@@ -23,10 +23,17 @@ from patchrerank.gallery.manifest import BUILDING, REMOVED
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.shard_agreement import id_table_of
 from patchrerank.gallery.shards import OWN_ARRAYS
+from patchrerank.gallery.stores import RABITQ
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
-NORM_TOLERANCE = {"float32": 1e-3, "float16": 3e-3, "int8": 2e-2, "pq": 1.0}
+NORM_TOLERANCE = {
+    "float32": 1e-3,
+    "float16": 3e-3,
+    "int8": 2e-2,
+    "pq": 1.0,
+    **dict.fromkeys(RABITQ, 1.0),
+}
 
 
 def verify(gallery: Gallery, *, progress: bool = False) -> list[str]:

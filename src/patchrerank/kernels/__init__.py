@@ -13,12 +13,13 @@ from patchrerank.kernels.chamfer import (
     chamfer_matches,
     chamfer_rescored,
 )
+from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.patches import patch_max
+from patchrerank.kernels.rabitq import quantise_rabitq
 from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
-    PQStore,
     Store,
     quantise_int8,
 )
@@ -29,10 +30,12 @@ __all__ = [
     "Int8Store",
     "Matches",
     "PQStore",
+    "RabitqStore",
     "Store",
     "chamfer",
     "chamfer_matches",
     "chamfer_rescored",
     "patch_max",
     "quantise_int8",
+    "quantise_rabitq",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import carray
 from numba.core import types as numba_types
@@ -34,7 +35,7 @@ LINE = 64  # bytes a cache line
 
 
 @compiled_loose
-def _fetch(address: int, size: int) -> None:
+def fetch(address: int, size: int) -> None:
     """Ask for ``size`` bytes, so that they are in the cache when their turn comes."""
     for offset in range(0, size, LINE):
         prefetch(address + offset)
@@ -42,44 +43,62 @@ def _fetch(address: int, size: int) -> None:
 
 @compiled_loose
 def table_of(query: Floats, by_dimension: Floats, table: Floats) -> None:
-    """Write ``⟨query part j, centroid (j, c)⟩`` to ``table[256 j + c]``."""
-    parts, width = by_dimension.shape[0], by_dimension.shape[1]
+    """Write ``⟨query part j, centroid (j, c)⟩`` to ``table[j, c]``."""
+    parts, width, count = by_dimension.shape
     for part in range(parts):
-        products = table[part * TABLE : (part + 1) * TABLE]
+        products = table[part]
         products[:] = 0
         for dimension in range(width):
             value = query[part * width + dimension]
             centroids = by_dimension[part, dimension]
-            for code in range(TABLE):
+            for code in range(count):
                 products[code] += value * centroids[code]
+
+
+@compiled_loose
+def _code_at(row: npt.NDArray[np.uint8], first: int, bits: int) -> Any:
+    """Return the code whose lowest bit is the bit ``first`` of a row."""
+    byte, shift = first >> 3, first & 7
+    value = np.int64(row[byte])
+    if shift + bits > 8:
+        value |= np.int64(row[byte + 1]) << 8
+    return (value >> shift) & ((1 << bits) - 1)
 
 
 @compiled_loose
 def sum_slots(
     table: Floats,
-    parts: int,
+    size: int,
     places: tuple[int, int, int, int],
     begins: Rows,
     counts: Rows,
     scores: Floats,
     patches: Rows,
 ) -> None:
-    """Answer the slots ``(K,)`` of one query from its look-up table.
+    """Answer the slots ``(K,)`` of one query from its look-up table ``(m, 2 ** n)``.
 
-    ``places`` and ``begins`` tell where each image's codes lie, of ``parts`` bytes; see
+    ``places`` and ``begins`` tell where each image's codes lie, of ``size`` bytes a row; see
     ``_row_walks``.
     """
+    parts, count = table.shape
+    bits = 0
+    while 1 << bits < count:
+        bits += 1
     for slot in range(len(counts)):
         after = slot + AHEAD
         if after < len(counts):
-            _fetch(places[0] + places[1] * begins[after], counts[after] * parts)
+            fetch(places[0] + places[1] * begins[after], counts[after] * size)
         best, win = np.float32(-np.inf), -1
-        codes = carray(pointer(places[0] + places[1] * begins[slot]), (counts[slot], parts))
+        codes = carray(pointer(places[0] + places[1] * begins[slot]), (counts[slot], size))
         for patch in range(counts[slot]):
             row = codes[patch]
             total = np.float32(0)
-            for part in range(parts):
-                total += table[part * TABLE + row[part]]
+            if count == TABLE:
+                for part in range(parts):
+                    total += table[part, row[part]]
+            else:
+                for part in range(parts):
+                    total += table[part, _code_at(row, part * bits, bits)]
             if total > best or win < 0:
                 best, win = total, patch
         scores[slot] = best

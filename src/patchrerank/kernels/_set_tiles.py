@@ -7,20 +7,20 @@ packed once (dimension by dimension, ``WIDTH`` descriptors side by side).
 
 int8 rows against int8 queries use the processor's dot-product instruction (AVX-512 VNNI) where
 there is one (``HAS_INT8``): bytes travel in groups of four dimensions, the query's with 128
-added, which ``128 × Σ row`` takes away again.
+added, which ``128 × Σ row`` takes away again. With AVX2 (``HAS_PAIRS``) they are widened to 16 bits
+and travel in pairs of dimensions: its products of bytes saturate, those of pairs cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from llvmlite import binding, ir
-from numba import config
+from llvmlite import ir
 from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
+from patchrerank.kernels._processor import FEATURES, multiplies_bytes
 from patchrerank.kernels._tiles import load
 
 ROWS = 6  # candidate rows a tile
@@ -28,14 +28,9 @@ ROWS = 6  # candidate rows a tile
 types: Any = numba_types
 
 
-def multiplies_bytes(features: Mapping[str, bool]) -> bool:
-    """Tell a processor that multiplies groups of four bytes in 512-bit registers."""
-    return bool(features.get("avx512f") and features.get("avx512vnni"))
-
-
-_FEATURES = {} if config.CPU_NAME else binding.get_host_cpu_features()
-_WIDE = bool(_FEATURES.get("avx512f"))
-HAS_INT8 = multiplies_bytes(_FEATURES)
+_WIDE = bool(FEATURES.get("avx512f"))
+HAS_INT8 = multiplies_bytes(FEATURES)
+HAS_PAIRS = bool(FEATURES.get("avx2")) and not _WIDE
 WIDTH = 16 if _WIDE else 8  # query descriptors a vector
 VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
 
@@ -53,12 +48,34 @@ def _splat(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * WIDTH))
 
 
+def _adder(builder: Any, whole: bool, kind: Any) -> Any:
+    """Return what adds the products of two vectors to a third."""
+
+    def declared(name: str, result: Any, operands: list[Any]) -> Any:
+        made = ir.FunctionType(result, operands)
+        return cgutils.get_or_insert_function(builder.module, made, name)
+
+    if not whole:
+        fused = declared(f"llvm.fmuladd.v{WIDTH}f32", kind, [kind] * 3)
+        return lambda so_far, part, value: builder.call(fused, [value, part, so_far])
+    if HAS_INT8:
+        fours = declared("llvm.x86.avx512.vpdpbusd.512", kind, [kind] * 3)
+        return lambda so_far, part, value: builder.call(fours, [so_far, part, value])
+    halves = ir.VectorType(ir.IntType(16), 2 * WIDTH)
+    pairs = declared("llvm.x86.avx2.pmadd.wd", kind, [halves] * 2)
+
+    def add(so_far: Any, part: Any, value: Any) -> Any:
+        both = [builder.bitcast(one, halves) for one in (part, value)]
+        return builder.add(so_far, builder.call(pairs, both))
+
+    return add
+
+
 def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: int) -> list[Any]:
     """Return the inner products, one vector for each (row, query vector); int32 if ``whole``."""
     query, base, stride, steps = args
     scalar, kind = (_INT32, _INTS) if whole else (_FLOAT, _FLOATS)
-    name = "llvm.x86.avx512.vpdpbusd.512" if whole else f"llvm.fmuladd.v{WIDTH}f32"
-    add = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+    add = _adder(builder, whole, kind)
     zero = ir.Constant(kind, [scalar(0)] * WIDTH)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(len(rows) * vectors)]
     starts = [builder.add(base, builder.mul(stride, row)) for row in rows]
@@ -73,9 +90,7 @@ def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: in
             value = _splat(builder, value)
             for column, part in enumerate(queries):
                 total = sums[number * vectors + column]
-                so_far = builder.load(total)
-                operands = [so_far, part, value] if whole else [value, part, so_far]
-                builder.store(builder.call(add, operands), total)
+                builder.store(add(builder.load(total), part, value), total)
     return [builder.load(total) for total in sums]
 
 

@@ -10,12 +10,30 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray
 
-from patchrerank.kernels._set_tiles import HAS_INT8, ROWS, VECTORS, WIDTH, pointer, set_tile, widen
+from patchrerank.kernels._set_tiles import (
+    HAS_INT8,
+    HAS_PAIRS,
+    ROWS,
+    VECTORS,
+    WIDTH,
+    pointer,
+    set_tile,
+    widen,
+)
 from patchrerank.kernels._tiles import scale_at
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
-__all__ = ["BIAS", "HAS_INT8", "VECTORS", "WIDTH", "compare_int8_slots", "compare_slots"]
+__all__ = [
+    "BIAS",
+    "HAS_INT8",
+    "HAS_PAIRS",
+    "VECTORS",
+    "WIDTH",
+    "compare_int8_slots",
+    "compare_pair_slots",
+    "compare_slots",
+]
 
 CHUNK = 96  # candidate rows that stay in the second cache while all queries pass
 BIAS = 128  # what makes signed query bytes unsigned
@@ -133,4 +151,34 @@ def compare_int8_slots(
             scale_at_first = places[2] + places[3] * scales[slot] + 4 * first
             extras = (scale_at_first, biases.ctypes.data)
             operands = (source, dim, dim // 4)
+            _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])
+
+
+@compiled
+def compare_pair_slots(
+    packed: Floats,
+    dim: int,
+    begins: Rows,
+    scales: Rows,
+    places: tuple[int, int, int, int],
+    counts: Rows,
+    best: Floats,
+    where: npt.NDArray[np.int32],
+) -> None:
+    """Do the same with rows and queries of 16 bits, in pairs; ``dim`` divides by 2."""
+    biases = np.zeros(CHUNK, dtype=np.int32)
+    line = np.empty((CHUNK, dim), dtype=np.int16)
+    tag = np.int8(0)
+    for slot in range(len(counts)):
+        best[slot] = -np.inf
+        where[slot] = -1 if counts[slot] == 0 else 0
+        for first in range(0, counts[slot], CHUNK):
+            rows = (first, min(CHUNK, counts[slot] - first))
+            source = places[0] + places[1] * begins[slot] + first * dim
+            codes = carray(pointer(source, tag), (rows[1], dim))
+            for row in range(rows[1]):
+                for index in range(dim):
+                    line[row, index] = codes[row, index]
+            extras = (places[2] + places[3] * scales[slot] + 4 * first, biases.ctypes.data)
+            operands = (line.ctypes.data, 2 * dim, dim // 2)
             _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])

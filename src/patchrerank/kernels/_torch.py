@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans
-from patchrerank.kernels.stores import Int8Store, PQStore, Store
+from patchrerank.kernels.code_stores import PQStore, RabitqStore
+from patchrerank.kernels.packed_codes import MOST_BITS
+from patchrerank.kernels.stores import Int8Store, Store
 from patchrerank.types import Floats, Rows
 
 Tensor: TypeAlias = torch.Tensor
@@ -73,7 +75,7 @@ def _gather(spans: Spans, slots: Rows) -> tuple[Rows, Rows]:
 def _scorer(store: Store, rows: Rows, queries: Tensor) -> Scorer:
     """Upload the rows; return the inner products of (query numbers, row numbers ``(n, P)``)."""
     device = queries.device
-    if isinstance(store, PQStore):
+    if isinstance(store, PQStore) and store.bits == MOST_BITS:
         parts = store.codes.shape[1]
         codes = torch.from_numpy(store.codes[rows]).to(device)
         centroids = torch.from_numpy(store.centroids).to(device)
@@ -88,8 +90,10 @@ def _scorer(store: Store, rows: Rows, queries: Tensor) -> Scorer:
         data = torch.from_numpy(store.codes[rows]).to(device)
         scales = torch.from_numpy(store.scales[rows]).to(device)
         return lambda owner, row: _products(data, queries, owner, row) * scales[row]
-    dense: Any = store
-    data = torch.from_numpy(np.asarray(dense.data[rows])).to(device)
+    if isinstance(store, PQStore | RabitqStore):  # packed codes travel decoded
+        data = torch.from_numpy(store.decode(rows)).to(device)
+    else:
+        data = torch.from_numpy(np.asarray(store.data[rows])).to(device)
     return lambda owner, row: _products(data, queries, owner, row)
 
 

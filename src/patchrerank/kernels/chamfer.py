@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,21 +17,20 @@ from patchrerank.kernels.checks import (
     check_threads,
 )
 from patchrerank.kernels.segments import Segments
+from patchrerank.kernels.set_comparison import (
+    SetStore,
+    compare_floats,
+    compare_int8,
+    has_int8,
+)
 from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
-    layout,
-    quantise_int8,
-    row_places,
 )
-from patchrerank.kernels.threads import parts_of, run_parts
 from patchrerank.types import Floats, Rows
 
 Reduce = Literal["mean", "sum"]
-SetStore = Float32Store | Float16Store | Int8Store
-INT8_DIMS = 32_768
-"""Up to here the sums of int8 products fit 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ def chamfer(
     scores = np.full(spans.rows.shape, -np.inf, dtype=np.float32)
     for query, owned in enumerate(sets):
         begins, counts = spans.begins[query], spans.counts[query]
-        best, _ = _compare(vectors[owned], store, begins, counts, workers)
+        best, _ = compare_floats(vectors[owned], store, begins, counts, workers)
         scores[query] = _reduced(best, reduce)
     return scores
 
@@ -109,7 +108,7 @@ def chamfer_matches(
     shortlist = np.asarray(rows)[None]
     vectors, _, spans = _check(queries, np.array([count]), store, ends, shortlist, "mean")
     begins, counts = spans.begins[0], spans.counts[0]
-    best, where = _compare(vectors, store, begins, counts, check_threads(threads))
+    best, where = compare_floats(vectors, store, begins, counts, check_threads(threads))
     return Matches(np.ascontiguousarray(best), where.astype(np.int64))
 
 
@@ -128,7 +127,8 @@ def chamfer_rescored(
     """Return the Chamfer similarity from int8 rows, and from exact rows for the best candidates.
 
     The first pass quantises the query to int8 as well where the processor multiplies bytes
-    (AVX-512 VNNI; elsewhere it is :func:`chamfer` on the int8 store). The ``rescore`` best
+    (AVX-512 VNNI) or pairs of 16 bits (AVX2); elsewhere, where it would gain nothing, all
+    candidates are scored by ``exact``. The ``rescore`` best
     candidates of each query then get exactly the score that :func:`chamfer` gives them with
     ``exact``; the others keep the approximate one, lowered to the worst exact score where it
     lies above, so that nobody overtakes a rescored candidate by a rounding error.
@@ -151,9 +151,13 @@ def chamfer_rescored(
     scores = np.full(spans.rows.shape, -np.inf, dtype=np.float32)
     for query, owned in enumerate(sets):
         begins, counts = spans.begins[query], spans.counts[query]
-        rough = _reduced(_compare_int8(vectors[owned], store, begins, counts, workers), reduce)
+        if not has_int8(store.dim):
+            best, _ = compare_floats(vectors[owned], exact, begins, counts, workers)
+            scores[query] = _reduced(best, reduce)
+            continue
+        rough = _reduced(compare_int8(vectors[owned], store, begins, counts, workers), reduce)
         top = np.argsort(-rough, kind="stable")[:rescore]
-        best, _ = _compare(vectors[owned], exact, begins[top], counts[top], workers)
+        best, _ = compare_floats(vectors[owned], exact, begins[top], counts[top], workers)
         fine = _reduced(best, reduce)
         scores[query] = np.minimum(rough, fine.min(initial=np.inf))
         scores[query, top] = fine
@@ -187,63 +191,3 @@ def _reduced(best: Floats, reduce: str) -> Floats:
     totals = best.sum(axis=1, dtype=np.float64)
     values = totals / best.shape[1] if reduce == "mean" else totals
     return np.asarray(values, dtype=np.float32)
-
-
-def _compare(
-    query: Floats, store: SetStore, begins: Rows, counts: Rows, threads: int
-) -> tuple[Floats, npt.NDArray[np.int32]]:
-    """Return best value and its row number ``(K, n)`` of each query descriptor."""
-    from patchrerank.kernels import _sets as kernels
-
-    starts, scales, places = row_places(store, begins)
-    packed, width = _pack(query, kernels.WIDTH, kernels.VECTORS)
-    best = np.empty((len(counts), width), dtype=np.float32)
-    where = np.empty((len(counts), width), dtype=np.int32)
-
-    def compare(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        slots = (starts[part], scales[part], places, counts[part])
-        how = (*layout(store), packed, store.dim)
-        kernels.compare_slots(*how, *slots, best[part], where[part])
-
-    run_parts(threads, compare, parts_of(len(counts), threads))
-    return best[:, : len(query)], where[:, : len(query)]
-
-
-def _compare_int8(
-    query: Floats, store: Int8Store, begins: Rows, counts: Rows, threads: int
-) -> Floats:
-    """Return the best value ``(K, n)`` of each query descriptor, from int8 products."""
-    from patchrerank.kernels import _sets as kernels
-
-    if not kernels.HAS_INT8 or store.dim % 4 or store.dim > INT8_DIMS:
-        return _compare(query, store, begins, counts, threads)[0]
-    starts, steps, places = row_places(store, begins)
-    codes, scales = quantise_int8(query)
-    quads = (codes.astype(np.int16) + kernels.BIAS).astype(np.uint8).view(np.int32)
-    packed, width = _pack(quads, kernels.WIDTH, kernels.VECTORS)
-    best = np.empty((len(counts), width), dtype=np.float32)
-    where = np.empty((len(counts), width), dtype=np.int32)
-
-    def compare(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        slots = (starts[part], steps[part], places, counts[part])
-        kernels.compare_int8_slots(packed, store.dim, *slots, best[part], where[part])
-
-    run_parts(threads, compare, parts_of(len(counts), threads))
-    return np.asarray(best[:, : len(query)] * scales)
-
-
-def _pack(query: npt.NDArray[Any], lanes: int, vectors: int) -> tuple[npt.NDArray[Any], int]:
-    """Return the query set in the kernels' order, and its count rounded up to whole vectors.
-
-    Blocks of ``lanes * vectors`` descriptors (the last one may have fewer vectors); within a
-    block one line of descriptors a dimension.
-    """
-    count, dim = query.shape
-    width = -(-count // lanes) * lanes
-    padded = np.zeros((width, dim), dtype=query.dtype)
-    padded[:count] = query
-    block = lanes * vectors
-    lines = [padded[start : start + block].T.ravel() for start in range(0, width, block)]
-    return np.concatenate(lines), width

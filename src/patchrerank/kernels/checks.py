@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import QueryError, SettingError, ShortlistError
-from patchrerank.kernels.segments import Segments, spans_of
+from patchrerank.kernels.segments import Segments, plain, spans_of
 from patchrerank.types import EMPTY, Floats, Rows
 
 
@@ -106,3 +106,20 @@ def _check_ends(ends: npt.ArrayLike, total: int, name: str = "ends") -> npt.NDAr
     if last != total:
         raise SettingError(f"{name} stops at {last}, but there are {total} rows")
     return np.ascontiguousarray(stops)
+
+
+def check_table(array: Any, dtype: npt.DTypeLike, name: str) -> Any:
+    """Return a plain view of a C-contiguous ``(T, d >= 1)`` array of the right type.
+
+    Raises:
+        SettingError: it is none.
+    """
+    table = plain(array)
+    if table.dtype != dtype or table.ndim != 2 or table.shape[1] == 0:
+        raise SettingError(
+            f"{name} needs {np.dtype(dtype).name} rows (T, d) with d >= 1, got "
+            f"{table.dtype} {table.shape}"
+        )
+    if not isinstance(table, Segments) and not table.flags.c_contiguous:
+        raise SettingError(f"{name} is not C-contiguous; pass np.ascontiguousarray of it")
+    return table

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
+from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.segments import Segments
 from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
     Places,
-    PQStore,
     Store,
     layout,
     row_places,
@@ -135,20 +135,18 @@ def _walked(
 
 
 def _codes(
-    vectors: Floats, store: PQStore, spans: Spans, scores: Floats, patches: Rows, threads: int
+    vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Codes are small: the look-ups cost more than reading them, so nothing is shared."""
-    from patchrerank.kernels import _codes as kernels
+    from patchrerank.kernels.code_tables import scanner
 
-    starts, _, places = row_places(store, spans.begins)
-    parts = store.codes.shape[1]
+    starts, scales, places = row_places(store, spans.begins)
+    scan = scanner(store, vectors)
 
     def answer(query: int, start: int, stop: int) -> None:
-        table = np.empty(parts * kernels.TABLE, dtype=np.float32)
-        kernels.table_of(vectors[query], store.by_dimension, table)
         here = (query, slice(start, stop))
-        views = (starts[here], spans.counts[here], scores[here], patches[here])
-        kernels.sum_slots(table, parts, places, *views)
+        where = (starts[here], scales[here], places, spans.counts[here])
+        scan(query, where, (scores[here], patches[here]))
 
     run_parts(threads, answer, _slots(spans.counts, threads))
 
@@ -189,4 +187,5 @@ _KERNELS: dict[type, Callable[..., None]] = {
     Float16Store: _walked,
     Int8Store: _walked,
     PQStore: _codes,
+    RabitqStore: _codes,
 }

@@ -1,4 +1,4 @@
-"""Stores: the flat rows of patch (or local descriptor) vectors, in four precisions.
+"""Stores: the flat rows of patch (or local descriptor) vectors, as they are or in few bits.
 
 A store only points at arrays; memory-mapped ones stay on disk and are read in place, those of
 several folders too (:class:`~patchrerank.kernels.segments.Segments` in place of an array).
@@ -7,20 +7,18 @@ several folders too (:class:`~patchrerank.kernels.segments.Segments` in place of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
-from patchrerank.kernels.segments import Segments, addresses_of, plain
+from patchrerank.kernels.checks import check_table
+from patchrerank.kernels.code_stores import PQStore, RabitqStore, check_scales
+from patchrerank.kernels.segments import Segments, addresses_of
 from patchrerank.types import Floats, Rows
 
 Codes = npt.NDArray[np.int8]
-
-PQ_CENTROIDS = 256
-"""Centroids per part of a product quantiser: 8 bits, the only width the kernels read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +28,7 @@ class Float32Store:
     data: Floats
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", _table(self.data, np.float32, "Float32Store.data"))
+        object.__setattr__(self, "data", check_table(self.data, np.float32, "Float32Store.data"))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -57,7 +55,7 @@ class Float16Store:
     data: npt.NDArray[np.float16]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", _table(self.data, np.float16, "Float16Store.data"))
+        object.__setattr__(self, "data", check_table(self.data, np.float16, "Float16Store.data"))
 
     def __len__(self) -> int:
         return len(self.data)
@@ -90,16 +88,9 @@ class Int8Store:
     scales: Floats
 
     def __post_init__(self) -> None:
-        codes = _table(self.codes, np.int8, "Int8Store.codes")
-        scales = plain(self.scales)
-        if scales.dtype != np.float32 or scales.shape != (len(codes),):
-            raise SettingError(
-                f"Int8Store.scales needs float32 ({len(codes)},), one scale a row, got "
-                f"{scales.dtype} {scales.shape}"
-            )
+        codes = check_table(self.codes, np.int8, "Int8Store.codes")
         object.__setattr__(self, "codes", codes)
-        if not isinstance(scales, Segments):
-            scales = np.require(scales, requirements=["C", "A"])
+        scales = check_scales(self.scales, len(codes), "Int8Store.scales")
         object.__setattr__(self, "scales", scales)
 
     def __len__(self) -> int:
@@ -120,65 +111,8 @@ class Int8Store:
         return self.codes[rows].astype(np.float32) * self.scales[rows][:, None]
 
 
-@dataclass(frozen=True, eq=False)
-class PQStore:
-    """Product quantisation, 8 bits a part: row t is ``centroids[j, codes[t, j]]``, j = 0…m-1.
-
-    Source: Jégou et al., Product Quantization for Nearest Neighbor Search (TPAMI 2011);
-    ``centroids`` has the layout of a faiss ``ProductQuantizer``.
-
-    Attributes:
-        codes: uint8 ``(T, m)``, C-contiguous.
-        centroids: float32 ``(m, 256, d / m)``.
-    """
-
-    codes: npt.NDArray[np.uint8]
-    centroids: Floats
-
-    def __post_init__(self) -> None:
-        codes = _table(self.codes, np.uint8, "PQStore.codes")
-        centroids = np.ascontiguousarray(self.centroids)
-        parts = int(codes.shape[1])
-        if centroids.dtype != np.float32 or centroids.ndim != 3 or centroids.shape[2] == 0:
-            raise SettingError(
-                "PQStore.centroids needs float32 (m, 256, d / m), got "
-                f"{centroids.dtype} {centroids.shape}"
-            )
-        if centroids.shape[:2] != (parts, PQ_CENTROIDS):
-            raise SettingError(
-                f"PQStore.centroids has {centroids.shape[0]} parts of {centroids.shape[1]} "
-                f"centroids; codes of {parts} bytes a row need {parts} parts of {PQ_CENTROIDS} "
-                "(train the quantiser with nbits=8)"
-            )
-        object.__setattr__(self, "codes", codes)
-        object.__setattr__(self, "centroids", centroids)
-
-    def __len__(self) -> int:
-        return len(self.codes)
-
-    @property
-    def dim(self) -> int:
-        """The number of dimensions d."""
-        return int(self.centroids.shape[0] * self.centroids.shape[2])
-
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes read for one row."""
-        return int(self.codes.shape[1])
-
-    @cached_property
-    def by_dimension(self) -> Floats:
-        """The centroids as float32 ``(m, d / m, 256)``: the order look-up tables are built in."""
-        return np.ascontiguousarray(self.centroids.transpose(0, 2, 1))
-
-    def decode(self, rows: Rows) -> Floats:
-        """Return rows ``(n,)`` as float32 ``(n, d)``."""
-        codes = self.codes[rows]
-        return self.centroids[np.arange(codes.shape[1]), codes].reshape(len(codes), self.dim)
-
-
 Places: TypeAlias = tuple[int, int, int, int]
-Store: TypeAlias = Float32Store | Float16Store | Int8Store | PQStore
+Store: TypeAlias = Float32Store | Float16Store | Int8Store | PQStore | RabitqStore
 
 
 def quantise_int8(vectors: npt.ArrayLike) -> tuple[Codes, Floats]:
@@ -223,23 +157,10 @@ def row_places(store: Store, rows: Rows) -> tuple[Rows, Rows, Places]:
         Two int64 arrays of the shape of ``rows``, for rows and scales, and ``(base, unit,
         scale_base, scale_unit)``: the address is ``base + unit * value``.
     """
-    data = store.codes if isinstance(store, Int8Store | PQStore) else store.data
-    scales = store.scales if isinstance(store, Int8Store) else None
+    data = store.data if isinstance(store, Float32Store | Float16Store) else store.codes
+    scales = store.scales if isinstance(store, Int8Store | RabitqStore) else None
     if isinstance(data, Segments):
         found = addresses_of(data, rows)
         return found, found if scales is None else addresses_of(scales, rows), (0, 1, 0, 1)
     scales_at = 0 if scales is None else scales.ctypes.data
     return rows, rows, (data.ctypes.data, data.strides[0], scales_at, 4)
-
-
-def _table(array: Any, dtype: npt.DTypeLike, name: str) -> Any:
-    """Return a plain view of a C-contiguous ``(T, d >= 1)`` array of the right type."""
-    table = plain(array)
-    if table.dtype != dtype or table.ndim != 2 or table.shape[1] == 0:
-        raise SettingError(
-            f"{name} needs {np.dtype(dtype).name} rows (T, d) with d >= 1, got "
-            f"{table.dtype} {table.shape}"
-        )
-    if not isinstance(table, Segments) and not table.flags.c_contiguous:
-        raise SettingError(f"{name} is not C-contiguous; pass np.ascontiguousarray of it")
-    return table

@@ -13,9 +13,9 @@ from patchrerank.cells import Cells
 from patchrerank.errors import QueryError, SettingError, described
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
-from patchrerank.kernels.chamfer import SetStore
 from patchrerank.kernels.checks import check_spans, check_threads
 from patchrerank.kernels.rows import BLOCK_BYTES
+from patchrerank.kernels.set_comparison import SetStore
 from patchrerank.kernels.stores import Float32Store
 from patchrerank.rerankers.base import Read, Reranker
 from patchrerank.rerankers.stage_parts import StageParts

@@ -12,7 +12,7 @@ from patchrerank.errors import SettingError, check_kind
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.kernels import Matches, chamfer_matches
-from patchrerank.kernels.chamfer import SetStore
+from patchrerank.kernels.set_comparison import SetStore
 from patchrerank.rerankers._local import (
     Block,
     LocalReranker,
