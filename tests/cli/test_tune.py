@@ -103,7 +103,9 @@ def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path, capsys):
         "[space.patchify]\nsizes = [2, 18]\n"
     )
     words = [study, "--dataset", dataset, "--cache", tmp_path / "cache", *TINY]
+    assert "share 1/2: 6 queries scored" in tune(*words, "--share", "1/2").stdout
     assert "6 queries, 18 candidates" in tune(*words, "--build-only").stdout
+    assert "the table is built" in tune(*words, "--share", "2/2").stdout
     tuned, page = tmp_path / "tuned.json", tmp_path / "page.html"
     found = json.loads(tune(*words, "--out", tuned, "--report", page, "--json").stdout)
     written = Tuned.load(tuned)

@@ -27,6 +27,7 @@ from patchrerank.tuning.tables.fill_table import TableFiller, gathered
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import load_table
+from patchrerank.tuning.tables.table_share import Share, score_share
 from patchrerank.types import LocalScores, Ranking, Shortlist
 from synthetic import TableReranker
 
@@ -287,6 +288,30 @@ def test_an_interrupted_build_goes_on(tmp_path, small_dataset, tiny_gallery, sma
     assert reranker._scored == 7 * 20, "the damaged part and those that lacked, nothing else"
     same(build_table(tmp_path / "whole", scorer, shortlist, QUIET), resumed)
     assert not (tmp_path / "t" / "parts").exists()
+
+
+@pytest.mark.parametrize("done", [(1, 2, 3), (3, 1), ()])
+def test_shares_make_the_table_that_one_would_have_built(
+    tmp_path, own_scorer, small_shortlist, done
+):
+    """Those that are not done, or half done, are made up for."""
+    where, options = tmp_path / "t", replace(QUIET, block=2)
+    counts = [
+        score_share(where, own_scorer, small_shortlist, Share(number, 3), options)
+        for number in done
+    ]
+    if len(done) == 3:
+        assert sum(counts) == len(small_shortlist)
+    built = build_table(where, own_scorer, small_shortlist, options)
+    same(build_table(tmp_path / "whole", own_scorer, small_shortlist, options), built)
+    assert score_share(where, own_scorer, small_shortlist, Share(2, 3), options) == 0
+    assert not (where / "parts").exists()
+
+
+@pytest.mark.parametrize("text", ["", "2", "0/4", "5/4", "1/0", "a/b", "1/2/3"])
+def test_what_is_no_share(text):
+    with pytest.raises(SettingError, match="1/4"):
+        Share.parse(text)
 
 
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):

@@ -11,8 +11,8 @@ import typer
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
 from patchrerank.cli.tune_output import check_outputs, show_calibration, show_result, write_page
+from patchrerank.cli.tune_table import score_share, scores_of
 from patchrerank.cli.views_option import QueryViewsOption
-from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
@@ -104,6 +104,10 @@ def command(
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Build the table and stop.")
     ] = False,
+    share: Annotated[
+        str | None,
+        typer.Option(help="Score this part of the table and stop: 1/4, 2/4, …; needs --cache."),
+    ] = None,
     device: opt.Device = "auto",
     random_weights: opt.RandomWeights = False,
     json: opt.Json = False,
@@ -127,10 +131,13 @@ def command(
         seed=seed,
     )
     plan = _placed(plan, dataset, behind, query_views)
+    if share is not None:
+        score_share(plan, share, table, cache, device, random_weights, quiet)
+        return
     check_outputs(plan, out, record, report)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
-        base, data, made = _scores(
+        base, data, made = scores_of(
             plan, table, place, device, random_weights, quiet, report is not None
         )
         if build_only:
@@ -154,39 +161,6 @@ def _placed(
         query_views=views or scores.query_views,
     )
     return plan.changed(scores=scores)
-
-
-def _scores(
-    plan: StudyFile,
-    table: Path | None,
-    cache: Path,
-    device: str,
-    random_weights: bool,
-    quiet: bool,
-    pictured: bool,
-) -> tuple[ScoreTable, Dataset | None, dict[str, str]]:
-    """Return the table, opened or built, the data set if one was named, and what it is made of."""
-    from patchrerank.datasets import load_dataset
-    from patchrerank.encoders import load_encoder
-    from patchrerank.tuning import load_table
-    from patchrerank.tuning.study_table import check_kept, made_of, study_table
-
-    data = load_dataset(plan.scores.dataset) if plan.scores.dataset else None
-    if data is not None and pictured:
-        data.check_pictured("--report")
-    if table is not None:
-        return load_table(table), data, {}
-    if data is None:
-        raise SettingError("nothing to tune on; name a data set (--dataset) or a table (--table)")
-    encoder = load_encoder(
-        plan.scores.encoder,
-        image_size=plan.scores.image_size,
-        device=device,
-        pretrained=not random_weights,
-    )
-    made = made_of(plan, data, encoder)
-    check_kept(plan, made)  # before the expensive part
-    return study_table(plan, data, encoder, cache, progress=not quiet), data, made
 
 
 def _tune(

@@ -19,6 +19,7 @@ from patchrerank.tuning.study_file import StudyFile
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import ScoreTable
+from patchrerank.tuning.tables.table_share import Share, score_share
 from patchrerank.tuning.trials.objective import goals_of
 from patchrerank.tuning.trials.studies import check_study
 from patchrerank.tuning.trials.workers import asked
@@ -27,6 +28,7 @@ from patchrerank.tuning.write_tuned import GLOBAL, about_tuned_on
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
     from patchrerank.encoders import Encoder
+    from patchrerank.types import Shortlist
 
 
 def study_table(
@@ -50,21 +52,53 @@ def study_table(
         SettingError: the study names no stages, or an unknown one.
         PatchRerankError: whatever is wrong with pictures, gallery or table.
     """
+    return build_table(*_asked(study, dataset, encoder, Path(cache), progress=progress))
+
+
+def study_share(
+    study: StudyFile,
+    dataset: Dataset,
+    encoder: Encoder,
+    cache: str | Path,
+    share: Share,
+    *,
+    progress: bool = True,
+) -> int:
+    """Score one's share of a study's table; :func:`study_table` then makes it of all shares.
+
+    The gallery must be in the cache, which all who share the work can write to: two cannot build it
+    at once.
+
+    Args:
+        study, dataset, encoder, cache, progress: as for :func:`study_table`.
+        share: see :func:`~.tables.table_share.score_share`.
+
+    Returns:
+        How many queries are scored; 0 where the table is finished.
+    """
+    asked_of = _asked(study, dataset, encoder, Path(cache), progress=progress)
+    folder, scorer, shortlist, options = asked_of
+    return score_share(folder, scorer, shortlist, share, options)
+
+
+def _asked(
+    study: StudyFile, dataset: Dataset, encoder: Encoder, cache: Path, *, progress: bool
+) -> tuple[Path, PairScorer, Shortlist, TableOptions]:
     how, text = study.scores, ",".join(names_of(study))
     method = Method(text)
-    bench = Workbench(dataset, encoder, [method], _settings(study, progress=progress), Path(cache))
+    bench = Workbench(dataset, encoder, [method], _settings(study, progress=progress), cache)
     gallery, dense = bench.gallery(method), bench.query_dense(method)
     queries, _ = bench.queries(method)
     shortlist, _ = bench.shortlist(method, how.candidates)
     found = rerankers_of(text, gallery, encoder, dense, how.query_crop, bench.files)
     rerankers = {name: item.with_query_views(how.views) for name, item in found.items()}
     candidates = int(shortlist.rows.shape[1])
-    asked = max(candidates, 1), how.query_crop, dense, how.views
-    made = TunedOn.of(gallery, dataset.fingerprint, *asked)
+    made_on = max(candidates, 1), how.query_crop, dense, how.views
+    made = TunedOn.of(gallery, dataset.fingerprint, *made_on)
     before = 0.0 if how.views is None else views_ms(bench, method)
     options = TableOptions(about=about_tuned_on(made), ms_before_stages=before, progress=progress)
     folder = table_folder(bench.cache, gallery, study)
-    return build_table(folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options)
+    return folder, PairScorer(dataset, gallery, rerankers, queries), shortlist, options
 
 
 def views_ms(bench: Workbench, method: Method) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,26 +12,29 @@ from tqdm import tqdm
 
 from patchrerank.analysis.measurable import described
 from patchrerank.analysis.measuring import dataset_convention
-from patchrerank.analysis.relevance import Relevance, positive_areas, relevance_of
-from patchrerank.boxes import WHOLE_IMAGE
-from patchrerank.errors import SettingError, TableError, near_matches
-from patchrerank.json_files import read_json
+from patchrerank.analysis.relevance import Relevance, positive_areas
+from patchrerank.errors import SettingError, TableError
 from patchrerank.metrics.convention import APConvention
 from patchrerank.tuning.fused.query_scores import GLOBAL, Cost
 from patchrerank.tuning.tables._reranker_records import pace_of
+from patchrerank.tuning.tables._table_begun import (
+    begin,
+    blocks,
+    eager_names,
+    plan_of,
+    relevance_in,
+)
 from patchrerank.tuning.tables._table_parts import scored
 from patchrerank.tuning.tables.score_table import ScoreTable
 from patchrerank.tuning.tables.table_files import load_table, save_table
 from patchrerank.tuning.tables.table_folder import (
-    BUILDING,
     MANIFEST,
     PARTS,
     locked,
     make_folder,
     tidy,
-    write_durably,
 )
-from patchrerank.types import Floats, Ranking, Shortlist
+from patchrerank.types import Floats, Shortlist
 from patchrerank.version import __version__
 
 if TYPE_CHECKING:
@@ -95,37 +96,19 @@ def build_table(
         PatchRerankError: whatever a reranker raises.
     """
     options = options or TableOptions()
-    eager = _eager(scorer, options)
-    if len(shortlist) != len(scorer.queries):
-        raise TableError(f"{len(shortlist)} shortlists, but {len(scorer.queries)} queries")
+    eager = eager_names(scorer, options.eager)
     where = Path(folder)
     make_folder(where)
-    plan = _plan(scorer, shortlist)
+    plan = plan_of(scorer, shortlist)
     with locked(where):
         if (where / MANIFEST).exists():
             found = _found(where, plan)
             tidy(where)
             return found
-        _begin(where, plan)
+        begin(where, plan)
         _build(where, scorer, shortlist, options, eager, plan["fingerprint"])
         tidy(where)
     return load_table(where, verify=False)
-
-
-def _eager(scorer: PairScorer, options: TableOptions) -> tuple[str, ...]:
-    names = tuple(scorer.rerankers) if options.eager is None else options.eager
-    for name in names:
-        if name not in scorer.rerankers:
-            near = near_matches(name, scorer.rerankers)
-            raise SettingError(f"eager: there is no reranker {name!r}{near}")
-    return names
-
-
-def _plan(scorer: PairScorer, shortlist: Shortlist) -> dict[str, str]:
-    """Return what must be the same when a build goes on."""
-    listed = hashlib.sha256(shortlist.rows.tobytes() + shortlist.scores.tobytes())
-    size = shortlist.rows.shape[1]
-    return {"fingerprint": scorer.fingerprint(size), "shortlist": listed.hexdigest()}
 
 
 def _found(folder: Path, plan: Mapping[str, str]) -> ScoreTable:
@@ -138,22 +121,6 @@ def _found(folder: Path, plan: Mapping[str, str]) -> ScoreTable:
     return table
 
 
-def _begin(folder: Path, plan: Mapping[str, str]) -> None:
-    path = folder / BUILDING
-    if path.exists():
-        try:
-            begun = read_json(path, TableError)
-        except TableError:
-            begun = None
-        if begun != plan:
-            raise TableError(
-                f"{folder}: a table was begun here with another data set, gallery, shortlist or "
-                "choice of rerankers; use the same, or delete the folder"
-            )
-    write_durably(path, json.dumps(plan).encode())
-    (folder / PARTS).mkdir(exist_ok=True)
-
-
 def _build(
     folder: Path,
     scorer: PairScorer,
@@ -162,7 +129,7 @@ def _build(
     eager: tuple[str, ...],
     fingerprint: str,
 ) -> None:
-    relevance = _relevance(scorer, shortlist)
+    relevance = relevance_in(scorer, shortlist)
     shape = shortlist.rows.shape
     held = {
         name: (np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32))
@@ -171,24 +138,12 @@ def _build(
     total = len(eager) * len(shortlist)
     with tqdm(total=total, desc="scoring", unit="query", disable=not options.progress) as bar:
         for name in eager:
-            for part in _blocks(len(shortlist), options.block):
+            for part in blocks(len(shortlist), options.block):
                 found = scored(folder / PARTS, scorer, name, part, shortlist, relevance.relevant)
                 held[name][0][part], held[name][1][part] = found
                 bar.update(part.stop - part.start)
     table = _assemble(scorer, shortlist, relevance, held, options, fingerprint)
     save_table(table, folder)
-
-
-def _relevance(scorer: PairScorer, shortlist: Shortlist) -> Relevance:
-    """Return what is relevant, with the whole image as every candidate's box."""
-    boxes = np.broadcast_to(WHOLE_IMAGE, (*shortlist.rows.shape, 4))
-    scores = shortlist.scores
-    ranking = Ranking(shortlist.rows, scores, scores, np.full_like(scores, np.nan), boxes)
-    return relevance_of(ranking, scorer.gallery, scorer.dataset)
-
-
-def _blocks(count: int, block: int) -> Iterator[slice]:
-    return (slice(start, min(start + block, count)) for start in range(0, count, block))
 
 
 def _assemble(
