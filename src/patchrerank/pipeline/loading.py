@@ -51,7 +51,7 @@ def load_reranker(
             - text, ``name[:K[:lam[:gamma]]]`` joined by commas, such as
               ``patchify+refine:400:0.3:4,chamfer:100:0.7:2`` (see
               :func:`patchrerank.pipeline.parse_stages`). The default rescores all candidates by
-              their best patch, with λ = 0.3 and γ = 4;
+              their best patch, with λ = 0.1 and γ = 4;
             - the path of a ``tuned.json``, or of a recipe (text that ends in ``.json`` is a path,
               unless it begins with a reranker's name and ``@``);
             - a list of :class:`~patchrerank.pipeline.Stage`, on this gallery;

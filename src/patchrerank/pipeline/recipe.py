@@ -19,8 +19,8 @@ from patchrerank.pipeline.stages import (
 from patchrerank.records import from_json, read_json, save_record
 from patchrerank.types import QueryCrop, QueryViews
 
-DEFAULT_STAGES = "patchify:all:0.3:4"
-"""One stage in which both the first stage's scores and the patches count."""
+DEFAULT_STAGES = "patchify:all:0.1:4"
+"""One stage in which the patches count most, and the first stage's scores a little."""
 
 BEST_PATCH = "patchify"
 """One stage in which the patch score alone counts, on the full list: the published setting."""
