@@ -30,11 +30,16 @@ PLAIN = Preprocessing((32, 48), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 CONVERTED = ["openvino", "onnx"]
 
 
+def absent(backend: str) -> list[str]:
+    """Its packages that are not installed; importing them would let one report over the network."""
+    packages = (FASTEST_ON_CPU[backend], *(["onnx"] if backend == "onnx" else []))
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
 def need(backend: str) -> None:
-    """Skip where the package is absent; importing it here would let it report over the network."""
-    for package in (FASTEST_ON_CPU[backend], *(["onnx"] if backend == "onnx" else [])):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"needs {package}")
+    """Skip where a package is absent."""
+    if absent(backend):
+        pytest.skip(f"needs {absent(backend)[0]}")
 
 
 def crops(count: int) -> np.ndarray:
@@ -213,6 +218,14 @@ def test_missing_packages(monkeypatch, name, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf'pip install "patchrerank\[{extra}\]"'):
         load_encoder(convolutional(), preprocessing=PLAIN, device="cpu", backend=name)
+
+
+def test_a_back_end_that_is_not_whole_is_passed_over_in_silence(monkeypatch, caplog):
+    """Somebody's ``onnxruntime`` without ``onnx``: it came with another package."""
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.setattr(choosing, "_installed", lambda package: package == "onnxruntime")
+    assert best(convolutional()).name == "eager"
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_auto_takes_the_first_that_is_installed(monkeypatch, caplog):
@@ -457,7 +470,7 @@ assert allowed == {str(one)}, allowed
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity here")
 def test_threads_stay_on_the_processors_that_the_process_may_use():
-    names = [name for name in CONVERTED if importlib.util.find_spec(FASTEST_ON_CPU[name])]
+    names = [name for name in CONVERTED if not absent(name)]
     done = subprocess.run(
         [sys.executable, "-c", INSIDE, "eager", *names], capture_output=True, text=True, check=False
     )

@@ -65,7 +65,7 @@ class Net(torch.nn.Module):
     [
         "eager",
         pytest.param("openvino", marks=needs("openvino")),
-        pytest.param("onnx", marks=needs("onnxruntime")),
+        pytest.param("onnx", marks=[needs("onnxruntime"), needs("onnx")]),
         pytest.param("compile", marks=pytest.mark.slow),
     ],
 )

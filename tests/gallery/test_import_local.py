@@ -281,7 +281,7 @@ BAD_OTHERS = {
     "float sizes": ({"sizes": SIZES * 1.0}, "sizes: float64"),
     "pixels": ({"sizes": None, "local_pixels": True}, "divided by sizes; pass sizes"),
     "store": ({"local_store": "pq"}, "local store 'pq' is unknown"),
-    "folder": ({"local": "absent"}, "absent: holds no vectors.npy"),
+    "folder": ({"local": "absent"}, "absent: there is no such file or folder"),
     "file": ({"local": "absent.h5"}, "absent.h5: no such file"),
     "object": ({"local": 3}, "the local descriptors are"),
     "encoder": ({"local_encoder": 3}, "the local encoder is"),

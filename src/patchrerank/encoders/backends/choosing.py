@@ -72,7 +72,10 @@ def open_backend(
     for candidate in _candidates(where, precision) if convertible else ():
         try:
             backend = opened(candidate)
-        except (EncoderError, MissingExtraError) as error:
+        except MissingExtraError as error:  # other packages bring a part of it along
+            logger.info("backend %s is not whole: %s", candidate, error)
+            continue
+        except EncoderError as error:
             logger.warning("backend %s passed over: %s", candidate, error)
             continue
         logger.info("%s runs on the backend %s", network.architecture, candidate)
