@@ -24,7 +24,7 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     killed = [int(count) for count in done.stdout.split()]
-    assert len(killed) == 2 and min(killed) >= 5, "the builds must really have been killed"
+    assert len(killed) == 2 and min(killed) >= 3, "the builds must really have been killed"
     whole = Gallery(tmp_path / "whole")
     for pieces in (Gallery(tmp_path / "pieces-0"), Gallery(tmp_path / "pieces-1")):
         assert verify(pieces) == []
