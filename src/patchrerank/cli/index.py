@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from patchrerank.cli import options as opt
-from patchrerank.cli import printing
+from patchrerank.cli import printing, ray_option
 from patchrerank.cli.local_pass import LocalPass
 from patchrerank.cli.tuned_option import was_given
 from patchrerank.cli.views_option import KeptBackgrounds
@@ -91,7 +91,12 @@ def command(
     ] = None,
     backgrounds: KeptBackgrounds = 64,
     max_regions: opt.MaxRegions = opt.MOST_REGIONS,
-    workers: Annotated[int, typer.Option(help="Threads that decode and cut.")] = 2,
+    workers: ray_option.Workers = None,
+    engine: ray_option.Engine = "local",
+    address: ray_option.Address = None,
+    cpus_per_worker: ray_option.Cpus = 1.0,
+    gpus_per_worker: ray_option.Gpus = 0.0,
+    block: ray_option.Block = None,
     local: Annotated[
         bool,
         typer.Option(
@@ -131,13 +136,13 @@ def command(
         Gallery,
         build_gallery,
         compress,
-        is_packed,
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import BUILDING, MANIFEST
     from patchrerank.gallery.whitening import explained
     from patchrerank.regions import FixedBoxes, parse_regions
 
+    ray_option.check_engine(context)
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
@@ -148,42 +153,42 @@ def command(
         on_error=on_error,
         whiten=None if own else opt.whitening(whiten),
         append=append,
-        workers=workers,
+        workers=2 if workers is None else workers,
         progress=not quiet,
         root=root,
         id_key=id_key,
         image_column=image_column,
         backgrounds=backgrounds,
     )
-    finished = dense is not None and not append and (gallery / MANIFEST).exists()
-    if finished and not any(was_given(context, name) for name in MADE_WITH):
-        model = load_own_encoder(Gallery(gallery), device)
-    else:
-        model = load_encoder(
-            encoder,
-            image_size=image_size,
-            device=device,
-            precision=precision,
-            pretrained=not random_weights,
-            backend=backend,
-        )
-    maker = load_one_pass(model, one_pass) if one_pass is not None else model
-    # what the network cannot do is said before the gallery is built
-    maps = None if dense is None else dense.encoder_of(model)
-    begun = time.perf_counter()
-    if quantised and (target / MANIFEST).exists():  # killed while compressing: check the settings
-        how = replace(how, append=True)
-    strategy = None
-    if finished:
-        built = Gallery(target, root=root)
-    else:
+    begun, maps, strategy = time.perf_counter(), None, None
+    if engine == "ray":
         strategy = parse_regions(regions, most=max_regions, on_error=how.on_error)
-        pictures = images if is_packed(images) else _source(images)
-        built = build_gallery(target, pictures, maker, strategy, how)
+        built = ray_option.build(context, target, _source(images), strategy, how, dense)
+        ran = {"engine": "ray"}
+    else:
+        finished = dense is not None and not append and (gallery / MANIFEST).exists()
+        if finished and not any(was_given(context, name) for name in MADE_WITH):
+            model = load_own_encoder(Gallery(gallery), device)
+        else:
+            model = load_encoder(**ray_option.encoder_settings(context))
+        maker = load_one_pass(model, one_pass) if one_pass is not None else model
+        # what the network cannot do is said before the gallery is built
+        maps = None if dense is None else dense.encoder_of(model)
+        begun = time.perf_counter()
+        if quantised and (target / MANIFEST).exists():  # killed while compressing: check settings
+            how = replace(how, append=True)
+        if finished:
+            built = Gallery(target, root=root)
+        else:
+            strategy = parse_regions(regions, most=max_regions, on_error=how.on_error)
+            built = build_gallery(target, _source(images), maker, strategy, how)
+        ran = {"device": model.device, "backend": model.backend.name}
     if quantised:
         compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
         built = Gallery(gallery)
-    found = None if dense is None or maps is None else dense.run(built, maps, how)
+    found = None
+    if dense is not None:
+        found = built.local if maps is None else dense.run(built, maps, how)
     seconds = time.perf_counter() - begun
     skipped, learned = built.manifest.skipped, built.manifest.whitening
     if json:
@@ -193,13 +198,13 @@ def command(
             "seconds": seconds,
         }
         record |= {"whitening": asdict(learned)} if learned is not None else {}
-        how_run = {"device": model.device, "backend": model.backend.name}
         record |= {"descriptors": found.manifest.descriptors} if found is not None else {}
         if isinstance(strategy, FixedBoxes):
             record["left_out_boxes"] = len(strategy.left_out)
-        printing.print_json({**record, **how_run, "gallery": gallery, "skipped": skipped})
+        printing.print_json({**record, **ran, "gallery": gallery, "skipped": skipped})
         return
-    printing.print_line(f"{built!r} in {seconds:.1f} s ({model.backend.name} on {model.device})")
+    where = "on Ray" if engine == "ray" else f"{ran['backend']} on {ran['device']}"
+    printing.print_line(f"{built!r} in {seconds:.1f} s ({where})")
     if learned is not None:
         printing.print_line(explained(learned))
     if found is not None:
@@ -211,7 +216,9 @@ def command(
 
 def _source(images: Path) -> Path | list[Path]:
     """Return the paths in a text file; anything else as it is."""
-    if not images.is_file():
+    from patchrerank.gallery import is_packed
+
+    if is_packed(images) or not images.is_file():
         return images
     try:
         lines = images.read_text(encoding="utf-8").splitlines()

@@ -9,7 +9,7 @@ from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder, Encoder
-    from patchrerank.gallery import BuildOptions, Gallery, LocalStore
+    from patchrerank.gallery import BuildOptions, Gallery, LocalOptions, LocalStore
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,18 @@ class LocalPass:
 
     def run(self, gallery: Gallery, dense: DenseEncoder, how: BuildOptions) -> LocalStore:
         """Store the local descriptors of a gallery's images."""
-        from patchrerank.gallery import LocalOptions, build_local
+        from patchrerank.gallery import build_local
 
-        options = LocalOptions(
+        return build_local(gallery, dense, self.options(how))
+
+    def options(self, how: BuildOptions) -> LocalOptions:
+        """Return how they are stored."""
+        from patchrerank.gallery import LocalOptions
+
+        return LocalOptions(
             store=self.store,
             on_error=how.on_error,
             workers=how.workers,
             max_pixels=how.max_pixels,
             progress=how.progress,
         )
-        return build_local(gallery, dense, options)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
 from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.gallery.block import Block
 from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
@@ -89,7 +90,7 @@ def build_gallery(
     if not isinstance(folder, str | os.PathLike):
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
     options = options or BuildOptions()
-    regions, encoder = _strategy(regions, options.on_error), loaded_encoder(encoder)
+    regions, encoder = strategy(regions, options.on_error), loaded_encoder(encoder)
     source = open_source(images, options, pictures_so_far(Path(folder)))
     if is_complete(Path(folder)) and not options.append:
         return finished(Path(folder), source, encoder, regions, options)
@@ -113,6 +114,8 @@ def build_gallery(
             lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
         )
         prepare = with_sample(Preparer(encoder, regions, options), sample)
+        if isinstance(images, Block) and images.known is not None:
+            prepare = with_sample(prepare, Gallery(images.known))
         before = writer.progress.before()
         items = items_to_come(source, before, options)
         with (
@@ -122,7 +125,8 @@ def build_gallery(
             left = unfinished(items, writer.progress, bar)
             encode_all(left, writer, encoder, prepare, pool, bar, options.on_error)
         drop_sample(writer.folder)
-        _check_any(writer)
+        if not isinstance(images, Block):
+            _check_any(writer)
         writer.finish()
     return keep_backgrounds(Gallery(folder), options.backgrounds, images)
 
@@ -146,7 +150,13 @@ def loaded_encoder(encoder: Encoder | str) -> Encoder:
     return encoder
 
 
-def _strategy(regions: Regions | str | None, on_error: OnError) -> Regions:
+def strategy(regions: Regions | str | None, on_error: OnError) -> Regions:
+    """Return a strategy, that of a spec, or the default.
+
+    Raises:
+        RegionError: the spec names nothing.
+        SettingError: it is no strategy.
+    """
     if regions is None:
         return GridPyramid(3)
     if isinstance(regions, str):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from patchrerank.errors import GalleryError, SettingError, described
+from patchrerank.gallery.block import Block
 from patchrerank.gallery.manifest import PictureRecord
 from patchrerank.gallery.packed_source import open_packed, packed_files
 from patchrerank.gallery.places import Packed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from patchrerank.gallery.build_options import BuildOptions
 
 Pair = tuple[str, ImageSource | Packed]
-Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Pair]
+Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Pair] | Block
 Item = tuple[Any, ImageSource | Packed]
 Items = Iterator[Item]
 
@@ -103,6 +104,8 @@ def open_source(
         ImageError: the folder does not exist.
         SettingError: ``options`` name a column, and nothing has columns.
     """
+    if isinstance(images, Block):
+        return images
     if not isinstance(images, Iterable | os.PathLike):
         raise GalleryError(
             f"the images are {described(images)}; pass a folder of pictures, a list of files, or "

@@ -1,0 +1,231 @@
+"""Building a gallery on a Ray cluster: a shard a block of images, and a gallery of all shards."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from patchrerank.distributed.cluster import connected
+from patchrerank.distributed.cutting import check_can_be_cut, cut, sample_blocks
+from patchrerank.distributed.options import LocalWork, RayOptions
+from patchrerank.distributed.plan import Plan, check_same, read_plan
+from patchrerank.distributed.pool import Pool
+from patchrerank.distributed.worker import Recipe, Task
+from patchrerank.errors import GalleryError, SettingError
+from patchrerank.gallery import BuildOptions, CompressOptions, Gallery, compress, merge
+from patchrerank.gallery.block import Block
+from patchrerank.gallery.builder import strategy
+from patchrerank.gallery.compress import SHARDS
+from patchrerank.gallery.finished import is_complete
+from patchrerank.gallery.folder import lock_folder
+from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.sources import Images, Source, open_source
+from patchrerank.gallery.whiten_choice import AUTO, check_begun
+from patchrerank.gallery.whitening_sample import SEED
+from patchrerank.gallery.write_backgrounds import keep_backgrounds
+
+if TYPE_CHECKING:
+    from patchrerank.encoders import Encoder
+    from patchrerank.regions import Regions
+
+MOST_IMAGES = 4_096
+"""Of a block, where no number is given."""
+BLOCKS_A_WORKER = 8
+"""So that all workers end at about the same time."""
+SAMPLE, WHITENING = "sample", "whitening"
+
+logger = logging.getLogger(__name__)
+
+
+def build_gallery_with_ray(
+    folder: str | Path,
+    images: Images,
+    encoder: Encoder | str | Callable[[], Encoder],
+    regions: Regions | str | None = None,
+    options: BuildOptions | None = None,
+    ray: RayOptions | None = None,
+    local: LocalWork | None = None,
+) -> Gallery:
+    """Encode images into a gallery of shards on a Ray cluster, or finish one that was interrupted.
+
+    Images are cut into blocks by their position. Each block becomes one shard, a folder in
+    ``folder/shards``, built by :func:`patchrerank.gallery.build_gallery` in a worker: whole or not
+    at all, and taken up where it was left if the worker is lost. Bits are those of a build in one
+    process with the same back end and number of threads.
+
+    Args:
+        folder: the gallery's; like the pictures under the same path on all nodes.
+        images: as for ``build_gallery``; no stream.
+        encoder: likewise, or a function that loads it, which each worker calls once.
+        regions: likewise.
+        options: likewise; ``append`` and ``root`` are for one folder. ``workers`` is not heeded: a
+            worker of Ray's decodes with as many threads as it has CPUs.
+        ray: see :class:`RayOptions`.
+        local: local descriptors to make, too; also for a gallery that is complete.
+
+    Returns:
+        The gallery. One that is complete is returned as it is.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SettingError: an option for one folder; a stream; no cluster at the address.
+        PatchRerankError: as ``build_gallery`` does; what is finished until then stays.
+        GalleryError: begun with other pictures or block sizes; a block ends its worker again and
+            again; a worker's shard is not seen here.
+    """
+    options, ray = options or BuildOptions(), ray or RayOptions()
+    _check_options(options)
+    target = Path(folder).resolve()
+    plan = _held_plan(target, ray)
+    made = strategy(regions, options.on_error)
+    source = open_source(images, options)
+    check_can_be_cut(source)
+    with (
+        connected(ray) as module,
+        Pool(module, Recipe(encoder, made, local, ray.threads), ray) as pool,
+    ):
+        size = plan.block if plan else _block_size(pool, ray, source)
+        blocks = cut(source, size)
+        _agree(target, plan, Plan.of(blocks, size), bool(blocks))
+        build = _Build(pool, target / SHARDS, options, ray.threads)
+        known, whiten = build.learned(images, source, size)
+        options = replace(options, backgrounds=0, whiten=whiten)
+        own = [replace(block, known=known) for block in blocks]
+        parts = build.shards(target / SHARDS, own, options, local=local is not None)
+    gallery = _joined(target, parts, local is not None)
+    for name in (SAMPLE, WHITENING):
+        shutil.rmtree(target / SHARDS / name, ignore_errors=True)
+    kept = build.options.backgrounds
+    return keep_backgrounds(gallery, kept, images) if gallery.live_count else gallery
+
+
+@dataclass(frozen=True)
+class _Build:
+    pool: Pool
+    place: Path
+    options: BuildOptions
+    threads: int
+
+    def learned(
+        self, images: Images, source: Source, size: int
+    ) -> tuple[Path | None, str | Path | None]:
+        """Return a plain gallery of images that a whitening was learned on, and one with it."""
+        whiten, first = self.options.whiten, _first_whole(self.place)
+        sample, whitening = self.place / SAMPLE / "one", self.place / WHITENING
+        known = sample if is_complete(sample) else None
+        if first is not None:
+            if whiten is not None:
+                check_begun(self.place.parent, first.manifest, whiten)
+            return known, first.folder if first.manifest.whitened else None
+        if whiten is None:
+            return None, None
+        if not isinstance(whiten, int) and whiten != AUTO:
+            return None, Path(whiten).resolve()
+        if known is None:
+            drawn = sample_blocks(images, source, size)
+            plain = replace(self.options, store="float32", whiten=None, backgrounds=0)
+            parts = self.shards(self.place / SAMPLE, drawn, plain, local=False)
+            merge(sample, parts, copy=True, progress=False)
+        if not is_complete(whitening):
+            how = CompressOptions("float32", whiten=whiten, seed=SEED, progress=False)
+            compress(Gallery(sample), whitening, how)
+        return sample, whitening
+
+    def shards(
+        self, place: Path, blocks: Sequence[Block], options: BuildOptions, *, local: bool
+    ) -> list[Path]:
+        """Make one shard of each block; return their folders."""
+        plain = replace(
+            options, id_key=None, image_column=None, workers=self.threads, progress=False
+        )
+        tasks = [
+            Task(place / f"{number:06d}", block, plain, local)
+            for number, block in enumerate(blocks)
+        ]
+        total = sum(block.length for block in blocks)
+        with tqdm(total=total, unit="img", disable=not self.options.progress) as bar:
+            for task, outcome in self.pool.run(tasks):
+                _check_seen(task.folder)
+                for name, reason in outcome.skipped:
+                    logger.warning("skipped %s: %s", name, reason)
+                bar.update(task.block.length)
+        return [task.folder for task in tasks]
+
+
+def _check_options(options: BuildOptions) -> None:
+    if options.append or options.root is not None:
+        raise SettingError(
+            "append and root (--append, --root) are for a gallery of one folder; index new "
+            "pictures into a folder of their own, and join both with patchrerank merge --append"
+        )
+
+
+def _held_plan(target: Path, ray: RayOptions) -> Plan | None:
+    """Return the plan of a gallery that is begun, or complete; None: of one that is new."""
+    plan = read_plan(target / SHARDS)
+    if plan is None and ((target / MANIFEST).exists() or _holds_any(target / SHARDS)):
+        raise GalleryError(f"{target}: was not built on Ray; choose another folder")
+    if target.exists():
+        lock_folder(target, {SHARDS}).close()  # refuses files of others
+    if plan is not None and ray.block is not None and not 0 <= plan.block - ray.block < ray.block:
+        raise GalleryError(
+            f"{target}: was begun with blocks of {plan.block} images, now they are {ray.block}; "
+            "leave the size out, or use another folder"
+        )
+    return plan
+
+
+def _holds_any(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _block_size(pool: Pool, ray: RayOptions, source: Source) -> int:
+    chunk = pool.wait()
+    count = source.count(None)
+    wanted = ray.block
+    if wanted is None:
+        shared = MOST_IMAGES if count is None else -(-count // (BLOCKS_A_WORKER * pool.size))
+        wanted = min(MOST_IMAGES, shared)
+    return max(1, -(-wanted // chunk)) * chunk
+
+
+def _agree(target: Path, held: Plan | None, now: Plan, any_blocks: bool) -> None:
+    if not any_blocks:
+        raise GalleryError(f"{target}: there are no images to index")
+    if held is None:
+        now.write(target / SHARDS)
+    else:
+        check_same(target, held, now)
+
+
+def _first_whole(place: Path) -> Gallery | None:
+    """Return the first shard that is complete."""
+    folders = sorted(path.parent for path in place.glob(f"[0-9]*/{MANIFEST}"))
+    return next((Gallery(folder) for folder in folders if is_complete(folder)), None)
+
+
+def _check_seen(folder: Path) -> None:
+    if not is_complete(folder):
+        raise GalleryError(
+            f"{folder}: a worker has written this shard, and it is not seen here; let the gallery "
+            "lie on storage that all nodes share under the same path"
+        )
+
+
+def _joined(target: Path, parts: Sequence[Path], local: bool) -> Gallery:
+    """Join shards, or add to a gallery of them what they have got since."""
+    complete = (target / MANIFEST).exists()
+    if complete and (not local or Gallery(target).has_local):
+        return Gallery(target)
+    shards = [Gallery(part) for part in parts]
+    if not any(map(len, shards)):
+        skipped = [entry for shard in shards for entry in shard.manifest.skipped]
+        why = f"; the first, {skipped[0][0]!r}: {skipped[0][1]}" if skipped else ""
+        raise GalleryError(f"{target}: none of the images could be indexed{why}")
+    return merge(target, shards, append=complete, progress=False)
