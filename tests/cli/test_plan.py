@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 from patchrerank.cli.main import app
 from patchrerank.errors import PatchRerankError
 
-SMALL = ("patchrerank.planning.machine.SAMPLE", 1 << 23), ("patchrerank.planning.rates.STORE_MIB", 4)
+SMALL = (
+    ("patchrerank.planning.machine.SAMPLE", 1 << 23),
+    ("patchrerank.planning.rates.STORE_MIB", 4),
+)
 
 
 def run(*words):
@@ -18,7 +21,7 @@ def run(*words):
 
 
 def test_a_whole_plan(tmp_path, monkeypatch):
-    for name, value in SMALL:
+    for name, value in SMALL.items():
         monkeypatch.setattr(name, value)
     words = ["--images", "2.5M", "--dim", 64, "--rate", 20, "--workers", 4, "--price", 3]
     done = run(*words, "--disk", tmp_path, "--json")

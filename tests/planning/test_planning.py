@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import unit_rows
 
 from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery, import_gallery
 from patchrerank.gallery.compress import CompressOptions, compress
+from patchrerank.gallery.stores import STORES
 from patchrerank.planning import (
     Machine,
     Rates,
@@ -27,6 +27,7 @@ from patchrerank.planning import (
     quantising_rate,
 )
 from patchrerank.planning.machine import this_machine
+from synthetic import unit_rows
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -39,13 +40,15 @@ def test_numbers_as_people_write_them(text, count):
     assert parse_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "1.00001k", "many", "1e9", "99999999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-5", "1.5", "1.00001k", "many", "1e9", "99999999999999"]
+)
 def test_what_is_no_number_of_images(text):
     with pytest.raises(SettingError, match="number"):
         parse_count(text)
 
 
-@pytest.mark.parametrize("store", ["float32", "float16", "int8", "pq"])
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("images", [60, 70_000])
 def test_bytes_are_those_of_a_gallery_on_disk(tmp_path, store, images):
     rng = np.random.default_rng(0)
@@ -58,11 +61,11 @@ def test_bytes_are_those_of_a_gallery_on_disk(tmp_path, store, images):
         regions="grid:1" if patches == 5 else "grid:0",
         encoder="somebody's",
         progress=False,
-        store="float32" if store == "pq" else store,
+        store="float32",
     )
-    if store == "pq":
-        compress(made, tmp_path / "pq", CompressOptions("pq", m=4, progress=False))
-        made = Gallery(tmp_path / "pq")
+    if store != "float32":
+        compress(made, tmp_path / store, CompressOptions(store, m=4, progress=False))
+        made = Gallery(tmp_path / store)
     work = Workload(images, dim, patches, store, m=4, id_bytes=6)
     assert array_bytes(work) == made.nbytes()
 
@@ -84,7 +87,10 @@ def test_hours_are_the_sum_of_steps_and_shared_by_workers():
     assert hours["quantise"] == pytest.approx(30)
     assert hours["write"] == pytest.approx(plan.total_bytes / 1e9 / 3600)
     assert plan.total_hours == pytest.approx(sum(hours.values()))
-    assert plan.hours == {1: pytest.approx(plan.total_hours), 4: pytest.approx(plan.total_hours / 4)}
+    assert plan.hours == {
+        1: pytest.approx(plan.total_hours),
+        4: pytest.approx(plan.total_hours / 4),
+    }
     assert plan.price[1] == plan.price[4] == pytest.approx(2 * plan.total_hours)
 
 
@@ -135,7 +141,7 @@ def test_the_machine_is_measured(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("store", ["float32", "float16", "int8", "pq"])
+@pytest.mark.parametrize("store", STORES)
 def test_requests_are_measured(tmp_path, store, monkeypatch):
     monkeypatch.setattr("patchrerank.planning.rates.STORE_MIB", 4)
     warm, cold = measure_requests(Workload(1, 32, 5, store, m=8, candidates=20), tmp_path)

@@ -48,7 +48,7 @@ def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store
     """Return a store of about ``sizes.store_mib`` MiB, whole images only."""
     size = sizes.store_mib << 20
     width = {"float32": 4 * sizes.dim, "float16": 2 * sizes.dim, "int8": sizes.dim}
-    if kind in ("pq", "pq4", "rabitq1", "rabitq2"):
+    if kind.startswith(("pq", "rabitq")):
         return _codes(kind, sizes, size, generator)
     rows = max(1, size // (width[kind] * sizes.patches)) * sizes.patches
     block = filled(4 * sizes.dim * min(rows, 4080), sizes.patches, sizes.dim, generator)
@@ -63,11 +63,11 @@ def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store
 
 def _codes(kind: str, sizes: Sizes, size: int, generator: np.random.Generator) -> Store:
     """Return random codes; those of 4 bits take as many bytes as those of 8."""
-    plane = -(-sizes.dim // 8)
-    width = {"rabitq1": plane, "rabitq2": 2 * plane}.get(kind, sizes.parts)
+    bits = int(kind.removeprefix("rabitq")) if kind.startswith("rabitq") else 0
+    width = -(-sizes.dim // 8) * bits or sizes.parts
     rows = max(1, size // (width * sizes.patches)) * sizes.patches
     codes = generator.integers(0, 256, (rows, width), dtype=np.uint8)
-    if kind.startswith("rabitq"):
+    if bits:
         return RabitqStore(codes, np.full(rows, 1.25 / sizes.dim**0.5, np.float32), sizes.dim)
     parts, count = (2 * sizes.parts, 16) if kind == "pq4" else (sizes.parts, 256)
     if sizes.dim % parts:

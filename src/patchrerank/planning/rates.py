@@ -6,16 +6,16 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from patchrerank.bench.data import make_store, memory_of, unit
 from patchrerank.bench.sizes import Sizes
 from patchrerank.errors import SettingError
-from patchrerank.kernels import Float16Store, Float32Store, Int8Store, PQStore, Store, patch_max
+from patchrerank.kernels import Store, patch_max
 from patchrerank.planning.workload import Workload
 
 NAN = float("nan")
@@ -80,14 +80,12 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
 def _on_disk(store: Store, path: Path) -> Store:
     """Return the store with its rows mapped from a file; scales and centroids stay in memory."""
     held = memory_of(store)
-    rows: npt.NDArray[np.generic] = np.memmap(path, held.dtype, "r", shape=held.shape)
-    if isinstance(store, Int8Store):
-        return Int8Store(rows, store.scales)  # type: ignore[arg-type]
-    if isinstance(store, PQStore):
-        return PQStore(rows, store.centroids)  # type: ignore[arg-type]
-    kind = type(store)
-    assert kind in (Float16Store, Float32Store)
-    return kind(rows)  # type: ignore[arg-type]
+    changed: dict[str, Any] = {
+        "data" if hasattr(store, "data") else "codes": np.memmap(
+            path, held.dtype, "r", shape=held.shape
+        )
+    }
+    return replace(store, **changed)
 
 
 def _forget(path: Path) -> bool:

@@ -22,7 +22,7 @@ class Workload:
         images: how many.
         dim: dimensions of a vector.
         patches: an image.
-        store: of the patch vectors: ``float32``, ``float16``, ``int8`` or ``pq``.
+        store: of the patch vectors, as ``index`` and ``compress`` name them.
         m: bytes a row of ``pq``.
         candidates: of a request.
         id_bytes: of an id, on average.
@@ -76,7 +76,9 @@ def bytes_by_level(workload: Workload, deepest: int) -> dict[int, dict[str, int]
     """
     stores = [name for name in STORES if name != "pq" or workload.dim % workload.m == 0]
     return {
-        level: {name: patch_bytes(replace(workload, patches=patches_at(level), store=name))
-            for name in stores}
+        level: {
+            name: patch_bytes(replace(workload, patches=patches_at(level), store=name))
+            for name in stores
+        }
         for level in range(deepest + 1)
     }
