@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 from patchrerank.cli.main import app
 from patchrerank.errors import PatchRerankError
 
-SMALL = (
-    ("patchrerank.planning.machine.SAMPLE", 1 << 23),
-    ("patchrerank.planning.rates.STORE_MIB", 4),
-)
+SMALL = {
+    "patchrerank.planning.machine.SAMPLE": 1 << 23,
+    "patchrerank.planning.rates.STORE_MIB": 4,
+}
 
 
 def run(*words):

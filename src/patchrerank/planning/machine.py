@@ -39,11 +39,12 @@ class Machine:
 
 def measure_memory() -> float:
     """Return the bytes a second at which one thread reads memory outside of the caches."""
-    from patchrerank.bench._read import total
+    from patchrerank.bench.machine import reader
 
     words = np.ones(SAMPLE // 8, dtype=np.int64)
-    total(words[:8])
-    return SAMPLE / min(_seconds(lambda: total(words)) for _ in range(ROUNDS))
+    read, start = reader(words, SAMPLE).run, np.zeros(1, dtype=np.int64)
+    read(start)
+    return SAMPLE / min(_seconds(lambda: read(start)) for _ in range(ROUNDS))
 
 
 def measure_disk(folder: Path) -> float:
