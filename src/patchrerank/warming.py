@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from patchrerank.gallery import CompressOptions, Gallery, LocalVectors, compress, import_gallery
 from patchrerank.gallery.merging import merge
 from patchrerank.gallery.removing import remove
+from patchrerank.gallery.stores import RABITQ
 from patchrerank.pipeline import load_reranker
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Queries, Shortlist
 
@@ -76,7 +77,7 @@ def _use_galleries(folder: Path) -> None:
         stages = (*BY_PATCHES, *(BY_LOCAL if opened.has_local else ()))
         for stage in stages if number < 2 or opened.has_local else stages[:1]:
             _ask(opened, stage)
-        if number < 4:
+        if number < 3:
             _search(opened, folder / f"index{number}")
 
 
@@ -85,8 +86,11 @@ def _galleries(folder: Path) -> Iterator[Gallery]:
     text, numbers = [f"image {n}" for n in range(IMAGES)], list(range(IMAGES))
     for store in ("float32", "float16", "int8"):
         yield _made(folder / store, text, store)
-    compress(Gallery(folder / "float32"), folder / "pq", CompressOptions("pq", m=4, progress=False))
-    yield Gallery(folder / "pq")
+    codes = CompressOptions("pq", m=4), CompressOptions("pq", m=4, nbits=4)
+    for how in (*codes, *map(CompressOptions, RABITQ)):
+        out = folder / f"{how.store}-{how.nbits}"
+        compress(Gallery(folder / "float32"), out, replace(how, progress=False))
+        yield Gallery(out)
     for store in LOCAL_STORES:
         yield _made(folder / f"local-{store}", numbers, "float16", store)
     other = _made(folder / "other", [f"other {n}" for n in range(IMAGES)], "float32")
@@ -156,8 +160,15 @@ def _use_tuning() -> None:
 
 
 def _use_arrays() -> None:
-    """What pictures and imported vectors need, and MaxSim on int8."""
-    from patchrerank.kernels import Float32Store, Int8Store, chamfer_rescored, quantise_int8
+    """What pictures and imported vectors need, MaxSim on int8, and 4-bit codes."""
+    from patchrerank.kernels import (
+        Float32Store,
+        Int8Store,
+        PQStore,
+        chamfer_rescored,
+        patch_max,
+        quantise_int8,
+    )
     from patchrerank.kernels.norms import squared_norms
     from patchrerank.kernels.resize import resize
 
@@ -170,3 +181,7 @@ def _use_arrays() -> None:
     squared_norms(vectors.astype(np.float16))
     stores = Int8Store(*quantise_int8(vectors)), Float32Store(vectors)
     chamfer_rescored(vectors, np.array([4]), *stores, ends, np.array([[0, 1]]))
+    for size in (16, 32, 64):  # bytes of a row: each is a register of some processor
+        centroids = np.random.default_rng(0).normal(size=(2 * size, 16, 1)).astype(np.float32)
+        made = PQStore(np.zeros((4, size), dtype=np.uint8), centroids)
+        patch_max(np.ones((1, 2 * size)), made, ends, np.array([[0, 1]]))
