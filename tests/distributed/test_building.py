@@ -16,18 +16,26 @@ from packed_pictures import encoded, write_parquet, write_shards
 from patchrerank.errors import GalleryError, ImageError, MissingExtraError, SettingError
 from patchrerank.gallery import (
     BuildOptions,
+    CompressOptions,
     Gallery,
     LocalOptions,
     build_gallery,
     build_local,
+    compress,
     merge,
     verify,
 )
 
 pytest.importorskip("ray")
 
+from drawn_shards import draw_shards
 from dying import cells_of, dead_on_arrival, dying
-from patchrerank.distributed import LocalWork, RayOptions, build_gallery_with_ray
+from patchrerank.distributed import (
+    LocalWork,
+    RayOptions,
+    build_gallery_with_ray,
+    compress_with_ray,
+)
 from ray_cluster import one_node
 
 QUIET = BuildOptions(progress=False)
@@ -205,6 +213,19 @@ def test_local_descriptors_of_a_gallery_that_is_there(tmp_path, photo_folder, ti
     for name in local.local.manifest.arrays:
         mine, theirs = (held.local.files()[name].read_bytes() for held in (one, local))
         assert mine == theirs, name
+
+
+def test_compressed_side_by_side(tmp_path):
+    joined = merge(tmp_path / "set", draw_shards(tmp_path / "parts", "float32", None))
+    how = CompressOptions("pq", m=4, nbits=4, progress=False)
+    compress(joined, tmp_path / "here", how)
+    compress_with_ray(joined, tmp_path / "ray", how, ONE)
+    here, made = Gallery(tmp_path / "here"), Gallery(tmp_path / "ray")
+    assert verify(made) == [] and made.manifest == here.manifest
+    files = [path.relative_to(here.folder) for path in here.folder.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for name in files:
+        assert (here.folder / name).read_bytes() == (made.folder / name).read_bytes(), name
 
 
 def test_nothing_but_what_is_meant(tmp_path, photo_folder, tiny_encoder):

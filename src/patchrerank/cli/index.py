@@ -135,7 +135,6 @@ def command(
         CompressOptions,
         Gallery,
         build_gallery,
-        compress,
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import BUILDING, MANIFEST
@@ -184,7 +183,8 @@ def command(
             built = build_gallery(target, _source(images), maker, strategy, how)
         ran = {"device": model.device, "backend": model.backend.name}
     if quantised:
-        compress(built, gallery, CompressOptions("pq", m=m, nbits=nbits, progress=not quiet))
+        small = CompressOptions("pq", m=m, nbits=nbits, progress=not quiet)
+        ray_option.squeeze(context, built, gallery, small)
         built = Gallery(gallery)
     found = None
     if dense is not None:

@@ -13,8 +13,9 @@ from patchrerank.cli.tuned_option import was_given
 from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
+    from patchrerank.distributed import RayOptions
     from patchrerank.encoders import DenseEncoder, Encoder
-    from patchrerank.gallery import BuildOptions, Gallery
+    from patchrerank.gallery import BuildOptions, Compression, CompressOptions, Gallery
     from patchrerank.gallery.sources import Images
     from patchrerank.regions import Regions
 
@@ -69,6 +70,27 @@ def check_engine(context: typer.Context) -> None:
             raise SettingError(f"--{name.replace('_', '-')} belongs to --engine ray")
 
 
+def spread(context: typer.Context) -> RayOptions:
+    """Return how work is spread over the cluster."""
+    from patchrerank.distributed import RayOptions
+
+    names = ("address", "workers", "cpus_per_worker", "gpus_per_worker", "block")
+    return RayOptions(**{name: context.params[name] for name in names})
+
+
+def squeeze(
+    context: typer.Context, gallery: Gallery, out: Path, options: CompressOptions
+) -> Compression:
+    """Compress a gallery where the options say: here, or on the cluster."""
+    from patchrerank.gallery import compress
+
+    if context.params["engine"] != "ray":
+        return compress(gallery, out, options)
+    from patchrerank.distributed import compress_with_ray
+
+    return compress_with_ray(gallery, out, options, spread(context))
+
+
 def encoder_settings(context: typer.Context) -> dict[str, Any]:
     """Return what ``load_encoder`` is called with."""
     given = context.params
@@ -105,19 +127,12 @@ def build(
     Raises:
         PatchRerankError: see :func:`patchrerank.distributed.build_gallery_with_ray`.
     """
-    from patchrerank.distributed import LocalWork, RayOptions, build_gallery_with_ray
+    from patchrerank.distributed import LocalWork, build_gallery_with_ray
 
     given = context.params
-    spread = RayOptions(
-        address=given["address"],
-        workers=given["workers"],
-        cpus_per_worker=given["cpus_per_worker"],
-        gpus_per_worker=given["gpus_per_worker"],
-        block=given["block"],
-    )
     settings = encoder_settings(context)
     work = None
     if local is not None:
         work = LocalWork(partial(dense_of, local, settings, given["one_pass"]), local.options(how))
     encoder = partial(load, settings, given["one_pass"])
-    return build_gallery_with_ray(target, images, encoder, strategy, how, spread, work)
+    return build_gallery_with_ray(target, images, encoder, strategy, how, spread(context), work)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from tqdm import tqdm
@@ -62,12 +62,40 @@ class Compression:
     worst_cosine: float
 
 
-def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Compression:
+class Rewriting(NamedTuple):
+    """One shard to rewrite: from where, to where, and how."""
+
+    folder: Path
+    target: Path
+    options: CompressOptions
+    trained: Trained
+
+
+Rewrite: TypeAlias = Callable[[Path, Path, CompressOptions, Trained], None]
+Run: TypeAlias = Callable[[Rewrite, Sequence[Rewriting]], None]
+"""Does all of some jobs."""
+
+
+def one_by_one(work: Rewrite, jobs: Sequence[Rewriting]) -> None:
+    """Do jobs here, one behind the other."""
+    for job in jobs:
+        work(*job)
+
+
+def compress(
+    gallery: Gallery, out: str | Path, options: CompressOptions, run: Run = one_by_one
+) -> Compression:
     """Write a copy of a gallery whose patch vectors are stored another way.
 
     The copy appears whole or not at all: its manifest is written last. Local descriptors, where
     there are any, are copied as they are. One of shards becomes one of shards again, which lie
     in ``out`` and have one quantiser and whitening, learned on patches of all.
+
+    Args:
+        gallery: of floats.
+        out: the folder.
+        options: see :class:`CompressOptions`.
+        run: does the jobs of shards, once whitening and quantiser are learned.
 
     Raises:
         GalleryError: ``out`` exists and is not empty, or the gallery is already quantised.
@@ -85,21 +113,33 @@ def compress(gallery: Gallery, out: str | Path, options: CompressOptions) -> Com
             if gallery.shards is None:
                 _rewrite(gallery, target, options, trained)
             else:
-                _rewrite_shards(gallery, target, options, trained)
+                _rewrite_shards(gallery, target, options, trained, run)
     return _compare(gallery, Gallery(target), options.seed)
 
 
 def _rewrite_shards(
-    gallery: Gallery, target: Path, options: CompressOptions, trained: Trained
+    gallery: Gallery, target: Path, options: CompressOptions, trained: Trained, run: Run
 ) -> None:
-    folders = []
-    for number, shard in enumerate(gallery.shards or ()):
-        folders.append(f"{number:05d}")
-        (target / PARTS / folders[-1]).mkdir(parents=True)
-        _rewrite(shard, target / PARTS / folders[-1], options, trained)
+    shards = list(gallery.shards or ())
+    folders = [f"{number:05d}" for number in range(len(shards))]
+    plain = replace(options, train=None)
+    run(
+        rewrite_folder,
+        [
+            Rewriting(shard.place, target / PARTS / folder, plain, trained)
+            for shard, folder in zip(shards, folders, strict=True)
+        ],
+    )
     (target / PARTS).rename(target / SHARDS)
     parts = [Gallery(target / SHARDS / folder) for folder in folders]
     write_set(target, parts, [part.removed for part in parts], None)
+
+
+def rewrite_folder(folder: Path, target: Path, options: CompressOptions, trained: Trained) -> None:
+    """Rewrite one shard, from the beginning if this was begun before."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    _rewrite(Gallery(folder), target, options, trained)
 
 
 def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: Trained) -> None:
