@@ -12,7 +12,7 @@ import zlib
 
 import pytest
 
-from patchrerank.errors import GalleryError, ShortlistError
+from patchrerank.errors import GalleryError, SettingError, ShortlistError
 from patchrerank.serving import ServiceSettings
 from patchrerank.serving.refusals import public_words
 from patchrerank.testing.colours import IDS, colour_query
@@ -56,6 +56,7 @@ REFUSED = {
     ),
     "an infinite vector": ({"query": {"vector": [1, 0, 0]}, "documents": NAMES}, 200, ""),
     "a vector of other length": ({"query": {"vector": [1.0, 0]}, "documents": NAMES}, 422, "3 dim"),
+    "beyond float32": ({"query": {"vector": [1e300, 0, 0]}, "documents": NAMES}, 422, "infinite"),
     "a vector of zeros": ({"query": {"vector": [0, 0, 0]}, "documents": NAMES}, 422, "zeros"),
     "a vector that is none": ({"query": {"vector": [[1]]}, "documents": NAMES}, 422, "numbers"),
     "unknown ids": ({"query": "red", "documents": ["a", "b"]}, 422, "2 of 2 ids are not in"),
@@ -87,6 +88,7 @@ REFUSED["an infinite vector"] = (
 )
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 @pytest.mark.parametrize(("body", "status", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_refusal_says_why_in_a_sentence(client, colours, body, status, words):
     given = {"content": body} if isinstance(body, str) else {"json": body}
@@ -168,6 +170,12 @@ def test_a_token_is_asked_for(engine):
         known = {"Authorization": "bearer secret"}
         assert asking.post("/rerank", json=BODY, headers=known).status_code == 200
         assert asking.get("/openapi.json", headers=known).json()["security"]
+
+
+@pytest.mark.parametrize("token", [" secret", "secret ", "  ", "secret\n"])
+def test_a_token_that_no_client_can_send_is_refused(token):
+    with pytest.raises(SettingError, match="the token"):
+        ServiceSettings(token=token)
 
 
 def test_a_page_needs_no_token_and_opens_no_other_door(engine):

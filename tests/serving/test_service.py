@@ -268,8 +268,7 @@ def test_ids_that_are_uuids(tmp_path):
 
 
 def test_a_stage_of_local_descriptors_takes_no_pictures_as_documents():
-    stage = SimpleNamespace(reranker=SimpleNamespace(name="chamfer", reads={"local"}))
-    loaded = SimpleNamespace(reranker=SimpleNamespace(stages=[stage]))
+    loaded = SimpleNamespace(local_stages=["chamfer"])
     with pytest.raises(RequestError, match="chamfer, which needs local descriptors"):
         PictureVectors(1000, 1000).cascade(loaded, {}, 0.0)
 

@@ -217,7 +217,8 @@ def _vector(number: int, query: Any) -> Floats:
         values = np.asarray(query)
         if values.dtype.kind not in "iufO" or (values.dtype == object and None in values.flat):
             raise TypeError(f"could not convert {values.dtype}")
-        return values.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite is an error that is told further on
+            return values.astype(np.float32)
     except (TypeError, ValueError) as error:
         raise QueryError(
             f"query {number} is {shown(query)}; a query vector must hold numbers (several queries "

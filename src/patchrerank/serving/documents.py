@@ -113,11 +113,10 @@ class PictureVectors:
             ImageError: a picture cannot be read; it is named.
             QueryError: the gallery was imported, with vectors that only its owner can make.
         """
-        other = [s.reranker.name for s in loaded.reranker.stages if "local" in s.reranker.reads]
-        if other:
+        if loaded.local_stages:
             raise RequestError(
                 f"pictures as documents are compared by their patches; this service has the stage "
-                f"{other[0]}, which needs local descriptors: send ids of the gallery"
+                f"{loaded.local_stages[0]}, which needs local descriptors: send ids of the gallery"
             )
         found = {key: self._record(loaded, key, pictures[key], until) for key in pictures}
         evidence = SentGallery(loaded, list(pictures), found)

@@ -58,6 +58,12 @@ class Loaded:
         return any(read & {"local", "pictures"} for read in reads)
 
     @property
+    def local_stages(self) -> list[str]:
+        """The names of stages that compare local descriptors, so that a vector is too little."""
+        stages = self.reranker.stages
+        return [stage.reranker.name for stage in stages if "local" in stage.reranker.reads]
+
+    @property
     def usual_candidates(self) -> int:
         """How many candidates a search takes that does not say: all that are rescored, or 100."""
         return self.reranker.stages[0].fusion.shortlist_size or 100
@@ -85,5 +91,5 @@ class Loaded:
             try:
                 self.reranker.rerank(queries, shortlist)
             except PatchRerankError as error:  # stages that need the picture
-                logger.info("not warmed up: %s", error)
+                logger.debug("not warmed up: %s", error)
                 return

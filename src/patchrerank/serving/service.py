@@ -176,6 +176,11 @@ class Service:
     async def _queries(self, asked: Asked, loaded: Loaded, until: float) -> Queries:
         """Return a query, encoded."""
         if asked.kind == "vector":
+            if loaded.local_stages:
+                raise RequestError(
+                    f"this service has the stage {loaded.local_stages[0]}, which needs local "
+                    "descriptors of the query: send a picture, or an id of the gallery"
+                )
             return loaded.reranker.encode([asked.value])
         value: Any
         if asked.kind == "id":

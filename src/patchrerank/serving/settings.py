@@ -66,3 +66,5 @@ class ServiceSettings:
             raise SettingError(f"missing is {shown(self.missing)}; use error, keep or drop")
         if self.token and not (self.token.isascii() and self.token.isprintable()):
             raise SettingError("the token may only hold printable characters of ASCII")
+        if self.token != self.token.strip():
+            raise SettingError("the token has blanks around it, which no client can send")

@@ -19,6 +19,7 @@ from patchrerank.serving.explorer.answers import Answers
 from patchrerank.serving.explorer.asked import Kept
 from patchrerank.serving.explorer.components import scores_alone
 from patchrerank.serving.explorer.evidence import evidence, vote_raster
+from patchrerank.testing.made_galleries import made_gallery
 
 QUERY = {"id": "07.png", "box": [0.1, 0.2, 0.7, 0.9], "crop": "box"}
 
@@ -44,6 +45,18 @@ def test_about(client, photos):
     assert [stage["name"] for stage in told["stages"]] == ["patchify", "dense_correlation"]
     assert told["stages"][1] | {"lam": 0.7, "gamma": 1.0, "size": 25} == told["stages"][1]
     assert set(told["sample"]) < {str(each) for each in photos.current.gallery.ids.living()}
+
+
+def test_why_pictures_cannot_be_asked_names_no_path(tmp_path):
+    engine = Engine(made_gallery(tmp_path / "made").folder)
+    why = Answers(engine, ServiceSettings(), 10).about()["why"]
+    assert "made: was imported" in why and str(tmp_path) not in why
+
+
+def test_a_stage_of_local_descriptors_takes_no_vector(client, photos):
+    vector = np.asarray(photos.current.gallery.global_vectors[0]).tolist()
+    answer = client.post("/search", json={"query": {"vector": vector}})
+    assert "dense_correlation, which needs local" in detail(answer, 422)
 
 
 def test_the_page_is_whole_and_loads_nothing_from_elsewhere(client):

@@ -18,7 +18,7 @@ from patchrerank.serving.explorer.asked import Asked, AskedQueries, SentPictures
 from patchrerank.serving.explorer.components import StageScores, components, scores_alone
 from patchrerank.serving.explorer.evidence import evidence
 from patchrerank.serving.loaded import Loaded
-from patchrerank.serving.refusals import RequestError
+from patchrerank.serving.refusals import RequestError, public_words
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.types import Floats, Rows, Shortlist
 
@@ -52,7 +52,7 @@ class Answers:
         now = self._engine.current
         gallery, reranker = now.gallery, now.reranker
         with self._busy:
-            text, why = _takes(reranker)
+            text, why = _takes(reranker, self._engine)
         return {
             "name": gallery.folder.resolve().name,
             "images": gallery.live_count,
@@ -128,12 +128,12 @@ class Answers:
         }
 
 
-def _takes(reranker: Cascade) -> tuple[bool, str]:
+def _takes(reranker: Cascade, engine: Engine) -> tuple[bool, str]:
     """Return whether words can be encoded, and why pictures cannot; empty: they can."""
     try:
         encoder = reranker.query_encoder()
     except PatchRerankError as error:
-        return False, str(error)
+        return False, public_words(error, engine.files)
     return encoder is not None and encoder.text is not None, ""
 
 
