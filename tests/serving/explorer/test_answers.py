@@ -41,7 +41,7 @@ def detail(answer, status):
 
 def test_about(client, photos):
     told = client.get("/explorer/about").json()
-    assert told["images"] == 40 and told["text"] is False and told["why"] == ""
+    assert told["images"] == 40 and told["text"] is False and told["why"] == "" and told["pictures"]
     assert [stage["name"] for stage in told["stages"]] == ["patchify", "dense_correlation"]
     assert told["stages"][1] | {"lam": 0.7, "gamma": 1.0, "size": 25} == told["stages"][1]
     assert set(told["sample"]) < {str(each) for each in photos.current.gallery.ids.living()}
@@ -49,8 +49,9 @@ def test_about(client, photos):
 
 def test_why_pictures_cannot_be_asked_names_no_path(tmp_path):
     engine = Engine(made_gallery(tmp_path / "made").folder)
-    why = Answers(engine, ServiceSettings(), 10).about()["why"]
-    assert "made: was imported" in why and str(tmp_path) not in why
+    told = Answers(engine, ServiceSettings(), 10).about()
+    assert "made: was imported" in told["why"] and str(tmp_path) not in told["why"]
+    assert told["pictures"] is False
 
 
 def test_a_stage_of_local_descriptors_takes_no_vector(client, photos):

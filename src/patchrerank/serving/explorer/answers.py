@@ -12,6 +12,7 @@ import numpy as np
 
 from patchrerank.errors import PatchRerankError, shown
 from patchrerank.fusion import Fusion, narrowed
+from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Cascade
 from patchrerank.serving.engine import Engine
 from patchrerank.serving.explorer.asked import Asked, AskedQueries, SentPictures
@@ -65,6 +66,7 @@ class Answers:
             "identity": gallery.manifest.identity[:16],
             "stages": [_stage(stage) for stage in reranker.stages],
             "sample": [str(name) for name in gallery.ids.at(_spread(gallery.live))],
+            "pictures": _holds_pictures(gallery),
         }
 
     def query(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,6 +137,14 @@ def _takes(reranker: Cascade, engine: Engine) -> tuple[bool, str]:
     except PatchRerankError as error:
         return False, public_words(error, engine.files)
     return encoder is not None and encoder.text is not None, ""
+
+
+def _holds_pictures(gallery: Gallery) -> bool:
+    """Return whether the first picture is where the gallery says that it is."""
+    try:
+        return not len(gallery.live) or gallery.pictures[int(gallery.live[0])] is not None
+    except PatchRerankError:
+        return False
 
 
 def _stage(stage: Any) -> dict[str, Any]:

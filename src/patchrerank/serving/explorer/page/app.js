@@ -250,7 +250,8 @@ async function start() {
   }
   document.title = `${about.name} – patchrerank explorer`;
   say(byId("gallery"), `${about.name}: ${about.images.toLocaleString("en")} images, ` +
-    `${about.patches.toLocaleString("en")} patches (${about.regions}), ${about.encoder}`);
+    `${about.patches.toLocaleString("en")} patches (${about.regions}), ${about.encoder}` +
+    (about.pictures ? "" : ". Its pictures are not where they were: start it with --root FOLDER"));
   say(byId("tune-stages"), about.stages.map(({ name }) => name.split(" ")[0]).join(","));
   controls = new Controls(about.stages, changed);
   standard = { settings: controls.standard, crop: about.crop };
