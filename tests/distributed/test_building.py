@@ -23,6 +23,7 @@ from patchrerank.gallery import (
     build_local,
     compress,
     merge,
+    remove,
     verify,
 )
 
@@ -217,11 +218,14 @@ def test_local_descriptors_of_a_gallery_that_is_there(tmp_path, photo_folder, ti
 
 def test_compressed_side_by_side(tmp_path):
     joined = merge(tmp_path / "set", draw_shards(tmp_path / "parts", "float32", None))
+    remove(joined.folder, [joined.ids[3]])
+    joined = Gallery(joined.folder)
     how = CompressOptions("pq", m=4, nbits=4, progress=False)
     compress(joined, tmp_path / "here", how)
     compress_with_ray(joined, tmp_path / "ray", how, ONE)
     here, made = Gallery(tmp_path / "here"), Gallery(tmp_path / "ray")
     assert verify(made) == [] and made.manifest == here.manifest
+    assert joined.ids[3] not in list(made.ids) and len(made) == len(joined) - 1
     files = [path.relative_to(here.folder) for path in here.folder.rglob("*") if path.is_file()]
     assert len(files) > 20
     for name in files:
