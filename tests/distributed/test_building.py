@@ -122,6 +122,7 @@ def test_files_of_pictures(tmp_path, tiny_encoder, kind):
     assert contents[::2] == contents[1::2]
 
 
+@pytest.mark.slow
 def test_whitening_is_that_of_a_local_build(tmp_path, photo_folder, tiny_encoder):
     how = replace(QUIET, whiten=8, store="float16")
     local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:2", how)
@@ -170,6 +171,7 @@ def test_broken_pictures(tmp_path, photo_folder, tiny_encoder, caplog):
     same(made, local, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_what_it_had_in_hand(tmp_path, photo_folder, tiny_encoder):
     (tmp_path / "notes").mkdir()
     how = replace(ONE, block=32)
