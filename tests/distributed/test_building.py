@@ -23,6 +23,7 @@ from patchrerank.gallery import (
     build_local,
     compress,
     merge,
+    remove,
     verify,
 )
 
@@ -121,6 +122,7 @@ def test_files_of_pictures(tmp_path, tiny_encoder, kind):
     assert contents[::2] == contents[1::2]
 
 
+@pytest.mark.slow
 def test_whitening_is_that_of_a_local_build(tmp_path, photo_folder, tiny_encoder):
     how = replace(QUIET, whiten=8, store="float16")
     local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:2", how)
@@ -169,6 +171,7 @@ def test_broken_pictures(tmp_path, photo_folder, tiny_encoder, caplog):
     same(made, local, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_what_it_had_in_hand(tmp_path, photo_folder, tiny_encoder):
     (tmp_path / "notes").mkdir()
     how = replace(ONE, block=32)
@@ -217,11 +220,14 @@ def test_local_descriptors_of_a_gallery_that_is_there(tmp_path, photo_folder, ti
 
 def test_compressed_side_by_side(tmp_path):
     joined = merge(tmp_path / "set", draw_shards(tmp_path / "parts", "float32", None))
+    remove(joined.folder, [joined.ids[3]])
+    joined = Gallery(joined.folder)
     how = CompressOptions("pq", m=4, nbits=4, progress=False)
     compress(joined, tmp_path / "here", how)
     compress_with_ray(joined, tmp_path / "ray", how, ONE)
     here, made = Gallery(tmp_path / "here"), Gallery(tmp_path / "ray")
     assert verify(made) == [] and made.manifest == here.manifest
+    assert joined.ids[3] not in list(made.ids) and len(made) == len(joined) - 1
     files = [path.relative_to(here.folder) for path in here.folder.rglob("*") if path.is_file()]
     assert len(files) > 20
     for name in files:

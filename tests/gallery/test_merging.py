@@ -237,6 +237,20 @@ def test_images_are_removed_from_a_gallery_of_shards_or_from_a_shard(tmp_path, p
         compact(joined.folder)
 
 
+def test_a_compressed_copy_leaves_out_what_was_removed_from_all(tmp_path, parts):
+    joined = merge(tmp_path / "set", parts)
+    gone = [joined.ids[row] for row in (0, len(joined) - 1)]
+    remove(tmp_path / "set", gone)
+    one = merge(tmp_path / "one", [tmp_path / "set"], copy=True, **QUIET)
+    compress(Gallery(tmp_path / "set"), tmp_path / "small", CompressOptions("int8", **QUIET))
+    compress(one, tmp_path / "one-small", CompressOptions("int8", **QUIET))
+    small, same = Gallery(tmp_path / "small"), Gallery(tmp_path / "one-small")
+    assert list(small.ids) == list(same.ids) and not {*gone} & {*small.ids}
+    assert np.array_equal(np.asarray(small.patches), same.patches) and verify(small) == []
+    for name in same.local.manifest.arrays:
+        assert np.array_equal(np.asarray(small.local.array(name)), same.local.array(name)), name
+
+
 def test_local_descriptors_follow_removed_rows(tmp_path, parts):
     joined = merge(tmp_path / "set", parts)
     remove(joined.folder, ["0/1.jpg", "2/5.jpg"])

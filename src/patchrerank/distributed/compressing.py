@@ -57,7 +57,7 @@ def _run(module: Any, ray: RayOptions, work: Rewrite, jobs: Sequence[Rewriting],
         while waiting and len(running) < most:
             job = waiting.pop()
             trained = shared.setdefault(id(job.trained), module.put(job.trained))
-            running[remote.remote(job.folder, job.target, job.options, trained)] = job
+            running[remote.remote(*job[:-1], trained)] = job
         done, _ = module.wait(list(running), num_returns=1)
         for ref in done:
             job = running.pop(ref)

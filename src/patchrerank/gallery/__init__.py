@@ -4,8 +4,9 @@ from patchrerank.gallery.backgrounds import Backgrounds
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import build_gallery
 from patchrerank.gallery.compacting import compact
-from patchrerank.gallery.compress import Compression, compress
+from patchrerank.gallery.compress import compress
 from patchrerank.gallery.compress_learning import CompressOptions
+from patchrerank.gallery.compression import Compression
 from patchrerank.gallery.derive import derive_gallery
 from patchrerank.gallery.exporting import export_gallery
 from patchrerank.gallery.gallery import Gallery

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -14,14 +14,14 @@ from tqdm import tqdm
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, whose_vectors
 from patchrerank.gallery.arrays import ArrayWriter
+from patchrerank.gallery.backgrounds import BACKGROUNDS
 from patchrerank.gallery.compress_learning import (
-    SAMPLE_ROWS,
     CompressOptions,
     Trained,
-    sample_of,
     train,
     whitened,
 )
+from patchrerank.gallery.compression import Compression, compare
 from patchrerank.gallery.folder import check_empty, lock_folder, writing
 from patchrerank.gallery.fresh_folder import clear
 from patchrerank.gallery.gallery import LOCAL, WHITENING, Gallery
@@ -32,6 +32,7 @@ from patchrerank.gallery.live_folder import copy_local, live_manifest
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.merging import write_set
 from patchrerank.gallery.region_vectors import decoded_patches, live_patches, named_patches
+from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.stores import PATCH_ARRAYS, store_columns, store_records
 from patchrerank.gallery.whitening import Learned, whitened_manifest
 
@@ -44,34 +45,17 @@ SHARDS = "shards"
 NOT_WHITENED = "; leave its picture out of the gallery, or whiten to more dimensions"
 
 
-@dataclass(frozen=True)
-class Compression:
-    """What became of the patch vectors.
-
-    Attributes:
-        bytes_before: of all patch arrays.
-        bytes_after: likewise.
-        mean_cosine: between a vector and what is left of it, over a sample; 1 is lossless.
-            After whitening it compares with the whitened vector.
-        worst_cosine: the smallest of the sample.
-    """
-
-    bytes_before: int
-    bytes_after: int
-    mean_cosine: float
-    worst_cosine: float
-
-
 class Rewriting(NamedTuple):
-    """One shard to rewrite: from where, to where, and how."""
+    """One shard to rewrite: from where, without which of its rows, to where, and how."""
 
     folder: Path
+    removed: Flags
     target: Path
     options: CompressOptions
     trained: Trained
 
 
-Rewrite: TypeAlias = Callable[[Path, Path, CompressOptions, Trained], None]
+Rewrite: TypeAlias = Callable[[Path, Flags, Path, CompressOptions, Trained], None]
 Run: TypeAlias = Callable[[Rewrite, Sequence[Rewriting]], None]
 """Does all of some jobs."""
 
@@ -114,7 +98,7 @@ def compress(
                 _rewrite(gallery, target, options, trained)
             else:
                 _rewrite_shards(gallery, target, options, trained, run)
-    return _compare(gallery, Gallery(target), options.seed)
+    return compare(gallery, Gallery(target), options.seed)
 
 
 def _rewrite_shards(
@@ -122,12 +106,13 @@ def _rewrite_shards(
 ) -> None:
     shards = list(gallery.shards or ())
     folders = [f"{number:05d}" for number in range(len(shards))]
+    removed = np.split(gallery.removed, np.cumsum([len(shard) for shard in shards])[:-1])
     plain = replace(options, train=None)
     run(
         rewrite_folder,
         [
-            Rewriting(shard.place, target / PARTS / folder, plain, trained)
-            for shard, folder in zip(shards, folders, strict=True)
+            Rewriting(shard.place, flags, target / PARTS / folder, plain, trained)
+            for shard, flags, folder in zip(shards, removed, folders, strict=True)
         ],
     )
     (target / PARTS).rename(target / SHARDS)
@@ -135,11 +120,15 @@ def _rewrite_shards(
     write_set(target, parts, [part.removed for part in parts], None)
 
 
-def rewrite_folder(folder: Path, target: Path, options: CompressOptions, trained: Trained) -> None:
+def rewrite_folder(
+    folder: Path, removed: Flags, target: Path, options: CompressOptions, trained: Trained
+) -> None:
     """Rewrite one shard, from the beginning if this was begun before."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    _rewrite(Gallery(folder), target, options, trained)
+    shard = Gallery(folder)
+    shard.__dict__ |= {"removed": removed, "live_count": int((~removed).sum())}
+    _rewrite(shard, target, options, trained)
 
 
 def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: Trained) -> None:
@@ -162,13 +151,22 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: 
     for writer in writers.values():
         writer.flush(durable=True)
         writer.close()
-    gallery.copy_backgrounds(target)
+    _copy_backgrounds(gallery, target)
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
         copy_local(gallery, partial)
     _write_manifest(gallery, target, options, trained.found, writers)
     if gallery.has_local:
         partial.rename(target / LOCAL)
+
+
+def _copy_backgrounds(gallery: Gallery, target: Path) -> None:
+    """Copy the backgrounds that are not of pictures that were removed."""
+    gone = {str(gallery.ids[row]) for row in np.flatnonzero(gallery.removed).tolist()}
+    if not gallery.has_backgrounds or not gone:
+        gallery.copy_backgrounds(target)
+    elif len(kept := gallery.backgrounds.without(gone)):
+        kept.save(target / BACKGROUNDS)
 
 
 def _check_target(gallery: Gallery, target: Path) -> None:
@@ -222,19 +220,3 @@ def _write_manifest(
 
 def _trained_on(options: CompressOptions) -> str:
     return options.train_on if options.store == "pq" else ""
-
-
-def _compare(before: Gallery, after: Gallery, seed: int) -> Compression:
-    whitening = after.whitening if not before.manifest.whitened else None
-    rows = sample_of(range(after.manifest.patches), SAMPLE_ROWS, seed)
-    there = live_patches(before)
-    first = whitened(before.patch_store.decode(np.asarray(there)[rows]), whitening)
-    second = after.patch_store.decode(rows)
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    cosines = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
-    sizes = [
-        sum(size for name, size in one.nbytes().items() if name in PATCH_ARRAYS)
-        for one in (before, after)
-    ]
-    mean, worst = (float(f(cosines)) if len(rows) else 1.0 for f in (np.mean, np.min))
-    return Compression(sizes[0], sizes[1], mean, worst)
