@@ -1,9 +1,10 @@
 """Frozen dataclasses as JSON, read back with every key checked.
 
 Type hints say what a key may hold: numbers, text, flags, ``Literal`` choices, tuples,
-dictionaries with text keys, other dataclasses, and each of these ``| None``; ``object`` takes
-anything. Ranges are for the dataclass's own ``__post_init__`` to check. A file holds every field,
-whether it has a default or not, and nothing else.
+dictionaries with text keys, other dataclasses, each of these ``| None``, and one of several plain
+types (``int | str``); ``object`` takes anything. Ranges are for the dataclass's own
+``__post_init__`` to check. A file holds every field, whether it has a default or not, and nothing
+else.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ def _value(hint: Any, value: object, file: str, path: str) -> object:
     origin, inner = _parts_of(hint)
     if origin in (Union, UnionType):
         kinds = [kind for kind in inner if kind is not NoneType]
-        return None if value is None else _value(kinds[0], value, file, path)
+        fitting = [kind for kind in kinds if kind in PLAIN and PLAIN[kind][1](value)]
+        return None if value is None else _value([*fitting, *kinds][0], value, file, path)
     if origin is Literal:
         return _choice(inner, value, file, path)
     if origin is tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,54 @@ def test_a_data_set_is_tuned_and_the_result_is_used(dataset, tmp_path, capsys):
     assert json.loads(again.stdout)["metrics"]["mAP"] == pytest.approx(100 * found["value"])
 
 
+def test_tuned_for_galleries_that_are_whitened_and_stored_smaller(dataset, tmp_path):
+    model = ["--encoder", "timm:test_resnet", "--image-size", 64]
+    study = tmp_path / "study.toml"
+    study.write_text(
+        'stages = "patchify"\ntrials = 8\nfolds = 2\n[scores]\nwhiten = 12\nstore = "int8"\n'
+        'encoder = "timm:test_resnet"\nimage_size = 64\nregions = "grid:1"\n'
+        "[space.patchify]\nsizes = [2, 18]\n"
+    )
+    cache, tuned, record = (tmp_path / name for name in ("cache", "tuned.json", "record.json"))
+    words = [study, "--dataset", dataset, "--cache", cache, *TINY]
+    assert "share 1/2: 6 queries" in tune(*words, "--share", "1/2").stdout
+    found = json.loads(tune(*words, "--out", tuned, "--record", record, "--json").stdout)
+    on = Tuned.load(tuned).tuned_on
+    assert (on.whiten, on.store) == (12, "int8")
+    assert json.loads(record.read_text())["table"]["whitening"] == "12 dimensions"
+    folders = sorted(path.name for path in cache.iterdir())
+    assert any(name.endswith("-int8-w12") for name in folders), "as compare keeps it"
+    assert any("-int8-w12-table-" in name for name in folders)
+    again = [dataset, "--tuned", tuned, "--cache", cache, "--image-size", 64, "--json", *TINY]
+    value = pytest.approx(100 * found["value"])
+    assert json.loads(run("evaluate", *again).stdout)["metrics"]["mAP"] == value
+    compared = json.loads(run("compare", *again, "--stages", "global").stdout)
+    assert compared[-1]["metrics"]["mAP"] == value
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for path in sorted(dataset.glob("d*.png"))[3:]:
+        shutil.copy(path, pictures)
+    smaller = ["--whiten", 12, "--store", "int8"]
+    run("index", pictures, tmp_path / "own", *model, "--regions", "grid:1", *smaller, *TINY)
+    asked = run("search", tmp_path / "own", pictures / "d3-1.png", "--tuned", tuned, "--json")
+    assert json.loads(asked.stdout)["hits"][0]["id"] == "d3-1.png"
+    run("index", pictures, tmp_path / "plain", *model, "--regions", "grid:1", *TINY)
+    refused = run("search", tmp_path / "plain", pictures / "d3-1.png", "--tuned", tuned, code=2)
+    mended = f"patchrerank compress {tmp_path / 'plain'} FOLDER --whiten 12 --store int8"
+    assert mended in " ".join(refused.stderr.split())
+    other = json.loads(tuned.read_text())
+    other["tuned_on"]["whiten"] = 8
+    tuned.write_text(json.dumps(other))
+    refused = run("search", tmp_path / "own", pictures / "d3-1.png", "--tuned", tuned, code=2)
+    index = "patchrerank index PICTURES FOLDER --encoder timm:test_resnet --image-size 64 "
+    index += "--random-weights --regions grid:1 --whiten 8 --store int8"
+    assert index in " ".join(refused.stderr.split())
+    assert "patchrerank tune … --whiten 12 --store int8" in " ".join(refused.stderr.split())
+    auto = tune(*words, "--whiten", "auto", "--store", "float32", "--build-only")
+    assert "6 queries, 18 candidates" in auto.stdout
+    assert any(path.name.endswith("-float32-wauto") for path in cache.iterdir())
+
+
 def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
     local = load_dense_encoder("timm:test_resnet", pretrained=False)
     weights = []
@@ -157,6 +206,10 @@ def test_a_learned_reranker_is_tuned_behind_patchify(dataset, tmp_path):
         ("trials = 0", "trials must be at least 1"),
         ("[scores]\nencodr = 1", "scores.encodr: unknown key; did you mean encoder"),
         ('[scores]\nquery_part = "bx"', "did you mean box"),
+        ("[scores]\nwhiten = 1.5", "scores.whiten: expected a whole number"),
+        ("[scores]\nwhiten = 0", "scores: whiten must keep at least 1 dimension, got 0"),
+        ('[scores]\nwhiten = "many"', "give a number of dimensions such as 512, or 'auto'"),
+        ('[scores]\nstore = "int9"', "scores: "),
         ("space = 3", "must be tables"),
         ('stages = "a"\n[space.a]\nsize = 3', "did you mean sizes"),
         ('stages = "a"\n[space.b]\nsizes = 3', "none of the stages"),
@@ -173,6 +226,8 @@ def test_a_damaged_study_is_explained(table, tmp_path, content, why):
 def test_bad_words_are_explained(table, tmp_path):
     assert "name a data set" in tune("--stages", "a", code=2).stderr
     assert "holds a, b; say which" in tune("--table", table, "--quiet", code=2).stderr
+    there = tune("--table", table, "--stages", "a", "--whiten", 8, code=2).stderr
+    assert "say how a table is built" in there
     absent = tune("--table", tmp_path / "none", code=2).stderr
     assert "no such file" in absent
     out = tune("--table", table, "--stages", "a", "--out", tmp_path / "t.json", code=2).stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from patchrerank.encoders import load_dense_encoder, load_encoder
@@ -17,9 +18,11 @@ from patchrerank.gallery import (
     build_local,
     compress,
     encode_queries,
+    import_gallery,
 )
 from patchrerank.gallery.identity import (
     differences,
+    encoder_identity,
     index_options,
     loading_call,
     settings_of,
@@ -153,3 +156,19 @@ def test_local_descriptors_name_the_call_that_makes_them(tmp_path, photo_folder)
     said = str(caught.value)
     assert "sizes" in said and "64 × 64" in said and "96 × 96" in said
     assert len(said) < 350
+
+
+def test_an_identity_before_whitening_is_that_of_what_made_the_vectors(
+    tmp_path, tiny_gallery, tiny_encoder
+):
+    given = np.asarray(tiny_gallery.global_vectors)
+    ids = [str(name) for name in tiny_gallery.ids]
+    imported = import_gallery(tmp_path / "i", ids, given, given[:, None], encoder="a model of ours")
+    for number, (gallery, maker) in enumerate(
+        [(tiny_gallery, tiny_encoder.fingerprint), (imported, "a model of ours")]
+    ):
+        assert encoder_identity(gallery.manifest) == gallery.manifest.identity == maker
+        out = tmp_path / f"w{number}"
+        compress(gallery, out, CompressOptions("float32", whiten=4, progress=False))
+        assert Gallery(out).manifest.identity != maker
+        assert encoder_identity(Gallery(out).manifest) == maker

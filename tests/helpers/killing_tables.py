@@ -26,7 +26,7 @@ class Manifest:
     """As much of a gallery's manifest as a table looks at."""
 
     encoder = {"spec": "none"}  # noqa: RUF012
-    regions, store, images = "none", "float32", IMAGES
+    regions, store, images, whitened = "none", "float32", IMAGES, False
 
     def plan(self):
         return {"identity": "none"}

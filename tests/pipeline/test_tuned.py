@@ -15,7 +15,13 @@ from patchrerank import load_reranker
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import BuildOptions, build_gallery
+from patchrerank.gallery import (
+    BuildOptions,
+    CompressOptions,
+    Gallery,
+    build_gallery,
+    compress,
+)
 from patchrerank.pipeline import (
     Estimate,
     StageSpec,
@@ -242,6 +248,58 @@ def test_another_encoder_is_refused(
         assert Tuned.load(tuned_here).cascade(gallery, strict=False).gallery is gallery
     assert "another scale" in caplog.text
     assert "tuned with regions grid:2, the gallery has grid:1" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def whitened(tmp_path_factory, tiny_gallery, photo_folder, tiny_encoder):
+    """Galleries by name: whitened to 8 on all pictures, to 8 on others than those, to 6."""
+    root = tmp_path_factory.mktemp("whitened")
+    few = sorted(photo_folder.glob("*.png"))[:20]
+    quiet = BuildOptions(progress=False)
+    sources = {
+        "all": (tiny_gallery, 8),
+        "few": (build_gallery(root / "f", few, tiny_encoder, GridPyramid(2), quiet), 8),
+        "six": (tiny_gallery, 6),
+    }
+    for name, (source, dim) in sources.items():
+        compress(source, root / name, CompressOptions("int8", whiten=dim, progress=False))
+    return {name: Gallery(root / name) for name in sources}
+
+
+def test_a_whitening_is_learned_on_each_gallery_and_its_dimensions_must_agree(
+    whitened, tiny_gallery, tmp_path, caplog
+):
+    one, other = whitened["few"], whitened["all"]
+    assert one.manifest.identity != other.manifest.identity, "two matrices of one encoder"
+    on = TunedOn.of(one, "f", 20)
+    assert (on.whiten, on.store, on.identity) == (8, "int8", tiny_gallery.manifest.identity)
+    assert list(on.other_scale(other, None)) == []
+    replace(TUNED, tuned_on=on).save(tmp_path / "tuned.json")
+    assert load_reranker(other, tmp_path / "tuned.json").gallery is other
+    assert "tuned with" not in caplog.text and "scale" not in caplog.text
+    with pytest.raises(SettingError, match="not whitened; make a gallery that fits") as caught:
+        load_reranker(tiny_gallery, tmp_path / "tuned.json")
+    folder = tiny_gallery.folder
+    assert f"`patchrerank compress {folder} FOLDER --whiten 8 --store int8`" in str(caught.value)
+    assert "`patchrerank tune … --store float32`" in str(caught.value)
+    with pytest.raises(SettingError, match="is whitened to 6 dimensions; make") as caught:
+        load_reranker(whitened["six"], tmp_path / "tuned.json")
+    mended = "`patchrerank compress PLAIN_GALLERY FOLDER --whiten 8 --store int8`"
+    assert mended in str(caught.value), "no name loads this encoder again"
+    assert "`patchrerank tune … --whiten 6 --store int8`" in str(caught.value)
+
+
+def test_tuned_without_whitening_does_not_fit_a_whitened_gallery(tuned_here, whitened):
+    with pytest.raises(SettingError, match=r"tuned on a gallery not whitened, but .*all is whit"):
+        load_reranker(whitened["all"], tuned_here)
+
+
+def test_a_file_from_before_whitening_was_told_is_of_none(tuned_here):
+    content = json.loads(tuned_here.read_text())
+    del content["tuned_on"]["whiten"]
+    before = Tuned.load(tuned_here)
+    tuned_here.write_text(json.dumps(content))
+    assert Tuned.load(tuned_here) == before
 
 
 def test_other_regions_only_warn(tuned_here, tmp_path, photo_folder, tiny_encoder, caplog):

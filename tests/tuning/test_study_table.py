@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from patchrerank.errors import SettingError
-from patchrerank.tuning.study_file import StudyFile
-from patchrerank.tuning.study_table import check_kept
+from patchrerank.tuning.study_file import Scores, StudyFile
+from patchrerank.tuning.study_table import check_kept, table_folder
 from patchrerank.tuning.tune import default_space, tune
 from signal_tables import signal_table
 
-MADE = {"data set": "d1", "encoder": "e1", "query crop": "none"}
+MADE = {"data set": "d1", "encoder": "e1", "query crop": "none", "whitening": "None"}
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,15 @@ def test_a_table_that_is_made_of_something_else_is_refused(kept, name):
 def test_other_settings_are_refused(kept, change, what):
     with pytest.raises(SettingError, match=f"was made for another {what}"):
         check_kept(replace(kept, **change), MADE)
+
+
+def test_each_gallery_has_a_table_of_its_own(tiny_gallery, tmp_path):
+    plain = StudyFile(stages="patchify")
+    others = [Scores(whiten=8), Scores(whiten=6), Scores(whiten="auto"), Scores(store="int8")]
+    studies = [plain, *(replace(plain, scores=scores) for scores in others)]
+    folders = [table_folder(tmp_path, tiny_gallery, study) for study in studies]
+    assert len(set(folders)) == len(folders)
+    assert folders[0].name == "g-table-4fb267d7", "as it was before galleries could be whitened"
 
 
 def test_where_nothing_is_kept_nothing_is_refused(kept, tmp_path):

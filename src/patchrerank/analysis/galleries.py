@@ -23,7 +23,7 @@ from patchrerank.gallery import (
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.stores import check_store
-from patchrerank.gallery.whiten_choice import AUTO
+from patchrerank.gallery.whiten_choice import AUTO, check_whiten
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class StoreSettings:
 
     def __post_init__(self) -> None:
         check_store(self.name)
-        if isinstance(self.whiten, str) and self.whiten != AUTO:
+        if isinstance(self.whiten, int):
+            check_whiten(self.whiten)
+        elif self.whiten not in (None, AUTO):
             raise SettingError(
                 f"whiten is {self.whiten!r}; give a number of dimensions such as 512, or 'auto'"
             )

@@ -63,8 +63,9 @@ class Method:
 
     @classmethod
     def of(cls, tuned: Tuned) -> Method:
-        """Return a tuned cascade as a method."""
-        return cls(str(tuned), tuned=tuned, label=f"tuned: {tuned}")
+        """Return a tuned cascade as a method, on a gallery stored and whitened as its own was."""
+        store = StoreSettings(tuned.tuned_on.store, tuned.tuned_on.whiten)
+        return cls(str(tuned), store, tuned, f"tuned: {tuned}")
 
     @property
     def is_global(self) -> bool:

@@ -55,7 +55,10 @@ def command(
         str | None,
         typer.Option(help="AP convention: full, @K, revisited, ilias@K; default: the data set's."),
     ] = None,
-    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "float32",
+    store: Annotated[
+        opt.Store | None,
+        typer.Option(help="How patch vectors are stored. [float32, or as with --tuned]"),
+    ] = None,
     whiten: opt.Whiten = None,
     m: opt.Parts = 64,
     nbits: opt.Bits = 8,
@@ -96,7 +99,10 @@ def command(
     alone = StageSpec.of(BEST_PATCH, Fusion(lam, gamma, opt.shortlist_size(shortlist_size)))
     text = str(best or stages or alone)
     views = parsed_views(query_views)
-    method = Method(text, StoreSettings(store, opt.whitening(whiten), m, nbits, train_on), best)
+    kept = StoreSettings() if best is None else Method.of(best).store
+    white = kept.whiten if whiten is None else opt.whitening(whiten)
+    stored = StoreSettings(store or kept.name, white, m, nbits, train_on)
+    method = Method(text, stored, best)
     chosen = parse_convention(convention) if convention else None
     data = load_dataset(dataset)
     if run is not None:

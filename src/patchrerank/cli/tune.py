@@ -13,6 +13,7 @@ from patchrerank.cli import printing
 from patchrerank.cli.tune_output import check_outputs, show_calibration, show_result, write_page
 from patchrerank.cli.tune_table import score_share, scores_of
 from patchrerank.cli.views_option import QueryViewsOption
+from patchrerank.errors import SettingError
 
 if TYPE_CHECKING:
     from patchrerank.datasets import Dataset
@@ -46,6 +47,14 @@ def command(
         ),
     ] = None,
     query_views: QueryViewsOption = None,
+    whiten: Annotated[
+        str | None,
+        typer.Option(help="Tune for galleries of `index --whiten`: so many dimensions, or auto."),
+    ] = None,
+    store: Annotated[
+        opt.Store | None,
+        typer.Option(help="Tune for galleries of `index --store`. [float32]"),
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="mAP, LocScore, ms or bytes; may be repeated. [mAP]")
     ] = None,
@@ -130,7 +139,9 @@ def command(
         workers=workers,
         seed=seed,
     )
-    plan = _placed(plan, dataset, behind, query_views)
+    if table is not None and (whiten is not None or store is not None):
+        raise SettingError(f"--whiten and --store say how a table is built; {table} is there")
+    plan = _placed(plan, dataset, behind, query_views, whiten, store)
     if share is not None:
         score_share(plan, share, table, cache, device, random_weights, quiet)
         return
@@ -149,7 +160,12 @@ def command(
 
 
 def _placed(
-    plan: StudyFile, dataset: Path | None, behind: str | None, views: str | None
+    plan: StudyFile,
+    dataset: Path | None,
+    behind: str | None,
+    views: str | None,
+    whiten: str | None,
+    store: str | None,
 ) -> StudyFile:
     from dataclasses import replace
 
@@ -159,6 +175,8 @@ def _placed(
         dataset=str(dataset) if dataset else scores.dataset,
         behind=behind or scores.behind,
         query_views=views or scores.query_views,
+        whiten=scores.whiten if whiten is None else opt.whitening(whiten),
+        store=store or scores.store,
     )
     return plan.changed(scores=scores)
 

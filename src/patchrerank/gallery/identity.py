@@ -46,6 +46,14 @@ def combined_identity(identity: str, whitening: Whitening) -> str:
     return hashlib.sha256(f"{identity}+{whitening.fingerprint}".encode()).hexdigest()
 
 
+def encoder_identity(made: Manifest) -> str:
+    """Return the identity of what made a gallery's vectors, before any whitening."""
+    if not made.whitened:
+        return made.identity
+    maker = made.encoder.get("spec" if is_imported(made.encoder) else "fingerprint")
+    return made.identity if maker is None else str(maker)
+
+
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Say in which settings two encoders' records differ.
 

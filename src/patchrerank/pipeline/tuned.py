@@ -117,6 +117,8 @@ class Tuned:
                 of the wrong type or out of range; names file and key.
         """
         content = read_json(path)
+        if isinstance(content, dict) and isinstance(content.get("tuned_on"), dict):
+            content["tuned_on"].setdefault("whiten", None)  # of files from before it was told
         schema = content.get("schema", SCHEMA) if isinstance(content, dict) else SCHEMA
         if schema != SCHEMA:
             raise SettingError(

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from patchrerank.encoders import QueryPart
-from patchrerank.gallery.identity import settings_of
+from patchrerank.gallery.identity import (
+    encoder_identity,
+    index_options,
+    is_imported,
+    is_module,
+    settings_of,
+)
 from patchrerank.records import check_within
 from patchrerank.types import QueryCrop, QueryViews
 
@@ -51,13 +57,15 @@ class TunedOn:
     Attributes:
         dataset: fingerprint of the data set.
         encoder: spec of the gallery's encoder.
-        identity: identity of the gallery: encoder, weights, image size, precision, whitening.
+        identity: of what made the gallery's vectors before any whitening: encoder, weights, image
+            size, precision.
         regions: spec of the gallery's regions.
         store: how its patch vectors are stored.
         query_crop: what was done with the queries' boxes.
         candidates: how many the first stage gave for each query.
         local: the local descriptors; None if no stage compares any.
         query_views: how the queries' objects were composed on backgrounds; None: they were not.
+        whiten: to how many dimensions the gallery was whitened; None: it was not.
     """
 
     dataset: str
@@ -69,6 +77,7 @@ class TunedOn:
     candidates: int
     local: TunedLocal | None = None
     query_views: QueryViews | None = None
+    whiten: int | None = None
 
     def __post_init__(self) -> None:
         check_within(1, float("inf"), candidates=self.candidates)
@@ -97,25 +106,28 @@ class TunedOn:
         return cls(
             dataset=dataset,
             encoder=str(made.encoder.get("spec", "")),
-            identity=made.identity,
+            identity=encoder_identity(made),
             regions=made.regions,
             store=made.store,
             query_crop=query_crop,
             candidates=candidates,
             local=None if dense_encoder is None else _local(gallery, dense_encoder),
             query_views=query_views,
+            whiten=_whitened(gallery),
         )
 
     def other_scale(self, gallery: Gallery, dense_encoder: DenseEncoder | None) -> Iterator[str]:
         """Say what makes scores lie on another scale here than where the stages were tuned."""
-        made = gallery.manifest
-        if made.identity != self.identity:
+        made, identity = gallery.manifest, encoder_identity(gallery.manifest)
+        if identity != self.identity:
             spec = made.encoder.get("spec")
             yield (
                 f"tuned with the encoder {self.encoder!r} ({self.identity[:12]}…), but the gallery "
-                f"{gallery.folder} is of {spec!r} ({made.identity[:12]}…), with other weights or "
+                f"{gallery.folder} is of {spec!r} ({identity[:12]}…), with other weights or "
                 f"settings ({settings_of(gallery.manifest)})"
             )
+        else:
+            yield from self._other_whitening(gallery)
         if self.local is None:
             return
         if gallery.has_local and self.local.fingerprint != gallery.local.manifest.fingerprint:
@@ -127,12 +139,48 @@ class TunedOn:
         if dense_encoder is not None:
             yield from self.local.other_queries(dense_encoder)
 
+    def _other_whitening(self, gallery: Gallery) -> Iterator[str]:
+        """Say whether a gallery of the same encoder is whitened otherwise, and what mends it.
+
+        Dimensions must agree, matrices need not: each is learned on its own gallery's pictures,
+        and the one tuned on is of the benchmark, never of the pictures searched. Either makes its
+        own pictures' patches vary alike in every direction, so that cosines of what does not match
+        lie around 0 within about 1 / √D; without whitening, or with another D, they lie elsewhere.
+        """
+        made, here = gallery.manifest, _whitened(gallery)
+        if here == self.whiten:
+            return
+        fitting = f"{_option(self.whiten)} --store {self.store}".strip()
+        plain = here is None and made.store in ("float32", "float16")
+        if plain or is_module(made.encoder) or is_imported(made.encoder):
+            command = f"compress {gallery.folder if plain else 'PLAIN_GALLERY'} FOLDER {fitting}"
+        else:
+            encoder = index_options(made.encoder)
+            command = f"index PICTURES FOLDER {encoder} --regions {made.regions} {fitting}"
+        yield (
+            f"tuned on a gallery {_in_words(self.whiten)}, but {gallery.folder} is "
+            f"{_in_words(here)}; make a gallery that fits: `patchrerank {command}`; or tune for "
+            f"this one: `patchrerank tune … {f'{_option(here)} --store {made.store}'.strip()}`"
+        )
+
     def other_regions(self, gallery: Gallery) -> Iterator[str]:
         """Say what else differs: scores shift a little."""
         made = gallery.manifest
         for name, here in (("regions", made.regions), ("store", made.store)):
             if here != getattr(self, name):
                 yield f"tuned with {name} {getattr(self, name)}, the gallery has {here}"
+
+
+def _whitened(gallery: Gallery) -> int | None:
+    return gallery.manifest.dim if gallery.manifest.whitened else None
+
+
+def _option(whiten: int | None) -> str:
+    return "" if whiten is None else f"--whiten {whiten}"
+
+
+def _in_words(whiten: int | None) -> str:
+    return "not whitened" if whiten is None else f"whitened to {whiten} dimensions"
 
 
 def _local(gallery: Gallery, dense_encoder: DenseEncoder) -> TunedLocal:

@@ -19,6 +19,7 @@ from patchrerank.tuning.trials.objective import figures
 from patchrerank.tuning.trials.search import Search
 from patchrerank.tuning.trials.trial_runner import known_figures
 from patchrerank.tuning.tuning_run import TuningResult
+from patchrerank.tuning.write_tuned import TUNED_ON
 
 RECORD = json_with("the record of a tuning", "stages", "goal", "held_out", "space")
 """How files are known that :func:`write_record` wrote."""
@@ -38,6 +39,7 @@ def result_record(result: TuningResult, table: ScoreTable) -> dict[str, Any]:
         "goal": result.goal,
         "value": result.value,
         "convention": str(table.convention),
+        "table": {name: text for name, text in table.about.items() if name != TUNED_ON},
         "queries": len(table),
         "queries_with_positive": int((table.n_positives > 0).sum()),
         "figures": known_figures(figures(evaluate_stages(table, used))),

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from patchrerank.analysis.galleries import StoreSettings
 from patchrerank.errors import SettingError, near_matches
 from patchrerank.records import from_json
 from patchrerank.tuning.trials.search_options import TRIALS, Budget, TuneOptions
@@ -34,6 +35,8 @@ class Scores:
         candidates: of the global first stage; None: all images.
         behind: ``global``; a reranker whose own scores take its place; or stages with
             numbers, such as ``patchify:all:0:4``, that stand before the tuned ones.
+        whiten: dimensions that the gallery is whitened to, or ``auto``; None: it is not.
+        store: how its patch vectors are stored; a product quantiser has 64 parts of 8 bits.
     """
 
     dataset: str = ""
@@ -47,18 +50,25 @@ class Scores:
     query_views: str = ""
     candidates: int | None = None
     behind: str = "global"
+    whiten: int | str | None = None
+    store: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("image_size", "local_image_size", "query_image_size", "candidates"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} must be at least 1, got {value}")
-        _ = self.views
+        _ = self.views, self.stored
 
     @property
     def views(self) -> QueryViews | None:
         """How the queries' objects are composed; None: they are not."""
         return QueryViews.parse(self.query_views) if self.query_views else None
+
+    @property
+    def stored(self) -> StoreSettings:
+        """How the gallery is whitened and stored."""
+        return StoreSettings(self.store, self.whiten)
 
 
 @dataclass(frozen=True)

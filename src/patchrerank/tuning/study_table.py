@@ -15,7 +15,7 @@ from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, Gallery
 from patchrerank.pipeline import TunedOn, parse_stages
 from patchrerank.regions import parse_regions
-from patchrerank.tuning.study_file import StudyFile
+from patchrerank.tuning.study_file import Scores, StudyFile
 from patchrerank.tuning.tables.build_table import TableOptions, build_table
 from patchrerank.tuning.tables.pair_scorer import PairScorer, rerankers_of
 from patchrerank.tuning.tables.score_table import ScoreTable
@@ -85,7 +85,7 @@ def _asked(
     study: StudyFile, dataset: Dataset, encoder: Encoder, cache: Path, *, progress: bool
 ) -> tuple[Path, PairScorer, Shortlist, TableOptions]:
     how, text = study.scores, ",".join(names_of(study))
-    method = Method(text)
+    method = Method(text, how.stored)
     bench = Workbench(dataset, encoder, [method], _settings(study, progress=progress), cache)
     gallery, dense = bench.gallery(method), bench.query_dense(method)
     queries, _ = bench.queries(method)
@@ -110,7 +110,7 @@ def views_ms(bench: Workbench, method: Method) -> float:
         replace(bench.settings, query_views=None),
         bench.cache,
     )
-    first = Method(FIRST_STAGE.stages)
+    first = replace(method, stages=FIRST_STAGE.stages)
     return max(0.0, bench.queries(first)[1] - plain.queries(first)[1])
 
 
@@ -125,6 +125,8 @@ def made_of(study: StudyFile, dataset: Dataset, encoder: Encoder) -> dict[str, s
         "data set": dataset.fingerprint,
         "encoder": encoder.fingerprint,
         "choice of regions": encoder.recorded_regions(parse_regions(how.regions).spec),
+        "whitening": str(how.whiten),
+        "store": how.store,
         "query crop": how.query_crop,
         **({"query views": str(how.views)} if how.views else {}),
         "first stage": how.behind,
@@ -160,6 +162,8 @@ def names_of(study: StudyFile) -> list[str]:
 def table_folder(cache: Path, gallery: Gallery, study: StudyFile) -> Path:
     """Return where the table of a study is kept."""
     how = {**asdict(study.scores), "dataset": "", "behind": "", "names": names_of(study)}
+    usual = {name for name in ("whiten", "store") if how[name] == getattr(Scores, name)}
+    how = {name: value for name, value in how.items() if name not in usual}
     digest = hashlib.sha256(repr(sorted(how.items())).encode()).hexdigest()[:8]
     return cache / f"{gallery.folder.name}-table-{digest}"
 

@@ -140,7 +140,7 @@ def tuned_on_of(table: ScoreTable) -> TunedOn:
             "cannot say where it holds; build the table from a data set (patchrerank tune "
             "--dataset)"
         )
-    return from_json(TunedOn, parse_json(text, where), where)
+    return from_json(TunedOn, parse_json(text, where), where, complete=False)
 
 
 def _calibrated(

@@ -200,6 +200,7 @@ def _about(scorer: PairScorer) -> dict[str, str]:
         "encoder": str(made.encoder.get("spec", "")),
         "regions": made.regions,
         "store": made.store,
+        **({"whitening": f"{made.dim} dimensions"} if made.whitened else {}),
         "query_crop": scorer.queries.crop,
         "patchrerank": __version__,
     }
