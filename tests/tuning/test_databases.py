@@ -21,6 +21,7 @@ from patchrerank.tuning.trials.databases import database_turn, open_database, sh
 from patchrerank.tuning.trials.heartbeat import beating
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
+from patchrerank.tuning.trials.seeded import place_of
 from patchrerank.tuning.trials.studies import open_storage, queue_again, recover
 from patchrerank.tuning.trials.surplus import RETRY, SURPLUS, is_surplus
 from patchrerank.tuning.trials.worker_names import SEEN, WORKER, still_runs
@@ -251,6 +252,19 @@ def test_a_trial_that_was_given_back_is_not_repeated():
     queue_again(study)
     (waiting,) = study.get_trials(states=(TrialState.WAITING,))
     assert waiting.user_attrs[RETRY] == 1
+
+
+def test_a_repeated_trial_has_the_place_of_the_one_that_was_lost():
+    """Others have gone on meanwhile, and it may not have drawn anything yet."""
+    study = optuna.create_study()
+    lost, other = study.ask(), study.ask()
+    study.tell(other, 0.5)
+    study.tell(lost, state=TrialState.FAIL)
+    queue_again(study)
+    again = study.ask()
+    after = study.ask()
+    places = [place_of(study, study.trials[trial.number]) for trial in (other, again, after)]
+    assert places == [0, 0, 2]
 
 
 def test_signs_of_life_keep_a_trial_of_another_machine():

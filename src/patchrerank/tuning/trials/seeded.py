@@ -11,6 +11,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from patchrerank.tuning.trials.surplus import RETRY
+
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
@@ -26,9 +28,14 @@ FAILURE = "error"
 def place_of(study: Study, trial: FrozenTrial) -> int:
     """Return how many trials came before this one, those that were cut off not counted.
 
-    So a study that was killed and resumed by one worker goes on with the very draws that an
-    undisturbed one would have made.
+    So a study that was killed and resumed goes on with the very draws that an undisturbed one would
+    have made. A trial that repeats another, which may have been lost before it had drawn, has that
+    one's place.
     """
+    repeated = trial.user_attrs.get(RETRY)
+    if repeated is not None:
+        (first,) = (one for one in study.get_trials(deepcopy=False) if one.number == repeated)
+        return place_of(study, first)
     lost = [
         other
         for other in study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
