@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from patchrerank.errors import QueryError, ShortlistError
-from patchrerank.types import LocalDescriptors, LocalQueries, Queries, Shortlist, rank_scores
+from patchrerank.types import (
+    EMPTY,
+    LocalDescriptors,
+    LocalQueries,
+    Queries,
+    Shortlist,
+    rank_scores,
+)
+from patchrerank.types.missing import MissingCandidates
 
 
 class Letters:
@@ -185,3 +193,19 @@ def test_an_index_that_gives_no_row_is_told():
 
     with pytest.raises(ShortlistError, match="query 0: its index gave the row -1"):
         Shortlist.from_ids(Forgetful(), [["a"]], [[0.5]])
+
+
+def test_shortlists_joined_are_filled_up_to_one_width():
+    away = MissingCandidates(["x"], np.zeros(1, np.int64), np.array([0.5], np.float32), True)
+    parts = [
+        Shortlist([[3, 1]], [[0.9, 0.2]]),
+        Shortlist([[5], [2]], [[0.4], [0.3]], (away, None)),
+    ]
+    made = Shortlist.joined(parts)
+    assert made.rows.tolist() == [[3, 1], [5, EMPTY], [2, EMPTY]]
+    np.testing.assert_array_equal(
+        made.scores, np.array([[0.9, 0.2], [0.4, -np.inf], [0.3, -np.inf]], np.float32)
+    )
+    assert made.missing == (None, away, None)
+    assert Shortlist.joined(parts[:1]) is parts[0]
+    assert Shortlist.joined([parts[0], parts[0]]).missing == ()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
+from patchrerank.tuning.trials.studies import open_storage
 from patchrerank.tuning.tune import tune
 from signal_tables import signal_table
 
@@ -36,6 +39,27 @@ def meeting_map(result):
 def run(storage, trials, sampler="refine", workers=1, objective=slow_map):
     options = TuneOptions(storage=storage, sampler=sampler, progress=False, seed=7, workers=workers)
     return tune(TABLE, search_space(TABLE), objective, trials, options)
+
+
+def start_worker(storage, trials, *sampler):
+    """Start a process that works on the study."""
+    return subprocess.Popen([sys.executable, __file__, str(storage), str(trials), *sampler])
+
+
+def trials_of(storage, *states):
+    """What the study holds; nothing if it is not begun yet."""
+    try:
+        study = optuna.load_study(study_name="patchrerank", storage=open_storage(storage))
+    except KeyError:
+        return []
+    return study.get_trials(deepcopy=False, states=states or None)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

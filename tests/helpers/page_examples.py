@@ -5,7 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 
+from command_line import run
 from loaded_once import encoders_loaded_once
+from patchrerank.datasets.shipped_photos import copy_shipped_photos
+
+
+def photographs_in(root):
+    """Make ``photos/`` of the demo's photographs and ``gallery/`` of them; name the objects'."""
+    photos, _ = copy_shipped_photos(root / "photos")
+    run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
+    return sorted(path.name for path in (root / "photos/objects").iterdir())
 
 
 def examples_of(page):

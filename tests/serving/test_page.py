@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from command_line import run
-from patchrerank.datasets.shipped_photos import copy_shipped_photos
+from page_examples import examples_of, photographs_in
 from served import served_process
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
@@ -22,31 +21,24 @@ NEEDS = {
 }
 
 
-def examples():
-    parts = PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
-    return {part.partition("\n")[0]: part for part in parts if "```python" in part}
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a gallery, and the address of its service."""
     root = tmp_path_factory.mktemp("page")
-    photos, _ = copy_shipped_photos(root / "photos")
-    run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
-    names = sorted(path.name for path in (root / "photos/objects").iterdir())
+    names = photographs_in(root)
     with served_process(root / "gallery", "--lazy") as (_, address):
         yield root, names, address
 
 
 def test_every_example_is_run():
-    assert set(examples()) == set(NEEDS)
+    assert set(examples_of(PAGE)[1]) == set(NEEDS)
 
 
 @pytest.mark.parametrize("name", NEEDS)
 def test_the_example_runs(place, name):
     pytest.importorskip(NEEDS[name])
     root, names, address = place
-    code = examples()[name].split("```python\n")[1].partition("```")[0]
+    code = examples_of(PAGE)[1][name]
     code = f"names = {names!r}\n" + code.replace("http://127.0.0.1:8080", address)
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
     done = subprocess.run(

@@ -9,26 +9,24 @@ import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from killing_studies import TABLE, run
+from killing_studies import TABLE, run, start_worker, trials_of, wait_until
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.tuning.trials.databases import database_turn, open_database, shown_url
 from patchrerank.tuning.trials.heartbeat import beating
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.trials.seeded import place_of
-from patchrerank.tuning.trials.studies import open_storage, queue_again, recover
+from patchrerank.tuning.trials.studies import queue_again, recover
 from patchrerank.tuning.trials.surplus import RETRY, SURPLUS, is_surplus
 from patchrerank.tuning.trials.worker_names import SEEN, WORKER, still_runs
 from patchrerank.tuning.tune import tune
 from plain_postgres import plain_postgres
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_studies.py"
 TRIALS = 40
 
 
@@ -77,30 +75,19 @@ def proxy(empty):
     server.wait()
 
 
-def start(storage, sampler="random"):
-    return subprocess.Popen([sys.executable, str(SCRIPT), storage, str(TRIALS), sampler])
-
-
-def trials_of(storage, *states):
-    try:
-        study = optuna.load_study(study_name="patchrerank", storage=open_storage(storage))
-    except KeyError:  # not begun yet
-        return []
-    return study.get_trials(deepcopy=False, states=states or None)
-
-
 def four_workers_two_killed(storage):
     """Start four at once on an empty storage, kill two in mid-trial, and let two finish."""
-    workers = [start(storage) for _ in range(4)]
-    end = time.monotonic() + 120
-    while len(trials_of(storage, TrialState.COMPLETE)) < 8:
-        assert time.monotonic() < end, "nothing happened"
-        assert all(worker.poll() is None for worker in workers)
-        time.sleep(0.05)
-    for worker in workers[:2]:
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-    assert [worker.wait(timeout=120) for worker in workers[2:]] == [0, 0]
+    workers = [start_worker(storage, TRIALS, "random") for _ in range(4)]
+
+    def well_begun():
+        assert all(one.poll() is None for one in workers)
+        return len(trials_of(storage, TrialState.COMPLETE)) >= 8
+
+    wait_until(well_begun, 120)
+    for one in workers[:2]:
+        one.send_signal(signal.SIGKILL)
+        one.wait()
+    assert [one.wait(timeout=120) for one in workers[2:]] == [0, 0]
     return trials_of(storage)
 
 

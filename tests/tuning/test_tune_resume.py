@@ -1,11 +1,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from pathlib import Path
 
 import optuna
 import pytest
@@ -13,7 +9,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from killing_studies import TABLE, meeting_map, run
+from killing_studies import TABLE, meeting_map, run, start_worker, trials_of, wait_until
 from patchrerank.errors import SettingError
 from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
@@ -23,27 +19,11 @@ from patchrerank.tuning.trials.surplus import RETRY
 from patchrerank.tuning.tune import tune
 from signal_tables import signal_table
 
-SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_studies.py"
 TRIALS = 26
 
 
 def start(journal):
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(journal), str(TRIALS)])
-
-
-def trials_of(journal, *states):
-    try:
-        study = optuna.load_study(study_name="patchrerank", storage=open_storage(journal))
-    except KeyError:  # not begun yet
-        return []
-    return study.get_trials(deepcopy=False, states=states or None)
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
+    return start_worker(journal, TRIALS)
 
 
 def counted(trials):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 import webbrowser
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
+from patchrerank.cli.served_gallery import open_engine
 from patchrerank.cli.tuned_option import TunedFile, read_tuned
 from patchrerank.cli.views_option import QueryViewsOption
-from patchrerank.cli.views_option import query_views as parse_views
 from patchrerank.records import check_within
 
 EXAMPLE = "patchrerank explore gallery/ --stages patchify:400:0.3:4"
@@ -44,8 +44,7 @@ def command(
 
     The page is served to this machine alone; patchrerank serve has it for others, at /.
     """
-    from patchrerank.encoders.preprocessing import check_image_size
-    from patchrerank.serving import Engine, ServiceSettings
+    from patchrerank.serving import ServiceSettings
     from patchrerank.serving.app import make_app
     from patchrerank.serving.explorer import explorer_pages, explorer_routes
     from patchrerank.serving.running import LOOPBACK, serve
@@ -53,14 +52,7 @@ def command(
     read_tuned(context, tuned)
     settings = ServiceSettings(local_names_only=True)
     check_within(1, settings.max_candidates, candidates=candidates)
-    given: dict[str, Any] = {} if stages is None else {"stages": stages}
-    if tuned is None:
-        given["query_crop"], given["query_views"] = query_crop, parse_views(query_views)
-        given["query_size"] = check_image_size(query_image_size)
-        given["query_part"] = query_part
-    engine = Engine(
-        gallery, tuned=tuned, root=root, device=device, first_stage=first_stage, **given
-    )
+    engine = open_engine(context)
 
     def started(address: str) -> None:
         """Say where the page is, once it is served, and open it."""

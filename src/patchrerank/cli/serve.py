@@ -6,15 +6,15 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
+from patchrerank.cli.served_gallery import open_engine
 from patchrerank.cli.tuned_option import TunedFile, check_beside_tuned
 from patchrerank.cli.views_option import QueryViewsOption
-from patchrerank.cli.views_option import query_views as parse_views
 from patchrerank.errors import SettingError
 from patchrerank.types import Missing
 
@@ -96,8 +96,7 @@ def command(
     json: opt.Json = False,
 ) -> None:
     """Answer rerank and search requests over HTTP: Jina, Cohere, vLLM and TEI clients fit."""
-    from patchrerank.encoders.preprocessing import check_image_size
-    from patchrerank.serving import Engine, ServiceSettings
+    from patchrerank.serving import ServiceSettings
     from patchrerank.serving.app import make_app
     from patchrerank.serving.explorer import explorer_pages, explorer_routes
     from patchrerank.serving.running import LOOPBACK, serve
@@ -124,20 +123,7 @@ def command(
         local_names_only=not secret,
     )
     logging.getLogger("patchrerank.serving").setLevel(logging.INFO)
-    given: dict[str, Any] = {} if stages is None else {"stages": stages}
-    if tuned is None:
-        given["query_crop"], given["query_views"] = query_crop, parse_views(query_views)
-        given["query_size"] = check_image_size(query_image_size)
-        given["query_part"] = query_part
-    engine = Engine(
-        gallery,
-        tuned=tuned,
-        root=root,
-        device=device,
-        first_stage=first_stage,
-        load_encoder=not lazy,
-        **given,
-    )
+    engine = open_engine(context, load_encoder=not lazy)
 
     def started(address: str) -> None:
         """Say where the service is, once it listens."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -90,7 +90,7 @@ def open_reranker(
 
     given = context.params
     check_crop(context)
-    views = query_views(given["query_views"])
+    asked = query_settings(context)
     opened = Gallery(gallery, root=given["root"])
     if tuned is not None:
         return load_reranker(opened, tuned, device=device)
@@ -98,11 +98,23 @@ def open_reranker(
         opened,
         stages if given["stages"] is None else given["stages"],
         device=device,
-        query_crop=given["query_crop"],
-        query_views=views,
-        query_size=given["query_image_size"],
-        query_part=given["query_part"],
+        **asked,
     )
+
+
+def query_settings(context: typer.Context) -> dict[str, Any]:
+    """Return what the options say of queries, as ``load_reranker`` takes it.
+
+    Raises:
+        SettingError: no views of a query.
+    """
+    given = context.params
+    return {
+        "query_crop": given["query_crop"],
+        "query_views": query_views(given["query_views"]),
+        "query_size": given["query_image_size"],
+        "query_part": given["query_part"],
+    }
 
 
 def check_beside_stages(context: typer.Context, *names: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,18 +31,9 @@ def compare_floats(
     """Return best value and its row number ``(K, n)`` of each query descriptor."""
     from patchrerank.kernels import _sets as kernels
 
-    starts, scales, places = row_places(store, begins)
     packed, width = _pack(query, kernels.WIDTH, kernels.VECTORS)
-    best = np.empty((len(counts), width), dtype=np.float32)
-    where = np.empty((len(counts), width), dtype=np.int32)
-
-    def compare(start: int, stop: int) -> None:
-        part = slice(start, stop)
-        slots = (starts[part], scales[part], places, counts[part])
-        how = (*layout(store), packed, store.dim)
-        kernels.compare_slots(*how, *slots, best[part], where[part])
-
-    run_parts(threads, compare, parts_of(len(counts), threads))
+    kernel = partial(kernels.compare_slots, *layout(store), packed, store.dim)
+    best, where = _compare(kernel, width, store, begins, counts, threads)
     return best[:, : len(query)], where[:, : len(query)]
 
 
@@ -50,24 +43,37 @@ def compare_int8(
     """Return the best value ``(K, n)`` of each query descriptor, from int8 products."""
     from patchrerank.kernels import _sets as kernels
 
-    starts, steps, places = row_places(store, begins)
     codes, scales = quantise_int8(query)
     if kernels.HAS_INT8:
         groups = (codes.astype(np.int16) + kernels.BIAS).astype(np.uint8).view(np.int32)
     else:
         groups = codes.astype(np.int16).view(np.int32)
-    kernel = kernels.compare_int8_slots if kernels.HAS_INT8 else kernels.compare_pair_slots
+    compare = kernels.compare_int8_slots if kernels.HAS_INT8 else kernels.compare_pair_slots
     packed, width = _pack(groups, kernels.WIDTH, kernels.VECTORS)
+    kernel = partial(compare, packed, store.dim)
+    best, _ = _compare(kernel, width, store, begins, counts, threads)
+    return np.asarray(best[:, : len(query)] * scales)
+
+
+def _compare(
+    kernel: Callable[..., None],
+    width: int,
+    store: SetStore,
+    begins: Rows,
+    counts: Rows,
+    threads: int,
+) -> tuple[Floats, npt.NDArray[np.int32]]:
+    """Return what a kernel finds for each candidate: values and row numbers ``(K, width)``."""
+    starts, scales, places = row_places(store, begins)
     best = np.empty((len(counts), width), dtype=np.float32)
     where = np.empty((len(counts), width), dtype=np.int32)
 
     def compare(start: int, stop: int) -> None:
         part = slice(start, stop)
-        slots = (starts[part], steps[part], places, counts[part])
-        kernel(packed, store.dim, *slots, best[part], where[part])
+        kernel(starts[part], scales[part], places, counts[part], best[part], where[part])
 
     run_parts(threads, compare, parts_of(len(counts), threads))
-    return np.asarray(best[:, : len(query)] * scales)
+    return best, where
 
 
 def has_int8(dim: int) -> bool:

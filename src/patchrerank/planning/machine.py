@@ -61,20 +61,16 @@ def measure_disk(folder: Path) -> float:
     return SAMPLE / min(_seconds(write) for _ in range(ROUNDS))
 
 
-def this_machine(folder: Path, *, measure: bool = True) -> Machine:
+def this_machine(folder: Path) -> Machine:
     """Return this machine; ``folder`` is where the gallery would lie."""
-    nan = float("nan")
+    known = hasattr(os, "sched_getaffinity")
     return Machine(
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else _all_cores(),
+        cores=len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1,
         memory=_memory(),
         disk=shutil.disk_usage(folder).free,
-        memory_read=measure_memory() if measure else nan,
-        disk_write=measure_disk(folder) if measure else nan,
+        memory_read=measure_memory(),
+        disk_write=measure_disk(folder),
     )
-
-
-def _all_cores() -> int:
-    return os.cpu_count() or 1
 
 
 def _memory() -> int:

@@ -15,7 +15,7 @@ from patchrerank.score_reading import Metric
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
-from patchrerank.types import EMPTY, Missing, Queries, Ranking, Shortlist
+from patchrerank.types import Missing, Queries, Ranking, Shortlist
 
 Found = TypeVar("Found")
 
@@ -127,7 +127,7 @@ def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
 
     def work(group: Sequence[Rescoring]) -> list[Lines]:
         queries = Queries.joined([job.queries for job in group])
-        shortlist = side_by_side([job.first_stage() for job in group])
+        shortlist = Shortlist.joined([job.first_stage() for job in group])
         reranker = group[0].reranker
         ranking = reranker.rerank(queries, shortlist)
         return lines_of(ranking, reranker.gallery, [job.top for job in group])
@@ -152,20 +152,6 @@ def in_groups(
             else:
                 found.update((n, in_groups([jobs[n]], work)[0]) for n in numbers)
     return [found[number] for number in range(len(jobs))]
-
-
-def side_by_side(parts: Sequence[Shortlist]) -> Shortlist:
-    """Return the shortlists of single queries as one, filled up where they are shorter."""
-    if len(parts) == 1:
-        return parts[0]
-    width = max(part.rows.shape[1] for part in parts)
-    rows = np.full((len(parts), width), EMPTY, dtype=np.int64)
-    scores = np.full((len(parts), width), -np.inf, dtype=np.float32)
-    for number, part in enumerate(parts):
-        rows[number, : part.rows.shape[1]] = part.rows[0]
-        scores[number, : part.rows.shape[1]] = part.scores[0]
-    missing = tuple(part.missing[0] if part.missing else None for part in parts)
-    return Shortlist.trusted(rows, scores, missing if any(missing) else ())
 
 
 def listed(

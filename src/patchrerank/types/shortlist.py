@@ -84,6 +84,20 @@ class Shortlist:
         object.__setattr__(made, "missing", missing)
         return made
 
+    @staticmethod
+    def joined(parts: Sequence[Shortlist]) -> Shortlist:
+        """Return shortlists, one or more, as one of all their queries, filled up to one width."""
+        if len(parts) == 1:
+            return parts[0]
+        width, ends = max(part.rows.shape[1] for part in parts), np.cumsum([*map(len, parts)])
+        rows = np.full((ends[-1], width), EMPTY, dtype=np.int64)
+        scores = np.full((ends[-1], width), -np.inf, dtype=np.float32)
+        for part, end in zip(parts, ends, strict=True):
+            place = slice(end - len(part), end), slice(part.rows.shape[1])
+            rows[place], scores[place] = part.rows, part.scores
+        away = [one for part in parts for one in part.missing or (None,) * len(part)]
+        return Shortlist.trusted(rows, scores, tuple(away) if any(away) else ())
+
     @classmethod
     def from_ids(
         cls,

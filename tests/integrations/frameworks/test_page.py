@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import run
-from tests.helpers.page_examples import examples_of, printed_by
-
-from patchrerank.datasets.shipped_photos import copy_shipped_photos
+from tests.helpers.page_examples import examples_of, photographs_in, printed_by
 
 PAGE = Path(__file__).parents[3] / "docs" / "frameworks.md"
 PACKAGES = {
@@ -35,8 +32,7 @@ shutil.copy(Path("photos/objects") / names[3], "query.jpg")
 def place(tmp_path_factory):
     """A folder with a gallery of the demo's photographs, and one of them as query.jpg."""
     root = tmp_path_factory.mktemp("page")
-    photos, _ = copy_shipped_photos(root / "photos")
-    run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
+    photographs_in(root)
     return root
 
 

@@ -6,11 +6,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from tests.helpers.command_line import run
-from tests.helpers.page_examples import examples_of, printed_by
+from tests.helpers.page_examples import examples_of, photographs_in, printed_by
 from tests.helpers.postgres import postgres
-
-from patchrerank.datasets.shipped_photos import copy_shipped_photos
 
 PAGE = Path(__file__).parents[3] / "docs" / "stores.md"
 PACKAGES = {
@@ -28,9 +25,7 @@ PACKAGES = {
 def place(tmp_path_factory):
     """A folder with a gallery of the demo's photographs, and one of them as query.jpg."""
     root = tmp_path_factory.mktemp("page")
-    photos, _ = copy_shipped_photos(root / "photos")
-    run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
-    names = sorted(path.name for path in (root / "photos/objects").iterdir())
+    names = photographs_in(root)
     (root / "query.jpg").write_bytes((root / "photos/objects" / names[3]).read_bytes())
     return root, names[3]
 

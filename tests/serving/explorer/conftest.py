@@ -46,8 +46,9 @@ def site(photos):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """A driver keeps its event loop running, so it must not outlive the module that needs it."""
     if CHROMIUM is None:
         pytest.skip("needs chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra dev)")

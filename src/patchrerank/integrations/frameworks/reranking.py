@@ -99,7 +99,7 @@ class Reranking:
         asked = [number for number, candidates in enumerate(lists) if len(candidates.first)]
         for numbers, encoded in self._encoded(queries, asked):
             shortlists = [self._shortlist(lists[number], given[number]) for number in numbers]
-            ranking = self.ranker.rerank(encoded, _stacked(shortlists))
+            ranking = self.ranker.rerank(encoded, Shortlist.joined(shortlists))
             hits = hits_of(ranking, self.ranker.gallery)
             for place, number in enumerate(numbers):
                 rows = _rows_listed(ranking, place)
@@ -144,18 +144,6 @@ class Reranking:
             metric=self.metric if known is not None else None,
             missing=self.missing,
         )
-
-
-def _stacked(lists: Sequence[Shortlist]) -> Shortlist:
-    """Return shortlists of one query each as one of all."""
-    width = max(one.rows.shape[1] for one in lists)
-    rows = np.full((len(lists), width), EMPTY, dtype=np.int64)
-    scores = np.full((len(lists), width), -np.inf, dtype=np.float32)
-    for place, one in enumerate(lists):
-        rows[place, : one.rows.shape[1]] = one.rows[0]
-        scores[place, : one.rows.shape[1]] = one.scores[0]
-    away = tuple(one.missing[0] if one.missing else None for one in lists)
-    return Shortlist.trusted(rows, scores, away if any(away) else ())
 
 
 def _rows_listed(ranking: Ranking, query: int) -> Rows:

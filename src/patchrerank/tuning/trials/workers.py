@@ -7,7 +7,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +153,7 @@ def _work(study: Study, runner: TrialRunner, job: Job) -> None:
             if trial is not None:
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):
                     # else: others took this worker for dead, and see to the trial themselves
-                    _run_trial(study, runner, trial)
+                    _run_trial(study, runner, trial, watched=job.options.storage is not None)
             elif done >= total:
                 return
             else:
@@ -193,9 +193,10 @@ def _counts(trial: optuna.trial.FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or failed
 
 
-def _run_trial(study: Study, runner: TrialRunner, trial: optuna.Trial) -> None:
+def _run_trial(study: Study, runner: TrialRunner, trial: optuna.Trial, *, watched: bool) -> None:
+    """Run a trial; with ``watched``, others can see the study, and want signs of life."""
     try:
-        with beating(trial):
+        with beating(trial) if watched else nullcontext():
             values = runner(trial)
     except PatchRerankError as error:
         trial.set_user_attr(FAILURE, str(error))
