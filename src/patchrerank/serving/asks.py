@@ -90,8 +90,9 @@ def read_rerank(body: Mapping[str, Any], most: int) -> RerankAsk:
     documents = _documents(body, "texts" if tei else "documents", most)
     plain, scores = _told_apart(documents)
     pictures = None
-    if any(type(item) is Sent for item in plain):
-        if not all(type(item) is Sent for item in plain):
+    kinds = set(map(type, plain))
+    if Sent in kinds:
+        if len(kinds) > 1:
             raise RequestError("documents are ids of the gallery or pictures, not both at once")
         pictures = plain
     given = body.get("scores")
@@ -181,8 +182,9 @@ def _documents(body: Mapping[str, Any], key: str, most: int) -> list[Any]:
 def _told_apart(documents: list[Any]) -> tuple[list[Any], list[float] | None]:
     """Return an id or a picture for each document, and the scores that stand beside them."""
     if set(map(type, documents)) <= {str}:
-        long = [item for item in documents if len(item) >= SHORTEST_URI]
-        if not any(map(is_picture, long)):
+        if max(map(len, documents), default=0) < SHORTEST_URI:
+            return documents, None
+        if not any(is_picture(item) for item in documents if len(item) >= SHORTEST_URI):
             return documents, None
     plain = [read_document(number, item) for number, item in enumerate(documents)]
     scored = [item["score"] for item in documents if isinstance(item, Mapping) and "score" in item]

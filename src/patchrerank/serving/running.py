@@ -77,7 +77,7 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         timeout_keep_alive=KEEP_ALIVE,
         backlog=BACKLOG,
     )
-    loop = asyncio.new_event_loop()
+    loop = (config.get_loop_factory() or asyncio.new_event_loop)()
     gc.collect()
     gc.freeze()  # what is loaded stays: nobody looks through it again while requests wait
     try:

@@ -65,7 +65,9 @@ class Service:
         self._encoding: Batcher[Encoding | Documents, Queries | Cascade] = Batcher(
             partial(encode_all, vectors=self._vectors), "encode", *shared
         )
-        self._rescoring: Batcher[Rescoring, Lines] = Batcher(self._rescored, "score", *shared)
+        self._rescoring: Batcher[Rescoring, Lines] = Batcher(
+            self._rescored, "score", *shared, size=lambda job: job.size
+        )
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -137,7 +139,7 @@ class Service:
             async with asyncio.timeout_at(_loop_time(until)):
                 queries = await self._queries(ask.query, loaded, until)
                 first = partial(loaded.search, queries, ask.candidates)
-                found = Rescoring(loaded.reranker, queries, first, ask.top)
+                found = Rescoring(loaded.reranker, queries, first, ask.candidates, ask.top)
                 await asyncio.to_thread(found.first_stage)
                 job = found
                 return await self._rescoring.ask(job)
@@ -165,7 +167,7 @@ class Service:
                     sent = dict(zip(keys, pictures, strict=True))
                     reranker = await self._encoded(Documents(loaded, sent, until))
                 how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
-                job = Rescoring(reranker, queries, partial(listed, *how), top)
+                job = Rescoring(reranker, queries, partial(listed, *how), len(ids), top)
                 return await self._rescoring.ask(job), places
         except TimeoutError:
             if job is not None:
