@@ -306,3 +306,13 @@ def test_damage_deep_inside():
 def test_nothing_to_fit(scores, relevant, message):
     with pytest.raises(SettingError, match=message):
         fit_calibration(scores, relevant)
+
+
+def test_nothing_is_found_where_the_best_calibrated_hit_lies_too_low():
+    made = replace(CALIBRATION, nothing_below=0.3)
+    assert made.finds_nothing([], [])
+    assert made.finds_nothing([0.29, 0.1], [0.2, 0.1])
+    assert not made.finds_nothing([0.3, 0.1], [0.2, 0.1])
+    assert made.finds_nothing([0.9, 0.29], [None, 0.1])  # the first was rescored by nobody
+    assert not made.finds_nothing([0.1], [float("nan")])  # of whom nobody can say
+    assert not replace(made, nothing_below=None).finds_nothing([0.0], [0.1])

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
 from patchrerank.images import PictureBytes
-from patchrerank.pipeline import load_reranker
+from patchrerank.pipeline import Recipe, load_reranker
 from patchrerank.serving import Engine, ServiceSettings
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.refusals import RequestError
@@ -279,3 +280,27 @@ def test_a_stage_of_local_descriptors_takes_no_pictures_as_documents():
 def test_limits_that_cannot_be(wrong):
     with pytest.raises(SettingError):
         ServiceSettings(**wrong)
+
+
+@pytest.mark.parametrize(("limit", "nothing"), [(0.01, False), (0.9999, True)])
+def test_a_calibrated_service_says_when_nothing_was_found(colours, tmp_path, limit, nothing):
+    file, calibration = tmp_path / "recipe.json", Calibration(1.0, 1.0, 0.0, nothing_below=limit)
+    replace(Recipe.parse("patchify:all:0.2:4"), calibration=calibration).save(file)
+    body = {"query": {"image": uri(colour_query("red"))}, "documents": NAMES}
+    with (
+        served(Engine(colours.folder, tuned=file, encoder=colour_encoder())) as running,
+        running.client() as client,
+    ):
+        assert client.post("/rerank", json=body).json()["nothing_found"] is nothing
+        found = client.post("/search", json={"query": body["query"], "top_k": 3}).json()
+        assert found["nothing_found"] is nothing
+        assert (
+            client.post("/search", json={"query": body["query"], "top_k": 0}).json()["hits"] == []
+        )
+        several = client.post("/batch", json={"requests": [body]}).json()["answers"]
+        assert several[0]["nothing_found"] is nothing
+
+
+def test_a_service_that_is_not_calibrated_does_not_say_it(client):
+    body = {"query": {"image": uri(colour_query("red"))}, "documents": NAMES}
+    assert "nothing_found" not in client.post("/rerank", json=body).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -181,6 +182,23 @@ class Calibration:
             around, known = level_features(values, counts, *ranks)
             logits = np.where(known, self.level.logits(np.concatenate([beta, around])), logits)
         return np.asarray(expit(logits), dtype=np.float64)
+
+    def finds_nothing(
+        self, scores: npt.ArrayLike, probabilities: npt.ArrayLike | Sequence[float | None]
+    ) -> bool:
+        """Tell whether hits hold, probably, nothing relevant: "nothing found".
+
+        So it is where there are none, or the best score of those that have a probability lies
+        below :attr:`nothing_below`.
+
+        Args:
+            scores: float ``(n,)``, fused scores of one query's hits.
+            probabilities: float ``(n,)``; NaN or None where there is none.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        known = values[~np.isnan(np.array(probabilities, dtype=np.float64))]
+        limit = self.nothing_below
+        return not len(values) or bool(limit is not None and len(known) and known.max() < limit)
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-able record."""

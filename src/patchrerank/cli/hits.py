@@ -27,7 +27,10 @@ def show_hits(
     With a calibration they have probabilities, and it is said if nothing was found. Where the
     gallery does not hold one of them, or a stage failed, a column says how each came by its place.
     """
-    nothing = None if calibration is None else _nothing_found(hits, calibration)
+    nothing = None
+    if calibration is not None:
+        scores, chances = [hit.score for hit in hits], [hit.probability for hit in hits]
+        nothing = calibration.finds_nothing(scores, chances)
     if as_json:
         said = {} if nothing is None else {"nothing_found": nothing}
         printing.print_json({**settings, **said, "hits": [asdict(hit) for hit in hits]})
@@ -57,10 +60,3 @@ def _row(hit: Hit) -> dict[str, str]:
         "probability": printing.number(hit.probability, 3),
         "status": hit.status,
     }
-
-
-def _nothing_found(hits: Sequence[Hit], calibration: Calibration) -> bool:
-    """Tell whether the best score among the hits that have a probability is too low."""
-    known = [hit.score for hit in hits if hit.probability is not None]
-    limit = calibration.nothing_below
-    return not hits or (limit is not None and bool(known) and max(known) < limit)

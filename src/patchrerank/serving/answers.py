@@ -65,13 +65,19 @@ def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
         return f"[{listed}]"
     about = {"id": str(uuid4()), "model": ask.model, "fallback": hits.fallback, "usage": USAGE}
     about["meta"] = {"api_version": {"version": "2"}}
+    about |= _nothing(hits)
     return f'{text_of(about)[:-1]},"{ask.shape.results}":[{listed}]}}'
 
 
 def search_answer(hits: Lines) -> str:
     """Return what a search is answered with, as JSON."""
     listed = ",".join(f"{{{line}}}" for line in hits.lines)
-    return f'{{"hits":[{listed}],"fallback":{text_of(hits.fallback)}}}'
+    about = {"fallback": hits.fallback, **_nothing(hits)}
+    return f'{{"hits":[{listed}],{text_of(about)[1:]}'
+
+
+def _nothing(hits: Lines) -> dict[str, Any]:
+    return {} if hits.nothing is None else {"nothing_found": hits.nothing}
 
 
 def batch_answer(answers: list[str]) -> str:

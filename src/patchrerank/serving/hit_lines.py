@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from patchrerank.calibration import Calibration
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving.json_bodies import number_texts, text_of
@@ -24,34 +25,51 @@ class Lines:
         lines: all their fields as JSON, in their order, without braces; numbers are the shortest
             that float32 is told by.
         fallback: whether local evidence had no part in the order, or not all that it should have.
+        nothing: whether the list holds, probably, nothing relevant; None where nobody can say.
     """
 
     ids: list[Any]
     scores: list[str]
     lines: list[str]
     fallback: bool
+    nothing: bool | None = None
 
 
-def lines_of(ranking: Ranking, gallery: Gallery, tops: Sequence[int | None]) -> list[Lines]:
+def lines_of(
+    ranking: Ranking,
+    gallery: Gallery,
+    tops: Sequence[int | None],
+    calibration: Calibration | None = None,
+) -> list[Lines]:
     """Return the hits of each query of a ranking.
 
     Args:
         ranking: of Q queries.
         gallery: whose ids they have.
         tops: how many of each query's are wanted; None: all.
+        calibration: of the ranking's probabilities; None: it has none.
     """
     if any(ranking.kept(query) is not None for query in range(len(ranking))):
         lists = hits_of(ranking, gallery, None)
-        return [_of_hits(hits[:top]) for hits, top in zip(lists, tops, strict=True)]
+        return [_of_hits(hits[:top], calibration) for hits, top in zip(lists, tops, strict=True)]
     filled = (ranking.rows != EMPTY).sum(axis=1).tolist()
     counts = [
         most if top is None else min(most, top) for most, top in zip(filled, tops, strict=True)
     ]
     scores = ranking.hit_scores(max(counts, default=0))
-    return [_lines(ranking, query, scores[query, :n], gallery) for query, n in enumerate(counts)]
+    return [
+        _lines(ranking, query, scores[query, :n], gallery, calibration)
+        for query, n in enumerate(counts)
+    ]
 
 
-def _lines(ranking: Ranking, query: int, scores: Floats, gallery: Gallery) -> Lines:
+def _lines(
+    ranking: Ranking,
+    query: int,
+    scores: Floats,
+    gallery: Gallery,
+    calibration: Calibration | None,
+) -> Lines:
     count = len(scores)
     head = (query, slice(count))
     ids, local = gallery.ids.at(ranking.rows[head]), ranking.local_scores[head]
@@ -76,7 +94,10 @@ def _lines(ranking: Ranking, query: int, scores: Floats, gallery: Gallery) -> Li
         f'"query_views":"{view}"'
         for item, score, rank, first, second, box, chance, state in zip(*columns, strict=True)
     ]
-    return Lines(ids, told, lines, failed)
+    nothing = None
+    if calibration is not None and probable is not None:
+        nothing = calibration.finds_nothing(scores, probable[head])
+    return Lines(ids, told, lines, failed, nothing)
 
 
 def _box_texts(boxes: Floats) -> list[str]:
@@ -89,11 +110,15 @@ def _box_texts(boxes: Floats) -> list[str]:
     return found
 
 
-def _of_hits(hits: Sequence[Hit]) -> Lines:
+def _of_hits(hits: Sequence[Hit], calibration: Calibration | None) -> Lines:
     """Return hits among which some stand that no gallery holds."""
+    scores, nothing = [hit.score for hit in hits], None
+    if calibration is not None:
+        nothing = calibration.finds_nothing(scores, [hit.probability for hit in hits])
     return Lines(
         [hit.id for hit in hits],
-        [text_of(hit.score) for hit in hits],
+        [text_of(score) for score in scores],
         [text_of(hit.__dict__)[1:-1] for hit in hits],
         any(hit.status == "fallback" for hit in hits),
+        nothing,
     )

@@ -86,6 +86,13 @@ HIT = {
         "query_views": {"type": "string"},
     },
 }
+WHOLE: dict[str, object] = {
+    "fallback": {"type": "boolean"},
+    "nothing_found": {
+        "type": "boolean",
+        "description": "whether the list holds, probably, nothing relevant; calibrated services",
+    },
+}
 RESULT = {
     "type": "object",
     "properties": {
@@ -100,13 +107,10 @@ RESULTS = {
         "id": {"type": "string"},
         "model": {"type": "string"},
         "results": {"type": "array", "items": RESULT},
-        "fallback": {"type": "boolean"},
+        **WHOLE,
     },
 }
-HITS = {
-    "type": "object",
-    "properties": {"hits": {"type": "array", "items": HIT}, "fallback": {"type": "boolean"}},
-}
+HITS = {"type": "object", "properties": {"hits": {"type": "array", "items": HIT}, **WHOLE}}
 ANSWERS = {"type": "object", "properties": {"answers": {"type": "array"}}}
 REFUSALS = {
     "400": "no JSON",

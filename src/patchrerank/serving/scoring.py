@@ -132,7 +132,8 @@ def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         shortlist = Shortlist.joined([job.first_stage() for job in group])
         reranker = group[0].reranker
         ranking = reranker.rerank(queries, shortlist)
-        return lines_of(ranking, reranker.gallery, [job.top for job in group])
+        tops = [job.top for job in group]
+        return lines_of(ranking, reranker.gallery, tops, reranker.calibration)
 
     return in_groups(jobs, work)
 
