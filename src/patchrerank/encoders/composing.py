@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image
 
 from patchrerank.encoders.query_object import QueryObject
 from patchrerank.kernels.threads import run_parts
@@ -114,8 +114,12 @@ class _Piece:
         y = np.concatenate([rows, rows + 1, rows, rows + 1]) - solid.shape[0] / 2
         return cls(picture, np.stack([x, y]))
 
-    def layer(self, angle: float, size: float, room: tuple[int, int]) -> Image.Image:
-        """Return a canvas, (width, height), with it alone, its solid part in the middle."""
+    def placed(self, angle: float, size: float, room: tuple[int, int]) -> tuple[Bytes, Doubles]:
+        """Return its pixels, and where those of a canvas, (width, height), lie among them.
+
+        Its solid part is in the middle of the canvas and within it; see
+        :func:`patchrerank.kernels.overlay.overlay`.
+        """
         along, across = np.cos(np.radians(angle)), np.sin(np.radians(angle))
         back = np.array([[along, -across], [across, along]])
         turned = back.T @ self.outline
@@ -126,27 +130,22 @@ class _Piece:
         source = self.picture.reduce(coarse) if coarse > 1 else self.picture
         middle = (turned.min(axis=1) + turned.max(axis=1)) / 2 - np.array(room) / 2 / scale
         start = back @ middle + np.array(self.picture.size) / 2
-        matrix = np.column_stack([back / scale, start]) / coarse
-        return source.transform(
-            room, Image.Transform.AFFINE, matrix.ravel().tolist(), Image.Resampling.BILINEAR
-        )
+        return np.asarray(source), np.column_stack([back / scale, start]) / coarse
 
 
 def _drawn(
     piece: _Piece, plan: list[tuple[Bytes, float, float]], threads: int = 1
 ) -> ComposedViews:
     """Lay an object over backgrounds, each turned by an angle and of a size."""
+    from patchrerank.kernels.overlay import overlay
+
     shape = (len(plan), *plan[0][0].shape)
     made = ComposedViews(np.empty(shape, np.uint8), np.empty(shape[:3], np.float32))
 
     def draw(number: int) -> None:
         ground, angle, size = plan[number]
-        layer = piece.layer(angle, size, (shape[2], shape[1]))
-        *colours, alpha = layer.split()
-        rest = Image.merge("RGB", [ImageChops.invert(alpha)] * 3)
-        mixed = ImageChops.multiply(Image.fromarray(ground), rest)
-        made.pictures[number] = np.asarray(ImageChops.add(mixed, Image.merge("RGB", colours)))
-        np.divide(np.asarray(alpha), np.float32(255), out=made.covers[number])
+        pixels, back = piece.placed(angle, size, (shape[2], shape[1]))
+        overlay(pixels, back, ground, made.pictures[number], made.covers[number])
 
     run_parts(threads, draw, [(number,) for number in range(len(plan))])
     return made

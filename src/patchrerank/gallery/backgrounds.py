@@ -41,8 +41,8 @@ class Backgrounds:
     """Crops of pictures, to compose objects on.
 
     Attributes:
-        jpegs: each as the bytes of a JPEG file, all of one size.
-        ids: of the gallery's pictures that they were cut from; empty texts: from other pictures.
+        jpegs: of each the bytes of a JPEG file, all of one size.
+        ids: of the gallery's pictures they were cut from; empty texts: from other pictures.
     """
 
     jpegs: tuple[bytes, ...]
@@ -75,10 +75,11 @@ class Backgrounds:
 
     @cached_property
     def _mean(self) -> Bytes:
-        return self.crops.mean(axis=0, dtype=np.float64).round().astype(np.uint8)
+        mean = self.crops.mean(axis=0, dtype=np.float64)
+        return np.asarray(mean.round(), dtype=np.uint8)
 
     def mean(self, size: tuple[int, int]) -> Bytes:
-        """Return the mean of all crops at a size, (height, width): uint8 ``(height, width, 3)``."""
+        """Return the mean of all at a size, (height, width): uint8 ``(height, width, 3)``."""
         return _resized(self._mean, size)
 
     def without(self, ids: Collection[str]) -> Backgrounds:
@@ -203,11 +204,10 @@ def cut_backgrounds(
         seed: of the choice of pictures and parts.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(total)
     each = -(-count // max(total, 1))
     textured: list[tuple[Bytes, int]] = []
     plain: list[tuple[Bytes, int]] = []
-    for row in order.tolist()[: max(4 * count, LEAST_TRIED)]:
+    for row in rng.permutation(total).tolist()[: max(4 * count, LEAST_TRIED)]:
         for crop in _crops(partial(picture_of, row), size, each, rng):
             deviation = float(crop.std(axis=(0, 1)).mean())
             (textured if deviation >= PLAIN else plain).append((crop, row))
