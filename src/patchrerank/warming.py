@@ -170,6 +170,7 @@ def _use_arrays() -> None:
         quantise_int8,
     )
     from patchrerank.kernels.norms import squared_norms
+    from patchrerank.kernels.overlay import overlay
     from patchrerank.kernels.resize import resize
 
     for shape, new in (((40, 30, 3), (16, 16, 3)), ((16, 64, 3), (32, 32, 3))):
@@ -177,6 +178,9 @@ def _use_arrays() -> None:
         fixed = np.frombuffer(pixels.tobytes(), dtype=np.uint8).reshape(shape)
         for cut in (pixels, pixels[1:-1, 1:-1], fixed, fixed[1:-1, 1:-1]):
             resize(cut, np.empty(new, dtype=np.uint8), "box")
+    piece = np.frombuffer(bytes(64), dtype=np.uint8).reshape(4, 4, 4)
+    ground, cover = np.zeros((8, 8, 3), dtype=np.uint8), np.zeros((8, 8), dtype=np.float32)
+    overlay(piece, np.zeros((2, 3)), ground, ground.copy(), cover)
     vectors, ends = _units(4), np.array([2, 4])
     squared_norms(vectors.astype(np.float16))
     stores = Int8Store(*quantise_int8(vectors)), Float32Store(vectors)

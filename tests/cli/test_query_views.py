@@ -39,7 +39,7 @@ def test_search_and_rerank_in_views(folder):
         asked = [*command, folder / "gallery", folder / "query.png"]
         asked += [folder / "list.json"] if command == ["rerank"] else []
         plain, seen = found(*asked), found(*asked, "--query-views", "3:20")
-        assert seen["query_views"] == "3:20" and "query_views" not in plain
+        assert seen["query_views"] == "3:20:0.7" and "query_views" not in plain
         assert {hit["query_views"] for hit in seen["hits"]} == {"plain"}
         assert {hit["query_views"] for hit in plain["hits"]} == {"none"}
         assert seen["hits"] != plain["hits"]

@@ -31,18 +31,26 @@ def resnet():
 
 
 def test_text_is_read_back():
-    for text in ("8:20", "0:0", "3:7.5", "8:20:grabcut"):
+    for text in ("8:20:0.7", "0:0", "3:7.5:1", "8:20:0.5:grabcut", "0:20:grabcut"):
         assert str(QueryViews.parse(text)) == text
     assert QueryViews.parse("4") == QueryViews(4)
+    assert QueryViews.parse("8:20:grabcut") == QueryViews(8, 20.0, "grabcut")
+    assert QueryViews.parse("8:20:1") == QueryViews(8, canvas=1.0)
 
 
-@pytest.mark.parametrize("text", ["", "eight", "8:", "8:20:", "8:20:magic", "65", "8:200", "-1"])
+WRONG = ["", "eight", "8:", "8:20:", "8:20:magic", "65", "8:200", "-1"]
+WRONG += ["8:20:2", "8:20:0.1", "8:20:1:1", "0:20:1"]
+
+
+@pytest.mark.parametrize("text", WRONG)
 def test_malformed_text_is_refused(text):
     with pytest.raises(SettingError, match="query views"):
         QueryViews.parse(text)
 
 
-@pytest.mark.parametrize("wrong", [{"backgrounds": -1}, {"rotate": float("nan")}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"backgrounds": -1}, {"rotate": float("nan")}, {"seed": -1}, {"canvas": 0.0}]
+)
 def test_impossible_views_are_refused(wrong):
     with pytest.raises(SettingError, match="query views"):
         QueryViews(**wrong)
@@ -119,6 +127,23 @@ def test_views_follow_from_the_object_and_the_seed_alone():
     assert (made.pictures != compose_views(first, GROUNDS, QueryViews(seed=1)).pictures).any()
 
 
+def test_on_a_smaller_canvas_the_object_is_as_large():
+    found = find_object(cutout(), VIEWS, alpha=disc())
+    assert found is not None
+    full = compose_views(found, np.zeros((1, 64, 64, 3), np.uint8), QueryViews(0))
+    part = compose_views(found, np.zeros((1, 48, 48, 3), np.uint8), QueryViews(0), share=0.75)
+    assert part.covers.sum() == pytest.approx(full.covers.sum(), rel=0.1)
+    close = compose_views(found, np.zeros((1, 32, 32, 3), np.uint8), VIEWS, share=0.5)
+    assert ((close.covers > 0.5).any(axis=1).sum(axis=1) >= 31).all()  # fills it, and no more
+
+
+def test_views_do_not_depend_on_threads():
+    found = find_object(product(), VIEWS)
+    assert found is not None
+    alone, shared = (compose_views(found, GROUNDS, VIEWS, threads=n) for n in (1, 3))
+    assert (alone.pictures == shared.pictures).all() and (alone.covers == shared.covers).all()
+
+
 def test_no_background_is_one_upright_view_on_their_mean():
     found = find_object(product(), VIEWS)
     assert found is not None
@@ -160,6 +185,17 @@ def test_masks_weigh_cells_by_what_they_cover(resnet):
                 total, weights = total + part * maps[number, row, column], weights + part
         expected = total / weights
         np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+def test_a_share_of_the_side_is_rounded_to_what_the_network_takes(resnet):
+    pooling = mask_pooling_of(resnet, 0.7)
+    assert pooling is not None and pooling.image_size == (32, 32)
+    assert mask_pooling_of(resnet) is not pooling is mask_pooling_of(resnet, 0.7)
+    crops = np.stack([np.asarray(scene(seed, 32, 32)) for seed in range(70)])
+    whole = pooling.encode(crops, np.ones((70, 32, 32), np.float32))
+    np.testing.assert_allclose(
+        whole[:3], pooling.encode(crops[:3], np.ones((3, 32, 32))), atol=1e-5
+    )
 
 
 def test_an_encoder_without_a_mean_has_no_mask_pooling():

@@ -94,7 +94,7 @@ def test_no_background_takes_no_more_passes_than_a_plain_query(encoder, gallery,
     monkeypatch.setattr(MaskPooling, "encode", counted)
     encoded(encoder, gallery, [product(0), product(1)], QueryViews(0))
     encoded(encoder, gallery, [product(0), product(1)], QueryViews(4))
-    assert passes == [2, 10]
+    assert passes == [2, 8]
 
 
 def test_no_background_needs_a_mean_of_a_map(tiny_encoder, tiny_gallery):

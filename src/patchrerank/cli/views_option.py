@@ -20,10 +20,11 @@ QueryViewsOption = Annotated[
     str | None,
     typer.Option(
         "--query-views",
-        metavar="N[:DEGREES][:grabcut]",
+        metavar="N[:DEGREES[:CANVAS]][:grabcut]",
         rich_help_panel=VIEWS,
         help="Compose the query's object on N backgrounds kept with the gallery, each time turned "
-        "within ± DEGREES [20], and average; 0: on their mean alone, no pass more. The object is "
+        "within ± DEGREES [20], and average; CANVAS: a view's side as a share of the encoder's "
+        "pictures' [0.7]; 0: on their mean alone, no pass more. The object is "
         "what mask, transparency, plain background or box say; grabcut: looked for in the box.",
     ),
 ]

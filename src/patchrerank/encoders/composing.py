@@ -10,15 +10,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from patchrerank.encoders.query_object import QueryObject
+from patchrerank.kernels.threads import run_parts
 from patchrerank.types import Floats, QueryViews
 
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
 
 SIZES = (0.5, 0.8)
-"""How large an object is: the side, as a share of the canvas's, of a square of its box's area."""
+"""How large an object is: the side, as a share of the encoder's pictures', of a square of its box's
+area."""
 REDUCED = 2.0
 """How many times as large as it is drawn at most an object is held, before it is turned."""
+SOLID = 128
+"""Alpha from which on a pixel is solid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,34 +41,40 @@ class ComposedViews:
         return len(self.pictures)
 
 
-def compose_views(found: QueryObject, backgrounds: Bytes, views: QueryViews) -> ComposedViews:
+def compose_views(
+    found: QueryObject,
+    backgrounds: Bytes,
+    views: QueryViews,
+    *,
+    share: float = 1.0,
+    threads: int = 1,
+) -> ComposedViews:
     """Show an object before some of the backgrounds, turned and of several sizes.
 
     Angles and sizes are spread evenly over their ranges, each in an order of its own. What is drawn
-    follows from the object's pixels and the seed alone.
+    follows from the object's pixels and the seed alone, on however many threads.
 
     Args:
         found: the object.
         backgrounds: uint8 ``(B, H, W, 3)``, of the canvas's size; at least one.
         views: how many and how they are turned. 0 backgrounds: one view, upright, before the mean
             of all.
+        share: side of the canvas as a share of the pictures that the encoder sees otherwise: the
+            object is as large as there, unless the canvas is full.
+        threads: that draw.
     """
-    piece = _Piece.of(found.pixels, backgrounds.shape[1:3])
+    low, high = (min(size / share, 1.0) for size in SIZES)
+    piece = _Piece.of(found.pixels, backgrounds.shape[1:3], high)
     if not views.backgrounds:
         mean = backgrounds.mean(axis=0, dtype=np.float64).round().astype(np.uint8)
-        return _stacked([piece.before(mean, 0.0, sum(SIZES) / 2)])
+        return _drawn(piece, [(mean, 0.0, (low + high) / 2)])
     rng = np.random.default_rng([views.seed, *_digest(found.pixels)])
     count = views.backgrounds
     chosen = np.resize(rng.permutation(len(backgrounds)), count)
     angles = views.rotate * _spread(count, rng)
-    middle, reach = sum(SIZES) / 2, (SIZES[1] - SIZES[0]) / 2
-    sizes = middle + reach * _spread(count, rng)
-    return _stacked(
-        [
-            piece.before(backgrounds[number], float(angle), float(size))
-            for number, angle, size in zip(chosen, angles, sizes, strict=True)
-        ]
-    )
+    sizes = (low + high) / 2 + (high - low) / 2 * _spread(count, rng)
+    plan = zip(backgrounds[chosen], angles.tolist(), sizes.tolist(), strict=True)
+    return _drawn(piece, list(plan), threads)
 
 
 def _spread(count: int, rng: np.random.Generator) -> Doubles:
@@ -91,11 +101,11 @@ class _Piece:
     outline: Doubles
 
     @classmethod
-    def of(cls, pixels: Bytes, canvas: tuple[int, ...]) -> _Piece:
-        """Make one of RGBA pixels for a canvas, (height, width)."""
+    def of(cls, pixels: Bytes, canvas: tuple[int, ...], largest: float) -> _Piece:
+        """Make one of RGBA pixels for a canvas, (height, width), and the largest size."""
         picture = Image.fromarray(pixels).convert("RGBa")
-        largest = max(SIZES) * float(np.prod(canvas) / (picture.width * picture.height)) ** 0.5
-        picture = picture.reduce(max(1, int(1 / (REDUCED * largest))))
+        scale = largest * float(np.prod(canvas) / (picture.width * picture.height)) ** 0.5
+        picture = picture.reduce(max(1, int(1 / (REDUCED * scale))))
         solid = np.asarray(picture.getchannel("a")) >= SOLID
         solid = solid if solid.any() else np.ones_like(solid)  # too thin to be left
         rows = np.flatnonzero(solid.any(axis=1))
@@ -104,45 +114,38 @@ class _Piece:
         y = np.concatenate([rows, rows + 1, rows, rows + 1]) - solid.shape[0] / 2
         return cls(picture, np.stack([x, y]))
 
-    def before(self, background: Bytes, angle: float, size: float) -> tuple[Bytes, Floats]:
-        """Lay it over the middle of a background; returns the picture and its cover."""
-        room_high, room_wide = background.shape[:2]
-        layer = self._turned(angle, size, (room_wide, room_high))
-        high, wide = layer.shape[:2]
-        top, left = (room_high - high) // 2, (room_wide - wide) // 2
-        canvas, cover = background.copy(), np.zeros((room_high, room_wide), dtype=np.float32)
-        here = np.s_[top : top + high, left : left + wide]
-        cover[here] = layer[..., 3] / 255
-        mixed = canvas[here] * (1 - cover[here][..., None]) + layer[..., :3]
-        canvas[here] = mixed.clip(0, 255).round()
-        return canvas, cover
+    def placed(self, angle: float, size: float, room: tuple[int, int]) -> tuple[Bytes, Doubles]:
+        """Return its pixels, and where those of a canvas, (width, height), lie among them.
 
-    def _turned(self, angle: float, size: float, room: tuple[int, int]) -> Floats:
-        """Return it turned and sized, float32 ``(h, w, 4)``, premultiplied; it fits the room."""
-        wide, high = self._extent(angle)
-        scale = min(size * ((room[0] * room[1]) / (wide * high)) ** 0.5, room[0] / wide)
-        scale = min(scale, room[1] / high)
-        sides = (max(1, round(side * scale)) for side in self.picture.size)
-        how = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-        made = self.picture.resize((next(sides), next(sides)), how)
-        if angle:
-            made = made.rotate(angle, resample=Image.Resampling.BILINEAR, expand=True)
-            made = made.crop(made.getchannel("a").point(_SOLID_ONLY).getbbox())
-        return np.asarray(made, dtype=np.float32)[: room[1], : room[0]]
-
-    def _extent(self, angle: float) -> tuple[float, float]:
-        """Return width and height of what is solid when it is turned."""
+        Its solid part is in the middle of the canvas and within it; see
+        :func:`patchrerank.kernels.overlay.overlay`.
+        """
         along, across = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        turned = np.array([[along, across], [-across, along]]) @ self.outline
+        back = np.array([[along, -across], [across, along]])
+        turned = back.T @ self.outline
         wide, high = np.ptp(turned, axis=1)
-        return float(wide), float(high)
+        scale = size * float(room[0] * room[1] / (wide * high)) ** 0.5
+        scale = min(scale, room[0] / wide, room[1] / high)
+        coarse = max(1, int(1 / scale))
+        source = self.picture.reduce(coarse) if coarse > 1 else self.picture
+        middle = (turned.min(axis=1) + turned.max(axis=1)) / 2 - np.array(room) / 2 / scale
+        start = back @ middle + np.array(self.picture.size) / 2
+        return np.asarray(source), np.column_stack([back / scale, start]) / coarse
 
 
-SOLID = 128
-"""Alpha from which on a pixel is solid."""
-_SOLID_ONLY = [0] * SOLID + [255] * (256 - SOLID)
+def _drawn(
+    piece: _Piece, plan: list[tuple[Bytes, float, float]], threads: int = 1
+) -> ComposedViews:
+    """Lay an object over backgrounds, each turned by an angle and of a size."""
+    from patchrerank.kernels.overlay import overlay
 
+    shape = (len(plan), *plan[0][0].shape)
+    made = ComposedViews(np.empty(shape, np.uint8), np.empty(shape[:3], np.float32))
 
-def _stacked(made: list[tuple[Bytes, Floats]]) -> ComposedViews:
-    pictures, covers = zip(*made, strict=True)
-    return ComposedViews(np.stack(pictures), np.stack(covers))
+    def draw(number: int) -> None:
+        ground, angle, size = plan[number]
+        pixels, back = piece.placed(angle, size, (shape[2], shape[1]))
+        overlay(pixels, back, ground, made.pictures[number], made.covers[number])
+
+    run_parts(threads, draw, [(number,) for number in range(len(plan))])
+    return made

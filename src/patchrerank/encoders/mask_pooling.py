@@ -28,13 +28,19 @@ class MaskPooling:
     With a mask that is 1 everywhere a vector is the encoder's own, but for rounding.
 
     Args:
-        runner: makes maps of crops of the encoder's size.
+        runner: makes maps of crops.
         head: what stands between the mean of a map and the vector.
-        spec: of the encoder, for messages.
+        encoder: whose vectors they are; its batches are as many crops.
     """
 
-    def __init__(self, runner: MapRunner, head: Head, spec: str) -> None:
-        self._runner, self._head, self._spec = runner, head, spec
+    def __init__(self, runner: MapRunner, head: Head, encoder: Encoder) -> None:
+        self._runner, self._head = runner, head
+        self._spec, self._most = encoder.spec, encoder.batch_size
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of crops."""
+        return self._runner.preprocessing.image_size
 
     def encode(self, crops: Crops, masks: Floats) -> Floats:
         """Return float32 ``(B, dim)``, rows of L2 norm 1.
@@ -48,7 +54,8 @@ class MaskPooling:
             VectorError: the network returned NaN or zero vectors; its rows are crops.
         """
         runner = self._runner
-        flat = runner.backend(batches([crops], runner.backend.batch_size))
+        even = -(-len(crops) // -(-len(crops) // self._most))  # so that cores have equal shares
+        flat = runner.backend(batches([crops], even))
         maps = flat.reshape(len(crops), *runner.cells.grid, -1)
         rows = _shares(runner.cells.rows, masks.shape[1])
         columns = _shares(runner.cells.columns, masks.shape[2])
@@ -66,28 +73,36 @@ def _shares(axis: CellAxis, pixels: int) -> Floats:
     return np.asarray(belongs / np.maximum(belongs.sum(axis=1, keepdims=True), 1))
 
 
-_known: WeakKeyDictionary[Encoder, MaskPooling | None] = WeakKeyDictionary()
+_known: WeakKeyDictionary[Encoder, dict[float, MaskPooling | None]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def mask_pooling_of(encoder: Encoder) -> MaskPooling | None:
+def mask_pooling_of(encoder: Encoder, share: float = 1.0) -> MaskPooling | None:
     """Return what encodes crops under masks in an encoder's space; loaded once an encoder.
+
+    Its crops have ``share`` of the side of the encoder's own, rounded to what the network takes, or
+    the encoder's own size where the network takes no other.
 
     None where the encoder's vectors are not made from the mean of its feature map (class tokens,
     attention pooling; see :func:`patchrerank.encoders.load_one_pass`).
     """
     with _lock:
-        if encoder not in _known:
-            _known[encoder] = _loaded(encoder)
-        return _known[encoder]
+        known = _known.setdefault(encoder, {})
+        for side in (share, 1.0):
+            if side not in known:
+                known[side] = _loaded(encoder, side)
+            if known[side] is not None:
+                return known[side]
+    return None
 
 
-def _loaded(encoder: Encoder) -> MaskPooling | None:
+def _loaded(encoder: Encoder, share: float) -> MaskPooling | None:
     height, width = encoder.preprocessing.image_size
+    side = max(1, round(share * (height * width) ** 0.5))
     try:
-        made = load_one_pass(encoder, OnePass((View(round((height * width) ** 0.5)),)))
+        made = load_one_pass(encoder, OnePass((View(side),)))
     except EncoderError:
         return None
     (runner,) = made.runners
     same = runner.preprocessing.image_size == encoder.preprocessing.image_size
-    return MaskPooling(runner, made.head, encoder.spec) if same else None
+    return MaskPooling(runner, made.head, encoder) if same or share < 1 else None

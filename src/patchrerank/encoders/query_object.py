@@ -22,6 +22,8 @@ LONGEST = 896
 """Pixels of the longer side to which a picture is reduced before its object is cut out."""
 EDGE = 1.0
 """Pixels over which an object fades towards its edge, where it is mixed with its ground."""
+MARGIN = 8
+"""Pixels around an object beyond which nothing tells how it fades."""
 WHOLE = 0.5
 """Share of the picture that a box covers at most; of a larger one a scene is meant, no object."""
 KEPT = 0.5
@@ -71,8 +73,7 @@ def find_object(
     for found, source in _masks(small, views, known, mask, alpha):
         inside = found if known is None else found & _box_mask(small, known)
         if inside.any():
-            edges = EDGE if source != "box" else 0.0
-            return QueryObject(_cut(small, faded(inside, edges)), source)
+            return QueryObject(_cut(small, inside, EDGE if source != "box" else 0.0), source)
         if source == "mask":
             raise QueryError("the mask is true nowhere in the box; one of them is wrong")
     return None
@@ -139,8 +140,17 @@ def _box_mask(picture: Image.Image, box: Floats) -> Mask:
     return mask
 
 
-def _cut(picture: Image.Image, alpha: Bytes) -> Bytes:
-    rows = np.flatnonzero((alpha > 127).any(axis=1))
-    columns = np.flatnonzero((alpha > 127).any(axis=0))
-    whole = np.dstack([np.asarray(picture.convert("RGB")), alpha])
-    return np.ascontiguousarray(whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+def _cut(picture: Image.Image, mask: Mask, edge: float) -> Bytes:
+    """Return what is solid of a picture under a mask that fades, uint8 ``(h, w, 4)``."""
+    near = _around(mask, MARGIN)
+    alpha = faded(mask[near], edge)
+    solid = _around(alpha > 127, 0)
+    colours = np.asarray(picture.convert("RGB"))[near][solid]
+    return np.concatenate([colours, alpha[solid][..., None]], axis=2)
+
+
+def _around(mask: Mask, margin: int) -> tuple[slice, slice]:
+    """Return the rows and columns where a mask is true, and so many more on each side."""
+    lines = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in lines)
+    return rows, columns

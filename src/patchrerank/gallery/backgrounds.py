@@ -8,7 +8,7 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ class Backgrounds:
     """Crops of pictures, to compose objects on.
 
     Attributes:
-        jpegs: each as the bytes of a JPEG file, all of one size.
-        ids: of the gallery's pictures that they were cut from; empty texts: from other pictures.
+        jpegs: of each the bytes of a JPEG file, all of one size.
+        ids: of the gallery's pictures they were cut from; empty texts: from other pictures.
     """
 
     jpegs: tuple[bytes, ...]
@@ -66,14 +66,12 @@ class Backgrounds:
         return np.stack([np.asarray(read_image(jpeg)) for jpeg in self.jpegs])
 
     def sized(self, size: tuple[int, int]) -> Bytes:
-        """Return the crops at a size, (height, width): uint8 ``(n, height, width, 3)``."""
-        if self.crops.shape[1:3] == size:
-            return self.crops
-        wanted = size[::-1]
-        pictures = (Image.fromarray(crop) for crop in self.crops)
-        return np.stack(
-            [np.asarray(one.resize(wanted, Image.Resampling.BICUBIC)) for one in pictures]
-        )
+        """Return the crops at a size, (height, width): uint8 ``(n, height, width, 3)``; kept."""
+        return self._sized(size)
+
+    @cached_property
+    def _sized(self) -> Callable[[tuple[int, int]], Bytes]:
+        return cache(lambda size: np.stack([_resized(crop, size) for crop in self.crops]))
 
     @cached_property
     def _mean(self) -> Bytes:
@@ -81,9 +79,8 @@ class Backgrounds:
         return np.asarray(mean.round(), dtype=np.uint8)
 
     def mean(self, size: tuple[int, int]) -> Bytes:
-        """Return the mean of all crops at a size, (height, width): uint8 ``(height, width, 3)``."""
-        picture = Image.fromarray(self._mean)
-        return np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC))
+        """Return the mean of all at a size, (height, width): uint8 ``(height, width, 3)``."""
+        return _resized(self._mean, size)
 
     def without(self, ids: Collection[str]) -> Backgrounds:
         """Return those that were not cut from the pictures with these ids."""
@@ -207,11 +204,10 @@ def cut_backgrounds(
         seed: of the choice of pictures and parts.
     """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(total)
     each = -(-count // max(total, 1))
     textured: list[tuple[Bytes, int]] = []
     plain: list[tuple[Bytes, int]] = []
-    for row in order.tolist()[: max(4 * count, LEAST_TRIED)]:
+    for row in rng.permutation(total).tolist()[: max(4 * count, LEAST_TRIED)]:
         for crop in _crops(partial(picture_of, row), size, each, rng):
             deviation = float(crop.std(axis=(0, 1)).mean())
             (textured if deviation >= PLAIN else plain).append((crop, row))
@@ -238,6 +234,10 @@ def _crops(
         left, top = x * (picture.width - side), y * (picture.height - side)
         box = (left, top, left + side, top + side)
         yield np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+
+
+def _resized(crop: Bytes, size: tuple[int, int]) -> Bytes:
+    return np.asarray(Image.fromarray(crop).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
 def _jpeg(crop: Bytes) -> bytes:

@@ -92,7 +92,7 @@ def encode_local_views(
     Args:
         encoder: the dense encoder of the gallery's local store, at the size of a view.
         seen: the queries, with boxes and masks.
-        views: how they are composed; the same as for the global vector.
+        views: how they are composed, as for the global vector, but on a whole canvas.
         backgrounds: of the gallery.
 
     Raises:

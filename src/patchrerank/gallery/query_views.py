@@ -126,7 +126,13 @@ class ComposedQuery:
 
 
 def composed_queries(
-    seen: SeenQueries, views: QueryViews, backgrounds: Backgrounds, size: tuple[int, int]
+    seen: SeenQueries,
+    views: QueryViews,
+    backgrounds: Backgrounds,
+    size: tuple[int, int],
+    whole: tuple[int, int] | None = None,
+    *,
+    threads: int = 1,
 ) -> Iterator[ComposedQuery]:
     """Compose queries one after another; each picture is decoded when it is its turn.
 
@@ -135,6 +141,9 @@ def composed_queries(
         views: how they are composed.
         backgrounds: of the gallery.
         size: (height, width) of a view in pixels.
+        whole: of the pictures that the encoder sees otherwise, in which the object would be as
+            large; None: a view's.
+        threads: that draw.
 
     Raises:
         ImageError: a picture cannot be read.
@@ -144,9 +153,11 @@ def composed_queries(
 
     grounds = backgrounds.sized(size) if views.backgrounds else backgrounds.mean(size)[None]
     side = max(LEAST_SIDE, 2 * max(size))
+    share = math.sqrt(math.prod(size) / math.prod(whole or size))
     for number in range(len(seen)):
         picture, found = seen.object(number, views, side)
         if found is None:
             yield ComposedQuery(picture, "none", None)
         else:
-            yield ComposedQuery(picture, found.source, compose_views(found, grounds, views))
+            made = compose_views(found, grounds, views, share=share, threads=threads)
+            yield ComposedQuery(picture, found.source, made)

@@ -30,7 +30,7 @@ def view_vectors(
     views: QueryViews,
     backgrounds: Backgrounds,
 ) -> tuple[Floats, tuple[ViewSource, ...]]:
-    """Encode queries with their views, all crops in one go, and average.
+    """Encode queries with their views, all of them in one go, and average.
 
     A vector is the mean of those of the query as it is and of its views, each of unit norm,
     normalised again. Where the encoder averages a feature map, those of views are averaged under
@@ -51,14 +51,18 @@ def view_vectors(
     """
     from patchrerank.encoders import mask_pooling_of
 
-    pooling = mask_pooling_of(encoder)
+    plain, share = bool(views.backgrounds), views.canvas if views.backgrounds else 1.0
+    pooling = mask_pooling_of(encoder, share)
     if pooling is None and not views.backgrounds:
         raise SettingError(
             f"query views of 0 backgrounds average the feature map under the object, and the "
             f"vectors of {encoder.spec} are not made from such a mean; use 2 backgrounds or more"
         )
-    size, plain = encoder.preprocessing.image_size, bool(views.backgrounds)
-    made = list(_shown(encoder, cuts, composed_queries(seen, views, backgrounds, size), plain))
+    whole = encoder.preprocessing.image_size
+    size = whole if pooling is None else pooling.image_size
+    threads = _threads()
+    composed = composed_queries(seen, views, backgrounds, size, whole, threads=threads)
+    made = list(_shown(encoder, cuts, composed, plain))
     vectors = np.zeros((len(seen), encoder.dim), dtype=np.float32)
     without = [number for number, one in enumerate(made) if one.views is None]
     if without:  # encoded as they are without views, to the bit
@@ -105,16 +109,6 @@ class _Asked:
     plain: list[Crops]
     views: ComposedViews | None
 
-    @property
-    def crops(self) -> list[Crops]:
-        return self.plain + ([] if self.views is None else [self.views.pictures])
-
-    @property
-    def covers(self) -> list[Floats]:
-        """What counts of each crop: all of the query as it is, of a view its object."""
-        whole = [np.ones(crop.shape[:3], np.float32) for crop in self.plain]
-        return whole + ([] if self.views is None else [self.views.covers])
-
 
 def _shown(
     encoder: Encoder, cuts: Floats, queries: Iterable[ComposedQuery], plain: bool
@@ -132,13 +126,24 @@ def _averaged(
     """Return the mean vector of each query, float32 ``(len(asked), dim)``, unit norm."""
     from patchrerank.encoders.normalise import normalise_rows
 
-    counts = [sum(map(len, one.crops)) for one in asked]
+    views = [one.views for one in asked if one.views is not None]
+    counts = [len(one) for one in views]
     owners = np.repeat(np.arange(len(asked)), counts)
-    crops = np.concatenate([part for one in asked for part in one.crops])
+    pictures = np.concatenate([one.pictures for one in views])
     with whose_vectors(lambda row: names[owners[row]]):
         if pooling is None:
-            found = encoder.encode(crops)
+            found = encoder.encode(pictures)
         else:
-            found = pooling.encode(crops, np.concatenate([p for one in asked for p in one.covers]))
+            found = pooling.encode(pictures, np.concatenate([one.covers for one in views]))
     sums = np.add.reduceat(found, np.cumsum([0, *counts[:-1]]), axis=0)
+    if asked[0].plain:
+        with whose_vectors(names.__getitem__):
+            sums += encoder.encode(np.concatenate([crop for one in asked for crop in one.plain]))
     return normalise_rows(sums, "query views")
+
+
+def _threads() -> int:
+    """Return how many threads the encoder may use."""
+    import torch
+
+    return torch.get_num_threads()

@@ -13,7 +13,9 @@ ViewSource = Literal["none", "mask", "alpha", "plain", "grabcut", "box"]
 
 MaskFrom = Literal["auto", "grabcut"]
 MOST_BACKGROUNDS = 64
-TEXT = re.compile(r"(\d+)(?::(\d+(?:\.\d+)?))?(?::([a-z]+))?")
+CANVAS = 0.7
+LEAST_CANVAS = 0.25
+TEXT = re.compile(r"(\d+)(?::(\d+(?:\.\d+)?))?(?::(\d+(?:\.\d+)?))?(?::([a-z]+))?")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class QueryViews:
         rotate: degrees, 0 to 180: views are turned by angles spread evenly over ± this.
         mask: ``grabcut`` looks for the object inside the box (GrabCut of OpenCV, the ``opencv``
             extra) where there is a box and neither mask, transparency nor plain background.
+        canvas: side of a view as a share of the encoder's pictures', 0.25 to 1, rounded to what
+            the network takes (0.7 of 224 pixels: 160, half of the time). The object is as large as
+            on the whole canvas, its surroundings are fewer. The one view of 0 backgrounds has the
+            whole, and so have views for networks whose vector is no mean of a feature map.
         seed: of angles, sizes and backgrounds, with the object's own pixels: equal queries have
             equal views.
 
@@ -41,6 +47,7 @@ class QueryViews:
     backgrounds: int = 8
     rotate: float = 20.0
     mask: MaskFrom = "auto"
+    canvas: float = CANVAS
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +58,10 @@ class QueryViews:
             )
         if not 0.0 <= self.rotate <= 180.0:
             raise SettingError(f"query views: rotate must lie in [0, 180], got {self.rotate}")
+        if not LEAST_CANVAS <= self.canvas <= 1.0:
+            raise SettingError(
+                f"query views: canvas must lie in [{LEAST_CANVAS}, 1], got {self.canvas}"
+            )
         if self.mask not in get_args(MaskFrom):
             raise SettingError(f"query views: mask is {self.mask!r}; use 'auto' or 'grabcut'")
         if self.seed < 0:
@@ -58,7 +69,7 @@ class QueryViews:
 
     @classmethod
     def parse(cls, text: str) -> QueryViews:
-        """Read ``BACKGROUNDS[:ROTATE[:grabcut]]``, such as ``8``, ``8:20`` or ``8:20:grabcut``.
+        """Read ``BACKGROUNDS[:ROTATE[:CANVAS]][:grabcut]``, such as ``8``, ``8:20`` or ``8:20:1``.
 
         Raises:
             SettingError: other text, or a value out of range.
@@ -67,12 +78,23 @@ class QueryViews:
         if found is None or len(found[1]) > len(str(MOST_BACKGROUNDS)):
             raise SettingError(
                 f"query views: {text!r} is malformed; give the number of backgrounds, 0 to "
-                f"{MOST_BACKGROUNDS}, and, behind colons, degrees and grabcut, such as 8, 8:20 or "
-                "8:20:grabcut"
+                f"{MOST_BACKGROUNDS}, and, behind colons, degrees, the canvas and grabcut, such as "
+                "8, 8:20, 8:20:1 or 8:20:0.7:grabcut"
             )
-        rotate = cls.rotate if found[2] is None else float(found[2])
-        return cls(int(found[1]), rotate, cast(MaskFrom, found[3] or "auto"))
+        count, rotate, canvas, mask = found.groups()
+        if canvas is not None and not int(count):
+            raise SettingError(
+                f"query views: {text!r} names a canvas, but the one view of 0 backgrounds has the "
+                f"whole; leave :{canvas} out"
+            )
+        return cls(
+            int(count),
+            cls.rotate if rotate is None else float(rotate),
+            cast(MaskFrom, mask or "auto"),
+            cls.canvas if canvas is None else float(canvas),
+        )
 
     def __str__(self) -> str:
         looked = "" if self.mask == "auto" else f":{self.mask}"
-        return f"{self.backgrounds}:{self.rotate:g}{looked}"
+        canvas = f":{self.canvas:g}" if self.backgrounds else ""
+        return f"{self.backgrounds}:{self.rotate:g}{canvas}{looked}"
