@@ -91,7 +91,7 @@ Json = Annotated[
     typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel=RESULT),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", rich_help_panel=RESULT)]
-LAM, GAMMA = 0.1, 4.0  # as in pipeline.DEFAULT_STAGES
+LAM, GAMMA = 0.1, 4.0  # as in fusion.DEFAULT_FUSION
 Lam = Annotated[
     float, typer.Option(help="λ in [0, 1]: weight of the global score.", rich_help_panel=SCORES)
 ]

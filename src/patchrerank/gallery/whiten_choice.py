@@ -38,8 +38,8 @@ def why_plain(dim: int | None, images: int | None) -> str | None:
         return f"its vectors have {dim} dimensions, fewer than {LEAST_DIM}"
     if images is not None and images < FEW_IMAGES:
         return (
-            f"{images} images are fewer than the {FEW_IMAGES} that whitening is learned from (index "
-            "anew once there are more)"
+            f"{images} images are fewer than the {FEW_IMAGES} that whitening is learned from "
+            "(index anew once there are more)"
         )
     return None
 
