@@ -105,6 +105,11 @@ class Fusion:
         return ranking.with_tables(after)
 
 
+DEFAULT_FUSION = Fusion(lam=0.1, gamma=4.0)
+"""What all that reranks a search begins with: the patches decide, the search's scores count a
+little. Chosen on held-out objects and scenes: ``docs/tuning.md``."""
+
+
 def fuse(
     global_scores: Floats, local_scores: Floats, lam: float, gamma: float
 ) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from command_line import run
-from patchrerank.gallery import Gallery, verify
+from patchrerank.gallery import Gallery, verify, whiten_choice, whitening
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "32"]
 EAGER = [*ENCODER, "--backend", "eager", "--quiet", "--regions", "grid:1"]
@@ -46,6 +46,34 @@ def test_indexed_whitened_appended_and_searched(tmp_path, photos, caplog):
     Image.open(photos / "0.png").save(grown / "9.png")
     run("index", grown, tmp_path / "h", *EAGER, "--whiten", tmp_path / "g")
     assert Gallery(tmp_path / "h").manifest.identity == made.manifest.identity
+
+
+def test_the_default(tmp_path, photos, caplog, monkeypatch):
+    grid = [*EAGER, "--regions", "grid:3"]
+    for module in (whiten_choice, whitening):
+        monkeypatch.setattr(module, "LEAST_DIM", 96)
+    run("index", photos, tmp_path / "few", *grid)
+    assert not Gallery(tmp_path / "few").manifest.whitened
+    assert "not whitened, since 8 images are fewer than the 128" in caplog.text
+    monkeypatch.setattr(whiten_choice, "FEW_IMAGES", 8)
+    said = run("index", photos, tmp_path / "g", *grid)
+    made = Gallery(tmp_path / "g")
+    assert made.manifest.whitened and made.manifest.store == "int8"
+    assert f"whitened to {made.dim} of" in said.stdout
+    run("index", photos, tmp_path / "g", *grid)  # again: as it is
+    again = Gallery(tmp_path / "g").manifest
+    assert again == made.manifest
+    failed = run("index", photos, tmp_path / "g", *grid, "--whiten", "none", code=2)
+    assert "was begun with whitening" in failed.stderr
+    run("index", photos, tmp_path / "plain", *grid, "--whiten", "none")
+    plain = Gallery(tmp_path / "plain").manifest
+    assert not plain.whitened and plain.store == "float32"
+    for m, whitened in (("8", True), ("3", False)):
+        pq = ["--store", "pq", "--m", m, "--nbits", "4"]
+        run("index", photos, tmp_path / m, *grid, *pq)
+        assert Gallery(tmp_path / m).manifest.whitened == whitened
+    failed = run("compress", tmp_path / "g", tmp_path / "c", "--store", "pq", code=2)
+    assert "is already int8; compress the float gallery (that of index" in failed.stderr
 
 
 def test_whitened_and_quantised(tmp_path, photos):

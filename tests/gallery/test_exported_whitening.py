@@ -35,7 +35,7 @@ def white(tmp_path_factory):
     for number in range(12):
         draw_photo(number, 60, 50).save(folder / f"photos/{number}.png")
     encoder = load_encoder("timm:test_resnet", **ENCODER)
-    options = BuildOptions(progress=False, whiten=8, backgrounds=0)
+    options = BuildOptions(progress=False, whiten=8, store="float32", backgrounds=0)
     return build_gallery(folder / "g", folder / "photos", encoder, "grid:1", options)
 
 

@@ -91,3 +91,12 @@ def test_which_stages_compare_local_descriptors():
     assert not needs_local("patchify:400,query-expansion:100")
     with pytest.raises(SettingError, match="did you mean chamfer"):
         needs_local("patchify,chamber")
+
+
+def test_all_that_reranks_a_search_begins_alike():
+    from patchrerank.cli import options
+    from patchrerank.fusion import DEFAULT_FUSION
+    from patchrerank.pipeline import DEFAULT_STAGES
+
+    assert (DEFAULT_FUSION.lam, DEFAULT_FUSION.gamma) == (options.LAM, options.GAMMA)
+    assert [stage.fusion for stage in parse_stages(DEFAULT_STAGES)] == [DEFAULT_FUSION]

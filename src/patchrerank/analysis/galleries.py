@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ from patchrerank.gallery import (
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.stores import check_store
-from patchrerank.gallery.whiten_choice import AUTO, check_whiten
+from patchrerank.gallery.whiten_choice import AUTO, NONE, check_whiten
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Reg
 def dataset_gallery(
     dataset: Dataset, encoder: Encoder, regions: Regions, cache: Path, options: BuildOptions
 ) -> tuple[Gallery, bool]:
-    """Open the data set's gallery below ``cache``, or build (or finish) it.
+    """Open the data set's gallery below ``cache``, or build (or finish) it; not whitened.
 
     Where a gallery there holds these regions among its own, vectors are copied from it.
 
@@ -98,7 +98,8 @@ def dataset_gallery(
             return derive_gallery(
                 source, folder, encoder, regions, progress=options.progress
             ), False
-    return build_gallery(folder, _Pairs(dataset), encoder, regions, options), False
+    plain = replace(options, whiten=NONE)
+    return build_gallery(folder, _Pairs(dataset), encoder, regions, plain), False
 
 
 def supersets(regions: Regions) -> list[Regions]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -53,10 +54,10 @@ def command(
         opt.Store | None,
         typer.Option(
             help="How patch vectors are stored; pq is trained on all of them, and the float32 "
-            "gallery stays beside it as GALLERY.float32. [float32]"
+            "gallery stays beside it as GALLERY.float32. [int8 if whitened, else float32]"
         ),
     ] = None,
-    whiten: opt.Whiten = opt.INDEX_WHITEN,
+    whiten: opt.IndexWhiten = None,
     m: opt.Parts = 64,
     nbits: opt.Bits = 8,
     image_size: opt.ImageSize = None,
@@ -130,6 +131,7 @@ def command(
 ) -> None:
     """Encode a folder of pictures into a gallery; run it again to resume after an interruption."""
     from patchrerank.encoders import load_encoder, load_one_pass
+    from patchrerank.encoders.spectrum import STEP as SPECTRUM_STEP
     from patchrerank.gallery import (
         BuildOptions,
         CompressOptions,
@@ -142,15 +144,17 @@ def command(
     from patchrerank.regions import FixedBoxes, parse_regions
 
     ray_option.check_engine(context)
+    logging.getLogger("patchrerank.gallery.whiten_choice").setLevel(logging.INFO)
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
     quantised = store == "pq" and not (gallery / MANIFEST).exists()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     begun_before = any((target / name).exists() for name in (MANIFEST, BUILDING))
-    own = begun_before and not was_given(context, "whiten")  # the default is for new galleries
+    if quantised and whiten is None and not begun_before and SPECTRUM_STEP % m:
+        whiten = "none"  # its dimensions might not be a multiple of m
     how = BuildOptions(
-        store=None if quantised else store,
+        store="float32" if quantised else store,
         on_error=on_error,
-        whiten=None if own else opt.whitening(whiten),
+        whiten=opt.whitening(whiten),
         append=append,
         workers=2 if workers is None else workers,
         progress=not quiet,

@@ -91,7 +91,7 @@ Json = Annotated[
     typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel=RESULT),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.", rich_help_panel=RESULT)]
-LAM, GAMMA = 0.1, 4.0  # as in pipeline.DEFAULT_STAGES
+LAM, GAMMA = 0.1, 4.0  # as in fusion.DEFAULT_FUSION
 Lam = Annotated[
     float, typer.Option(help="λ in [0, 1]: weight of the global score.", rich_help_panel=SCORES)
 ]
@@ -151,8 +151,6 @@ QueryId = Annotated[
 ]
 Parts = Annotated[int, typer.Option("--m", help="Parts of a product quantiser.")]
 Bits = Annotated[int, typer.Option("--nbits", help="Bits of each part, 1 to 8.")]
-INDEX_WHITEN: str | None = None
-"""What ``index`` does where ``--whiten`` is not given: auto, or None for no whitening."""
 Whiten = Annotated[
     str | None,
     typer.Option(
@@ -181,6 +179,17 @@ QueryPartOption = Annotated[
         help="Local descriptors of the query: those in its box; foreground (of these not a plain "
         "background); salient (without a box: unlike the border); all.",
         rich_help_panel=LOCAL,
+    ),
+]
+
+
+IndexWhiten = Annotated[
+    str | None,
+    typer.Option(
+        "--whiten",
+        help="PCA-whitening, learned on the gallery's own patches: dimensions to keep, auto (90 % "
+        "of their variance), a whitened GALLERY, to whiten as that is, or none. [auto, where there "
+        "are 128 images or more]",
     ),
 ]
 

@@ -26,7 +26,15 @@ from patchrerank.gallery.finished import is_complete
 from patchrerank.gallery.folder import lock_folder
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.sources import Images, Source, open_source
-from patchrerank.gallery.whiten_choice import AUTO, check_begun
+from patchrerank.gallery.whiten_choice import (
+    AUTO,
+    NONE,
+    WHITENED_STORE,
+    check_begun,
+    log_plain,
+    why_plain,
+)
+from patchrerank.gallery.whitening import whitening_by_default
 from patchrerank.gallery.whitening_sample import SEED
 from patchrerank.gallery.write_backgrounds import keep_backgrounds
 
@@ -95,7 +103,8 @@ def build_gallery_with_ray(
         _agree(target, plan, Plan.of(blocks, size), bool(blocks))
         build = _Build(pool, target / SHARDS, options, ray.threads)
         known, whiten = build.learned(images, source, size)
-        options = replace(options, backgrounds=0, whiten=whiten)
+        store = options.store or build.store(whiten)
+        options = replace(options, backgrounds=0, whiten=whiten, store=store)
         own = [replace(block, known=known) for block in blocks]
         parts = build.shards(target / SHARDS, own, options, local=local is not None)
     gallery = _joined(target, parts, local is not None)
@@ -112,30 +121,39 @@ class _Build:
     options: BuildOptions
     threads: int
 
-    def learned(
-        self, images: Images, source: Source, size: int
-    ) -> tuple[Path | None, str | Path | None]:
+    def learned(self, images: Images, source: Source, size: int) -> tuple[Path | None, str | Path]:
         """Return a plain gallery of images that a whitening was learned on, and one with it."""
         whiten, first = self.options.whiten, _first_whole(self.place)
+        target = self.place.parent
         sample, whitening = self.place / SAMPLE / "one", self.place / WHITENING
         known = sample if is_complete(sample) else None
         if first is not None:
             if whiten is not None:
-                check_begun(self.place.parent, first.manifest, whiten)
-            return known, first.folder if first.manifest.whitened else None
-        if whiten is None:
-            return None, None
-        if not isinstance(whiten, int) and whiten != AUTO:
+                check_begun(target, first.manifest, whiten)
+            return known, first.folder if first.manifest.whitened else NONE
+        why = why_plain(None, source.count(None)) if whiten is None else None
+        if why is not None:
+            log_plain(target, why)
+        if whiten == NONE or why is not None:
+            return None, NONE
+        if whiten is not None and not isinstance(whiten, int) and whiten != AUTO:
             return None, Path(whiten).resolve()
         if known is None:
             drawn = sample_blocks(images, source, size)
-            plain = replace(self.options, store="float32", whiten=None, backgrounds=0)
+            plain = replace(self.options, store="float32", whiten=NONE, backgrounds=0)
             parts = self.shards(self.place / SAMPLE, drawn, plain, local=False)
             merge(sample, parts, copy=True, progress=False)
         if not is_complete(whitening):
-            how = CompressOptions("float32", whiten=whiten, seed=SEED, progress=False)
+            if whiten is None and not whitening_by_default(Gallery(sample), target, SEED):
+                return sample, NONE
+            how = CompressOptions("float32", whiten=whiten or AUTO, seed=SEED, progress=False)
             compress(Gallery(sample), whitening, how)
         return sample, whitening
+
+    def store(self, whiten: str | Path) -> str:
+        """Return how patches are stored where nobody says: as in the shards that are there."""
+        first, new = _first_whole(self.place), "float32" if whiten == NONE else WHITENED_STORE
+        return new if first is None else first.manifest.store
 
     def shards(
         self, place: Path, blocks: Sequence[Block], options: BuildOptions, *, local: bool

@@ -9,7 +9,7 @@ from typing import Literal
 from patchrerank.errors import SettingError
 from patchrerank.gallery.backgrounds import COUNT, MOST
 from patchrerank.gallery.stores import check_store
-from patchrerank.gallery.whiten_choice import Whiten, check_whiten
+from patchrerank.gallery.whiten_choice import NONE, Whiten, check_whiten
 from patchrerank.images import MAX_PIXELS
 
 OnError = Literal["raise", "skip"]
@@ -21,14 +21,17 @@ class BuildOptions:
 
     Attributes:
         store: how patch vectors are stored: ``float32``, ``float16`` or ``int8`` (``pq`` needs
-            a trained quantiser: see :func:`patchrerank.gallery.compress`). None: float32, or
-            what a gallery that is appended to has.
+            a trained quantiser: see :func:`patchrerank.gallery.compress`). None: what a gallery
+            that is appended to has; of a new one int8 if it is whitened, else float32.
         on_error: ``raise`` stops at the first image that cannot be read, that regions are
             missing for, or that has a vector without a direction (all zeros, NaN or infinite),
             keeping all finished work; ``skip`` records it with its reason and goes on.
         whiten: dimensions to keep by PCA-whitening, ``auto``, or a whitened gallery whose whitening
             is taken (see :mod:`patchrerank.gallery.whitening`). It is learned on a sample of the
-            images, which are encoded first. None: none, or that of a gallery that is appended to.
+            images, which are encoded first. ``none``: none. None: that of a gallery that is
+            appended to, if it has one; of a new one ``auto``, unless there are fewer than 128
+            images, vectors have fewer than 128 dimensions, or pictures are too much alike to learn
+            from, which is logged.
         append: allow adding images to a gallery that is already complete.
         workers: threads that decode and cut images while the network runs.
         max_pixels: limit on an image's declared size; None = no limit.
@@ -61,7 +64,7 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.store is not None:
             check_store(self.store)
-        if self.whiten is not None:
+        if self.whiten not in (None, NONE):
             check_whiten(self.whiten)
         if self.on_error not in ("raise", "skip"):
             raise SettingError(f"on_error is {self.on_error!r}; use 'raise' or 'skip'")

@@ -33,6 +33,7 @@ from patchrerank.gallery.progress import unfinished
 from patchrerank.gallery.region_vectors import chunk_rows
 from patchrerank.gallery.settings import check_pictures, pictures_so_far
 from patchrerank.gallery.sources import Images, Items, items_to_come, open_source
+from patchrerank.gallery.whiten_choice import NONE
 from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
 from patchrerank.gallery.write_backgrounds import keep_backgrounds
 from patchrerank.gallery.writer import GalleryWriter, open_writer
@@ -105,10 +106,10 @@ def build_gallery(
             raise GalleryError(other_folder(writer.folder, writer.manifest.root, source.root))
         writer.set_root(source.root)
         plain = replace(options, id_key=None, image_column=None, backgrounds=0)
-        raw = replace(plain, store="float32", whiten=None, append=True, root=None)
+        raw = replace(plain, store="float32", whiten=NONE, append=True, root=None)
         sample, source = whiten_writer(
             writer,
-            options.whiten,
+            options,
             images,
             source,
             lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),

@@ -172,7 +172,8 @@ def _copy_backgrounds(gallery: Gallery, target: Path) -> None:
 def _check_target(gallery: Gallery, target: Path) -> None:
     if gallery.manifest.store not in ("float32", "float16"):
         raise GalleryError(
-            f"{gallery.folder}: is already {gallery.manifest.store}; compress the float gallery"
+            f"{gallery.folder}: is already {gallery.manifest.store}; compress the float gallery "
+            "(that of index --store float32)"
         )
     if (target / MANIFEST).exists():
         raise GalleryError(f"{target}: there is a gallery already; choose another folder")

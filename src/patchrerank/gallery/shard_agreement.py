@@ -52,7 +52,13 @@ def _value(made: Manifest, key: str) -> Any:
 
 def _told(key: str, mine: Manifest, theirs: Manifest) -> str:
     if key == "identity":
-        told = differences(mine.encoder, theirs.encoder) or UNKNOWN
+        told = differences(mine.encoder, theirs.encoder)
+        if not told and (mine.whitened or theirs.whitened):
+            return (
+                "which whitening was learned apart; index the pictures of one again with --whiten "
+                "and the folder of the other (none, if that is not whitened)"
+            )
+        told = told or UNKNOWN
         return f"{told}; index the pictures of one again, as those of the other were"
     if key == "pq_centroids":
         return (

@@ -1,7 +1,8 @@
-"""What can be asked of whitening: a number of dimensions, ``auto``, or that of a gallery."""
+"""What can be asked of whitening, and what a new gallery gets where nothing is asked."""
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -11,8 +12,45 @@ from patchrerank.gallery.manifest import Manifest
 AUTO = "auto"
 """As many dimensions as the spectrum of the patches says."""
 
+NONE = "none"
+"""Of a build: vectors stay as the encoder makes them."""
+WHITENED_STORE = "int8"
+"""How patches of a whitened gallery are stored where nobody says: as good, in a quarter."""
+FEW_IMAGES = 128
+"""Fewer are too few to learn from for a gallery that grows: see ``docs/whitening.md``."""
+LEAST_DIM = 128
+"""Shorter vectors are not whitened unless asked for: there is nothing to take off."""
+
 Whiten = int | str | os.PathLike[str]
 """Dimensions, ``auto``, or the folder of a gallery whose whitening is taken."""
+
+logger = logging.getLogger(__name__)
+
+
+def why_plain(dim: int | None, images: int | None) -> str | None:
+    """Say why a new gallery is not whitened unless that is asked for; None: it is.
+
+    Args:
+        dim: of the encoder's vectors; None: not known yet.
+        images: how many there are to learn from; None: not known yet.
+    """
+    if dim is not None and dim < LEAST_DIM:
+        return f"its vectors have {dim} dimensions, fewer than {LEAST_DIM}"
+    if images is not None and images < FEW_IMAGES:
+        return (
+            f"{images} images are fewer than the {FEW_IMAGES} that whitening is learned from "
+            "(index anew once there are more)"
+        )
+    return None
+
+
+def log_plain(folder: Path, why: str) -> None:
+    """Log that a new gallery is not whitened, and how to ask for it."""
+    logger.info(
+        "%s: not whitened, since %s; --whiten auto (whiten='auto') asks for it all the same",
+        folder,
+        why,
+    )
 
 
 def check_whiten(whiten: Whiten) -> None:
@@ -34,8 +72,16 @@ def check_begun(folder: Path, made: Manifest, whiten: Whiten) -> None:
     """Refuse to go on with another whitening than a gallery was begun with.
 
     Raises:
-        GalleryError: it is not whitened, or to another number of dimensions.
+        GalleryError: it is whitened and shall not be, or is not, or to another number of
+            dimensions.
     """
+    if whiten == NONE:
+        if made.whitened:
+            raise GalleryError(
+                f"{folder}: was begun with whitening; leave --whiten (whiten=) out to keep it, or "
+                "use another folder"
+            )
+        return
     if not made.whitened:
         raise GalleryError(
             f"{folder}: was begun without whitening; leave --whiten (whiten=) out, or use another "

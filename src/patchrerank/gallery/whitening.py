@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import EncoderError, GalleryError
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import combined_identity
 from patchrerank.gallery.manifest import Manifest, WhiteningRecord
 from patchrerank.gallery.region_vectors import decoded_patches
-from patchrerank.gallery.whiten_choice import AUTO, Whiten
+from patchrerank.gallery.whiten_choice import (
+    AUTO,
+    FEW_IMAGES,
+    LEAST_DIM,
+    Whiten,
+    log_plain,
+    why_plain,
+)
 from patchrerank.types import Rows
 
 if TYPE_CHECKING:
@@ -22,8 +29,6 @@ if TYPE_CHECKING:
 
 MOST_PATCHES = 200_000
 """That a whitening is learned on."""
-FEW_IMAGES = 128
-"""Fewer are too few to learn from for a gallery that grows: see ``docs/whitening.md``."""
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Of the variance; what a record says of a spectrum."""
 
@@ -58,6 +63,33 @@ def find_whitening(gallery: Gallery, whiten: Whiten, seed: int) -> Learned:
     if record.images < FEW_IMAGES:
         logger.warning("%s", too_few(record.images))
     return whitening, record
+
+
+def whitening_by_default(sample: Gallery, folder: Path, seed: int) -> Learned | None:
+    """Return the whitening that a new gallery gets where nobody asks; None: none, which is logged.
+
+    Args:
+        sample: plain vectors of its images, or of as many as are learned from.
+        folder: of the gallery, for the log.
+        seed: as of :func:`find_whitening`.
+
+    Raises:
+        VectorError: a patch vector is NaN, infinite or all zeros.
+    """
+    why = why_plain(sample.dim, sample.live_count)
+    if why is None:
+        try:
+            found = find_whitening(sample, AUTO, seed)
+            if LEAST_DIM // 2 <= found[0].dim < sample.dim:
+                return found
+            alike = found[0].dim < sample.dim
+        except EncoderError:  # all are the same
+            alike = True
+        why = "its pictures are too much alike to learn from"
+        if not alike:  # and a plain query could not be told from a whitened one
+            why = "90 % of the variance lie in all dimensions that there are"
+    log_plain(folder, why)
+    return None
 
 
 def whitening_of_gallery(folder: Path, identity: str) -> Learned:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE
-from patchrerank.errors import ImageError
+from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.folder import writing
 from patchrerank.gallery.gallery import WHITENING, Gallery
@@ -29,11 +29,12 @@ from patchrerank.gallery.preparing import KnownImage, Prepare, PreparedImage, Un
 from patchrerank.gallery.settings import begun_arrays
 from patchrerank.gallery.sources import Images, Items, PlainSource, Source, open_source
 from patchrerank.gallery.stamps import as_stamp, stamps_in
-from patchrerank.gallery.whiten_choice import AUTO, Whiten
+from patchrerank.gallery.whiten_choice import AUTO, NONE, WHITENED_STORE, log_plain, why_plain
 from patchrerank.gallery.whitening import (
     Learned,
     find_whitening,
     whitened_manifest,
+    whitening_by_default,
     whitening_of_gallery,
 )
 from patchrerank.gallery.writer import GalleryWriter
@@ -49,7 +50,7 @@ Encode = Callable[[Path, Items], Gallery]
 
 def whiten_writer(
     writer: GalleryWriter,
-    whiten: Whiten | None,
+    options: BuildOptions,
     images: Images,
     source: Source,
     encode: Encode,
@@ -58,7 +59,7 @@ def whiten_writer(
 
     Args:
         writer: of the gallery; one that holds images stays as it is.
-        whiten: see :func:`patchrerank.gallery.whitening.find_whitening`; None: not at all.
+        options: ``whiten``, and how patches are stored.
         images: what is indexed.
         source: the stream of it.
         encode: makes a gallery of plain vectors of some images, or finishes it.
@@ -70,18 +71,28 @@ def whiten_writer(
         GalleryError, EncoderError: see :func:`patchrerank.gallery.whitening.find_whitening`; or
             there are no images.
     """
-    folder = writer.folder / FOLDER
+    folder, whiten = writer.folder / FOLDER, options.whiten
     if writer.manifest.images or writer.manifest.whitened:
         return (Gallery(folder) if (folder / MANIFEST).is_file() else None), source
-    if whiten is None:
+    why = why_plain(writer.manifest.dim, source.count(None)) if whiten is None else None
+    if whiten == NONE or why is not None:
         drop_sample(writer.folder)  # of a run that asked for more dimensions than there were
+        if why is not None:
+            log_plain(writer.folder, why)
         return None, source
-    if not isinstance(whiten, int) and whiten != AUTO:
-        _whiten(writer, whitening_of_gallery(Path(whiten), writer.manifest.identity))
+    if whiten is not None and not isinstance(whiten, int) and whiten != AUTO:
+        found = whitening_of_gallery(Path(whiten), writer.manifest.identity)
+        _whiten(writer, found, options.store)
         return None, source
     drawn, source = draw_sample(images, source)
-    sample = encode(folder, drawn)
-    _whiten(writer, find_whitening(sample, whiten, SEED))
+    try:
+        sample = encode(folder, drawn)
+    except GalleryError as error:  # of a folder that is no one else's business
+        raise GalleryError(str(error).replace(str(folder), str(writer.folder))) from error
+    if whiten is not None:
+        _whiten(writer, find_whitening(sample, whiten, SEED), options.store)
+    elif (learned := whitening_by_default(sample, writer.folder, SEED)) is not None:
+        _whiten(writer, learned, options.store)
     return sample, source
 
 
@@ -153,8 +164,9 @@ def _noted(items: Items, ids: list[str]) -> Items:
         yield item
 
 
-def _whiten(writer: GalleryWriter, found: Learned) -> None:
+def _whiten(writer: GalleryWriter, found: Learned, store: str | None) -> None:
     made = whitened_manifest(writer.manifest, found)
+    made = replace(made, store=store or WHITENED_STORE)
     with writing(writer.folder, 0):
         found[0].save(writer.folder / WHITENING)
         arrays = begun_arrays(made.store, made.dim, made.pictures)

@@ -8,6 +8,7 @@ from typing import Any
 
 from patchrerank.calibration import Calibration
 from patchrerank.encoders import QueryPart
+from patchrerank.fusion import DEFAULT_FUSION
 from patchrerank.pipeline.query_encoders import QUERY_SIZE
 from patchrerank.pipeline.stages import (
     StageSpec,
@@ -19,7 +20,7 @@ from patchrerank.pipeline.stages import (
 from patchrerank.records import from_json, read_json, save_record
 from patchrerank.types import QueryCrop, QueryViews
 
-DEFAULT_STAGES = "patchify:all:0.1:4"
+DEFAULT_STAGES = DEFAULT_FUSION.stage_text("patchify")
 """One stage in which the patches count most, and the first stage's scores a little."""
 
 BEST_PATCH = "patchify"

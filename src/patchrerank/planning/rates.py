@@ -146,7 +146,10 @@ def encoding_rate(
         raise SettingError(f"at least one picture is needed to measure encoding, got {count}")
     loaded = load_encoder(encoder, image_size=image_size, device=device, pretrained=False)
     options = BuildOptions(
-        store="float32" if store == "pq" else store, progress=False, backgrounds=0
+        store="float32" if store == "pq" else store,
+        whiten="none",
+        progress=False,
+        backgrounds=0,
     )
     with tempfile.TemporaryDirectory() as scratch:
         pictures = list(photos) or _noise(Path(scratch), min(count, 8))

@@ -165,7 +165,8 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
             size = "×".join(map(str, vector.shape))
             raise QueryError(
                 f"query {number} is an array of {size} numbers, expected a vector of {dim} "
-                "dimensions (pass pictures as paths, bytes or PIL images)"
+                "dimensions (pass pictures as paths, bytes or PIL images; vectors for a whitened "
+                "gallery as gallery.whitening.apply gives them)"
             )
         norm = float(np.dot(vector, vector)) ** 0.5
         if norm == 0.0:

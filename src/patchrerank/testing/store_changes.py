@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from patchrerank.fusion import DEFAULT_FUSION
 from patchrerank.gallery import Gallery, SyncOptions, merge, remove, sync
 from patchrerank.integrations.stores.records import Record
 from patchrerank.integrations.stores.reranking import StorePatchify, StoreReranker
@@ -61,7 +62,9 @@ class StoreChanges(ABC):
 
     def _compare(self, store: VectorStore, gallery: Gallery, close: float = CLOSE) -> None:
         queries, names = made_queries(), list(gallery.ids)
-        expected = Patchify(gallery).rank_arrays(queries.vectors, ids=[names] * len(queries))
+        expected = Patchify(gallery, fusion=DEFAULT_FUSION).rank_arrays(
+            queries.vectors, ids=[names] * len(queries)
+        )
         first = store.search(queries, len(names))
         assert {type(item) for item in store.gallery.ids} == {type(names[0])}
         for ranker in self._rankers(store):

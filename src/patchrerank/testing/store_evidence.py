@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from patchrerank.errors import GalleryError, SettingError
-from patchrerank.fusion import Fusion
+from patchrerank.fusion import DEFAULT_FUSION, Fusion
 from patchrerank.gallery import CompressOptions, Gallery, compress
 from patchrerank.integrations.stores.described import TOLD
 from patchrerank.integrations.stores.reranking import StorePatchify, StoreReranker
@@ -82,7 +82,9 @@ class StoreEvidence(StoreChanges):
             if store.scores_there:
                 rankers.append(StorePatchify(store, colour_encoder(), boxed=None))
             for colour in COLOURS:
-                expected = Patchify(gallery, colour_encoder()).rank(colour_query(colour), [*IDS])
+                expected = Patchify(gallery, colour_encoder(), fusion=DEFAULT_FUSION).rank(
+                    colour_query(colour), [*IDS]
+                )
                 for ranker in rankers:
                     found = ranker.rank(colour_query(colour), [*IDS])
                     scores = {hit.id: hit.local_score for hit in found}

@@ -21,7 +21,7 @@ import pytest
 
 from patchrerank.errors import GalleryError, QueryError, ShortlistError
 from patchrerank.first_stage import GlobalSearch
-from patchrerank.fusion import Fusion
+from patchrerank.fusion import DEFAULT_FUSION, Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.integrations.stores.reranking import StorePatchify, StoreReranker
 from patchrerank.integrations.stores.store import VectorStore
@@ -90,7 +90,9 @@ class StoreConformance(StoreEvidence):
     def test_the_gallerys_scores_and_boxes(self, ranker: Any, gallery: Gallery) -> None:
         """Maximum, not sum; the same to 1e-5, and the same box of the same patch."""
         for colour in COLOURS:
-            expected = Patchify(gallery, colour_encoder()).rank(colour_query(colour), list(IDS))
+            expected = Patchify(gallery, colour_encoder(), fusion=DEFAULT_FUSION).rank(
+                colour_query(colour), list(IDS)
+            )
             assert_same(ranker.rank(colour_query(colour), list(IDS)), expected)
 
     def test_candidates_that_are_not_there(self, ranker: Any) -> None:

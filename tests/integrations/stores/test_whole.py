@@ -19,6 +19,7 @@ from patchrerank import Gallery
 from patchrerank.analysis.relevance import relevance_of
 from patchrerank.datasets import load_dataset
 from patchrerank.first_stage import GlobalSearch
+from patchrerank.fusion import Fusion
 from patchrerank.gallery import CompressOptions, compress, encode_queries, load_own_encoder
 from patchrerank.integrations.stores.reranking import StorePatchify, StoreReranker
 from patchrerank.metrics import mean_average_precision
@@ -69,9 +70,9 @@ def test_the_same_results(gallery, dataset, queries, expected, name, tmp_path):
         assert store.push(gallery, progress=False).written == len(gallery)
         print(f"{name}: pushed in {time.perf_counter() - began:.0f} s")
         first = store.search(queries, SIZE)
-        rankers = {"here": StoreReranker(store)}
+        rankers = {"here": StoreReranker(store, make=Patchify)}
         if store.scores_there:
-            rankers["there"] = StorePatchify(store, boxed=TOP)
+            rankers["there"] = StorePatchify(store, fusion=Fusion(), boxed=TOP)
         for way, ranker in rankers.items():
             began = time.perf_counter()
             found = ranker.rerank(queries, first)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from patchrerank.errors import ShortlistError, check_kind
-from patchrerank.fusion import Fusion
+from patchrerank.fusion import DEFAULT_FUSION, Fusion
 from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.frameworks.candidates import Placed
 from patchrerank.integrations.frameworks.reranking import Reranking
@@ -46,8 +46,8 @@ class PatchRerankTransformer(pt.Transformer):
     def __init__(
         self,
         reranking: Reranking,
-        lam: float = 0.0,
-        gamma: float = 1.0,
+        lam: float = DEFAULT_FUSION.lam,
+        gamma: float = DEFAULT_FUSION.gamma,
         shortlist_size: int | None = None,
         query_column: str = "query",
     ) -> None:

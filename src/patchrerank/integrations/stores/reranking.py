@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError, check_kind, described
-from patchrerank.fusion import Fusion, fuse
+from patchrerank.fusion import DEFAULT_FUSION, Fusion, fuse
 from patchrerank.gallery import Gallery
 from patchrerank.integrations.stores.store import VectorStore, unit_queries
 from patchrerank.pipeline import Cascade, Stage
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 Maker = Callable[[Any], Ranker]
 """From evidence, which is as good as a gallery, to what reranks with it."""
+
+
+def patchify(evidence: Any) -> Ranker:
+    """Make Patchify of evidence, fused as everything that reranks a search begins with."""
+    return Patchify(evidence, fusion=DEFAULT_FUSION)
 
 
 class _Searching(Ranker):
@@ -69,7 +74,7 @@ class StoreReranker(_Searching):
         store: a gallery was pushed into it.
         encoder: encodes query pictures; not needed for ready vectors.
         make: makes the reranker, or a cascade, of the evidence; called anew for each call of
-            :meth:`rerank`, so it should load nothing. For example
+            :meth:`rerank`, so it should load nothing. Default: Patchify at 0.1, 4. For example
             ``lambda e: RefineBoxes(Patchify(e, fusion=Fusion(0.3, 4)), evidence="patches")``.
         query_crop: what is done with a query's box before it is encoded.
 
@@ -83,7 +88,7 @@ class StoreReranker(_Searching):
         self,
         store: VectorStore,
         encoder: Encoder | None = None,
-        make: Maker = Patchify,
+        make: Maker = patchify,
         query_crop: QueryCrop = "none",
     ) -> None:
         check_kind("store", store, VectorStore, "QdrantStore(…), for one")
@@ -169,7 +174,7 @@ class StorePatchify(Reranker, _Searching):
     Args:
         store: a gallery was pushed into it; it scores exactly (``store.scores_there``).
         encoder: encodes query pictures; not needed for ready vectors.
-        fusion: default λ = 0 on the whole shortlist.
+        fusion: default λ = 0.1, γ = 4 on the whole shortlist.
         query_crop: what is done with a query's box before it is encoded.
         boxed: how many candidates of each query, the best by ``fusion``, get a box; None: all.
 
@@ -195,7 +200,9 @@ class StorePatchify(Reranker, _Searching):
             store.best(np.zeros(0, dtype=np.float32), [])  # says why
         if boxed is not None and boxed < 0:
             raise SettingError(f"boxed must be at least 0 or None (all), got {boxed}")
-        super().__init__(cast(Gallery, store.gallery), encoder, fusion, query_crop)
+        super().__init__(
+            cast(Gallery, store.gallery), encoder, fusion or DEFAULT_FUSION, query_crop
+        )
         self.store, self.boxed = store, boxed
 
     def score(self, queries: Queries, shortlist: Shortlist) -> LocalScores:
