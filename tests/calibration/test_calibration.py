@@ -30,7 +30,7 @@ BINS = (ReliabilityBin(0.1, 0.0, 3), ReliabilityBin(0.6, 0.5, 4))
 RELIABILITY = Reliability(7, 0.1, 0.2, 0.05, BINS)
 NOTHING = NothingFound(0.9, 0.8, 0.7, 5, 6)
 CHECK = CalibrationCheck(RELIABILITY, RELIABILITY, RELIABILITY, NOTHING, 5, 0)
-LEVEL = ListLevel(3, 16, 0.5, 1.5, -2.0, 0.4, 0.1, -0.7, 0.3, 0.01)
+LEVEL = ListLevel(2, 3, 16, 0.5, 1.5, -2.0, 0.4, 0.1, 0.6, -0.7, 0.3, 0.01)
 CALIBRATION = Calibration(
     1.5, 2.0, -3.0, base_rate=0.01, absent=0.1, nothing_below=0.2, level=LEVEL, check=CHECK
 )
@@ -136,14 +136,15 @@ def test_unknown_and_endless_scores():
 
 
 def place_twin(scores, valid, slot, level):
-    """Height, −ln rank, mean and ln spread of one candidate, and whether they are known."""
+    """What the list says of one candidate; None where it says nothing."""
     order = sorted((k for k in range(len(scores)) if valid[k]), key=lambda k: (-scores[k], k))
     held = [scores[k] for k in order[level.first - 1 : level.last]]
     if len(held) < LEAST:
         return None
     spread = max(np.std(held), level.least_spread)
     height = (scores[slot] - np.mean(held)) / spread
-    return height, -np.log(order.index(slot) + 1), np.mean(held), np.log(spread)
+    rank = order.index(slot) + 1
+    return height, -np.log(rank), rank <= level.answers, np.mean(held), np.log(spread)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -161,7 +162,7 @@ def test_probabilities_with_a_level_equal_the_slow_twin(seed):
         logit = 1.5 * np.log(u) - 2.0 * np.log(1 - u) - 3.0
         if around is not None:
             logit = 0.5 * np.log(u) - 1.5 * np.log(1 - u) - 2.0
-            logit += np.dot([0.4, 0.1, -0.7, 0.3], around)
+            logit += np.dot([0.4, 0.1, 0.6, -0.7, 0.3], around)
             known += 1
         assert found[query, slot] == pytest.approx(expit(logit), rel=1e-9)
     assert (known > 0) == (width > 12)
@@ -177,15 +178,15 @@ def test_probabilities_with_a_level_equal_the_slow_twin(seed):
 )
 def test_within_a_list_the_probability_never_falls_while_the_score_rises(scores, seed):
     rng = np.random.default_rng(seed)
-    weights = [*rng.random(2) * 9, *rng.normal(0, 9, 1), *rng.random(2) * 9, *rng.normal(0, 9, 2)]
-    level = ListLevel(3, 16, *weights, 1e-6)
+    weights = [*rng.random(2) * 9, *rng.normal(0, 9, 1), *rng.random(3) * 9, *rng.normal(0, 9, 2)]
+    level = ListLevel(3, 5, 16, *weights, 1e-6)
     found = Calibration(1.0, 1.0, 0.0, level=level).probabilities(np.sort(scores)[::-1])
     assert ((found >= 0) & (found <= 1)).all()
     assert (np.diff(found) <= 1e-12).all()
 
 
 def test_the_same_score_is_worth_more_above_a_low_level():
-    level = ListLevel(5, 40, 0.0, 0.0, -6.0, 1.0, 0.0, 0.0, 0.0, 0.01)
+    level = ListLevel(5, 5, 40, 0.0, 0.0, -6.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.01)
     rng = np.random.default_rng(0)
     rest = rng.normal(0.5, 0.02, 45)
     low, high = (np.concatenate([[0.9], rest + shift]) for shift in (0.0, 0.37))
@@ -211,7 +212,7 @@ def test_a_level_is_learned_where_lists_have_one():
     scores, relevant, valid = draw_lists(0)
     weights = np.ones(len(scores))
     plain = fit_calibration(scores[valid], relevant[valid])
-    fitted = fit_level(plain, scores, relevant, valid, weights, (15, 50))
+    fitted = fit_level(plain, scores, relevant, valid, weights, (5, 15, 50))
     assert replace(fitted, level=None) == plain
     assert (fitted.level.first, fitted.level.last) == (15, 50)
     others, truth, there = draw_lists(1)
@@ -219,24 +220,26 @@ def test_a_level_is_learned_where_lists_have_one():
         ((made.probabilities(others, there) - truth)[there] ** 2).mean() for made in (fitted, plain)
     ]
     assert brier[0] < 0.7 * brier[1]
-    assert fit_level(plain, scores[:10], relevant[:10], valid[:10], weights[:10], (15, 50)) == plain
-    assert fit_level(plain, scores, relevant, valid, weights, (55, 90)) == plain, "too short"
-    assert fit_level(plain, scores, relevant & False, valid, weights, (15, 50)) == plain
+    assert (
+        fit_level(plain, scores[:10], relevant[:10], valid[:10], weights[:10], (5, 15, 50)) == plain
+    )
+    assert fit_level(plain, scores, relevant, valid, weights, (5, 55, 90)) == plain, "too short"
+    assert fit_level(plain, scores, relevant & False, valid, weights, (5, 15, 50)) == plain
     flat = np.full_like(scores, 0.5)
-    assert fit_level(plain, flat, relevant, valid, weights, (15, 50)) == plain
+    assert fit_level(plain, flat, relevant, valid, weights, (5, 15, 50)) == plain
 
 
 def test_a_level_fit_equals_scikit_learn():
     scores, relevant, valid = draw_lists(2)
     weights = np.repeat([0.5, 1.5], 100)
     plain = fit_calibration(scores[valid], relevant[valid])
-    fitted = fit_level(plain, scores, relevant, valid, weights, (15, 50))
-    around, _ = level_features(scores, valid, 15, 50, fitted.level.least_spread)
+    fitted = fit_level(plain, scores, relevant, valid, weights, (5, 15, 50))
+    around, _ = level_features(scores, valid, (5, 15, 50), fitted.level.least_spread)
     beta = np.stack([np.log(scores), -np.log1p(-scores)])
     features = np.concatenate([beta, around])[:, valid].T
     features = (features - features.mean(axis=0)) / features.std(axis=0)
-    slopes = [getattr(fitted.level, name) for name in ("a", "b", "height", "rank")]
-    used = [column for column, slope in enumerate(slopes) if slope > 0] + [4, 5]
+    slopes = [getattr(fitted.level, name) for name in ("a", "b", "height", "rank", "among")]
+    used = [column for column, slope in enumerate(slopes) if slope > 0] + [5, 6]
     truth, mass = relevant[valid], np.broadcast_to(weights[:, None], valid.shape)[valid]
     count, rare = len(truth), truth.sum()
     targets = np.where(truth, (rare + 1) / (rare + 2), 1 / (count - rare + 2))
@@ -266,9 +269,9 @@ def test_the_record_survives_json():
         ({"base_rate": 1.5}, r"base_rate must lie in \[0, 1\], got 1.5"),
         ({"nothing_blow": 1.5}, "nothing_blow: unknown key; did you mean nothing_below"),
         ({"check": {}}, "calibration: check.all: missing"),
-        ({"level": {}}, "calibration: level.first: missing"),
+        ({"level": {}}, "calibration: level.answers: missing"),
         ({"level": {**asdict(LEVEL), "height": -1}}, "height must be at least 0, got -1"),
-        ({"level": {**asdict(LEVEL), "last": 3}}, "ranks 1 ≤ first < last"),
+        ({"level": {**asdict(LEVEL), "last": 3}}, "ranks 1 ≤ answers ≤ first < last"),
         ({"level": {**asdict(LEVEL), "least_spread": 0}}, "least_spread above 0"),
         ({"absent": 2}, r"absent must lie in"),
         ({"check": [1]}, r"check: expected an object, got \[1\]"),

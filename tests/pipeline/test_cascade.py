@@ -154,7 +154,7 @@ def test_a_list_has_its_own_level_whoever_else_asks(tiny_gallery):
     rows[2, 9:] = -1
     scores = np.tile(np.linspace(1, 0, 30, dtype=np.float32), (3, 1))
     queries, shortlist = Queries(np.eye(16, dtype=np.float32)[:3]), Shortlist(rows, scores)
-    level = ListLevel(3, 14, 0.5, 0.5, -1.0, 1.0, 0.5, 0.1, 0.1, 1e-3)
+    level = ListLevel(2, 3, 14, 0.5, 0.5, -1.0, 1.0, 0.5, 0.4, 0.1, 0.1, 1e-3)
     calibration = Calibration(1.0, 1.0, 0.0, level=level)
     stage = Stage(TableReranker(tiny_gallery, table), Fusion(0.3, 2.0, 25))
     found = Cascade([stage], calibration).rerank(queries, shortlist)

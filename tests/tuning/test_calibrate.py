@@ -46,7 +46,7 @@ def fit_twin(scores, relevant, valid, queries, absent):
     for drop, weight in ((False, 2 * (1 - absent)), (True, 2 * absent)):
         slots = sorted_lists(scores, relevant, valid, drop)
         for query in queries:
-            own = slots[query][: max(100, ranks[1])]
+            own = slots[query][: max(100, ranks[-1])]
             rows.append([scores[query, k] for k in own])
             marks.append([relevant[query, k] for k in own])
             weights.append(weight)
@@ -107,14 +107,31 @@ def test_the_threshold_answers_best(lists):
 
 def test_ranks_of_a_level_lie_behind_the_answers():
     relevant = np.zeros((20, 200), dtype=bool)
-    assert level_ranks(relevant) == (15, 60)
+    assert level_ranks(relevant) == (1, 15, 60)
     relevant[:, :4] = True
-    assert level_ranks(relevant) == (15, 60)
+    assert level_ranks(relevant) == (4, 15, 60)
     relevant[:3, :9] = True
-    assert level_ranks(relevant) == (27, 108)
+    assert level_ranks(relevant) == (9, 27, 108)
     relevant[0, :50] = True
-    assert level_ranks(relevant) == (27, 108), "one long list in twenty is none of the nine in ten"
-    assert level_ranks(relevant[:, :0]) == (15, 60)
+    found = level_ranks(relevant)
+    assert found == (9, 27, 108), "one long list in twenty is none of the nine in ten"
+    assert level_ranks(relevant[:, :0]) == (1, 15, 60)
+
+
+def test_first_hits_are_promised_what_comes_true_where_lists_have_so_many_answers():
+    """One answer more than a list can have is worth less than its score."""
+    rng = np.random.default_rng(0)
+    relevant = np.zeros((200, 90), dtype=bool)
+    relevant[:, :5] = True
+    local = rng.normal(0, 1, relevant.shape) + 3.0 * relevant
+    scores = 1 / (1 + np.exp(-local))
+    found = calibrate(scores, relevant, np.ones_like(relevant), np.arange(200))
+    assert found.level.among > 0.5
+    predicted, true = (
+        np.mean([getattr(one, name) * one.count for one in found.check.first_five.bins]) / 100
+        for name in ("predicted", "observed")
+    )
+    assert predicted == pytest.approx(true, abs=0.03)
 
 
 def test_useful_scores_are_useful_and_noise_is_not():

@@ -71,21 +71,24 @@ class ListLevel:
     worth much where all others lie far below, and little where they crowd below it.
 
     Attributes:
-        first: the first rank of the level, from 1; behind thrice as many candidates as a list
-            had answers.
+        answers: how many answers lists usually had: the candidates at these ranks, from 1.
+        first: the first rank of the level; behind thrice as many candidates as that.
         last: the last rank of it.
         a: slope at low scores, at least 0.
         b: slope at high scores, at least 0.
         c: offset.
         height: weight of the score's height above the level, in its standard deviations; at
             least 0.
-        rank: weight of −ln(rank), at least 0: lists had only so many answers.
+        rank: weight of −ln(rank), at least 0.
+        among: weight of standing among the first ``answers``, at least 0: the next best score
+            is worth less where a list has given all that lists usually had.
         mean: weight of the level's mean.
         spread: weight of the logarithm of its standard deviation.
         least_spread: smaller standard deviations count as this one, the smallest that it was
             fitted to.
     """
 
+    answers: int
     first: int
     last: int
     a: float
@@ -93,25 +96,32 @@ class ListLevel:
     c: float
     height: float
     rank: float
+    among: float
     mean: float
     spread: float
     least_spread: float
 
     def __post_init__(self) -> None:
-        check_within(0, float("inf"), a=self.a, b=self.b, height=self.height, rank=self.rank)
-        if not (1 <= self.first < self.last and self.least_spread > 0):
+        rising = {name: getattr(self, name) for name in ("a", "b", "height", "rank", "among")}
+        check_within(0, float("inf"), **rising)
+        if not (1 <= self.answers <= self.first < self.last and self.least_spread > 0):
             raise SettingError(
-                f"a level lies between ranks 1 ≤ first < last and has a least_spread above 0, got "
-                f"{self.first}, {self.last} and {self.least_spread}"
+                f"a level lies between ranks 1 ≤ answers ≤ first < last and has a least_spread "
+                f"above 0, got {self.answers}, {self.first}, {self.last} and {self.least_spread}"
             )
+
+    @property
+    def ranks(self) -> tuple[int, int, int]:
+        """The last rank of usual answers, the first and the last of the level, from 1."""
+        return self.answers, self.first, self.last
 
     def logits(self, features: Doubles) -> Doubles:
         """Return ln(p / (1 − p)), ``(…, K)``.
 
         Args:
-            features: float64 ``(6, …, K)``, those of scores, and behind them those of the level.
+            features: float64 ``(7, …, K)``, those of scores, and behind them those of the level.
         """
-        weights = (self.a, self.b, self.height, self.rank, self.mean, self.spread)
+        weights = (self.a, self.b, self.height, self.rank, self.among, self.mean, self.spread)
         terms = (weight * feature for weight, feature in zip(weights, features, strict=True))
         return np.asarray(sum(terms, start=np.float64(self.c)))  # a list's bits are its own
 
@@ -178,9 +188,9 @@ class Calibration:
         beta = score_features(values, self.low, self.high)
         logits = self.a * beta[0] + self.b * beta[1] + self.c
         if self.level is not None and values.ndim:
-            ranks = (self.level.first, self.level.last, self.level.least_spread)
-            around, known = level_features(values, counts, *ranks)
-            logits = np.where(known, self.level.logits(np.concatenate([beta, around])), logits)
+            level = self.level
+            around, known = level_features(values, counts, level.ranks, level.least_spread)
+            logits = np.where(known, level.logits(np.concatenate([beta, around])), logits)
         return np.asarray(expit(logits), dtype=np.float64)
 
     def finds_nothing(

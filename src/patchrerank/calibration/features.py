@@ -22,24 +22,24 @@ def score_features(scores: Doubles, low: float, high: float) -> Doubles:
 
 
 def level_features(
-    scores: Doubles, valid: Bools, first: int, last: int, least_spread: float
+    scores: Doubles, valid: Bools, ranks: tuple[int, int, int], least_spread: float
 ) -> tuple[Doubles, Bools]:
     """Return where each candidate stands in its list.
 
     Args:
         scores: float64 ``(…, K)``, a list a row, in any order; equal ones rank as they stand.
         valid: bool ``(…, K)``; others have no rank.
-        first: the first rank of the list's level, from 1.
-        last: the last rank of it.
+        ranks: from 1: the last one of usual answers, the first and the last of the level.
         least_spread: above 0; smaller standard deviations count as this one.
 
     Returns:
-        float64 ``(4, …, K)``: the height above the level's mean in standard deviations, −ln of
-        the rank, the mean, and ln of the standard deviation; and bool ``(…, 1)``: whether the
-        list has ``LEAST`` candidates at these ranks. Where it has not, features are finite and
-        mean nothing.
+        float64 ``(5, …, K)``: the height above the level's mean in standard deviations, −ln of
+        the rank, whether it is one of usual answers (1 or 0), the mean, and ln of the standard
+        deviation; and bool ``(…, 1)``: whether the list has ``LEAST`` candidates at the level's
+        ranks. Where it has not, features are finite and mean nothing.
     """
-    ordered, ranks = _ranked(np.where(valid, scores, -np.inf))
+    answers, first, last = ranks
+    ordered, own = _ranked(np.where(valid, scores, -np.inf))
     level = ordered[..., first - 1 : last]
     held = np.isfinite(level)
     counts = held.sum(axis=-1, keepdims=True)
@@ -50,13 +50,14 @@ def level_features(
     spread = np.maximum(np.sqrt((away**2).sum(axis=-1, keepdims=True) / most), least_spread)
     height = (np.where(valid, scores, mean) - mean) / spread
     whole = np.ones_like(height)
-    return np.stack([height, -np.log(ranks), mean * whole, np.log(spread) * whole]), known
+    among = (own <= answers).astype(np.float64)
+    return np.stack([height, -np.log(own), among, mean * whole, np.log(spread) * whole]), known
 
 
-def spreads(scores: Doubles, valid: Bools, first: int, last: int) -> Doubles:
+def spreads(scores: Doubles, valid: Bools, ranks: tuple[int, int, int]) -> Doubles:
     """Return the standard deviation of each list's level, float64 ``(Q,)``; NaN where unknown."""
-    features, known = level_features(scores, valid, first, last, np.finfo(np.float64).tiny)
-    return np.asarray(np.where(known[:, 0], np.exp(features[3, :, 0]), np.nan))
+    features, known = level_features(scores, valid, ranks, np.finfo(np.float64).tiny)
+    return np.asarray(np.where(known[:, 0], np.exp(features[-1, :, 0]), np.nan))
 
 
 def _ranked(scores: Doubles) -> tuple[Doubles, Doubles]:

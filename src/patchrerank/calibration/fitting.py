@@ -61,7 +61,7 @@ def fit_level(
     relevant: Bools,
     valid: Bools,
     weights: Doubles,
-    ranks: tuple[int, int],
+    ranks: tuple[int, int, int],
 ) -> Calibration:
     """Return a calibration with what lists add to a score, fitted like the rest of it.
 
@@ -71,26 +71,26 @@ def fit_level(
         relevant: bool ``(Q, K)``.
         valid: bool ``(Q, K)``; others do not count at all.
         weights: float64 ``(Q,)`` of each list.
-        ranks: the first and the last of a level, from 1.
+        ranks: from 1: the last one of usual answers, the first and the last of a level.
 
     Returns:
         The same one, without a level, where fewer than ``FEWEST`` lists reach that far, or their
         candidates are of one kind.
     """
-    found = spreads(scores, valid, *ranks)
+    found = spreads(scores, valid, ranks)
     used = found > SAME
     counts = valid[used]
     marks = relevant[used][counts]
     if used.sum() < FEWEST or not marks.any() or marks.all():
         return calibration
     least = float(found[used].min())
-    around, _ = level_features(scores[used], counts, *ranks, least)
+    around, _ = level_features(scores[used], counts, ranks, least)
     beta = score_features(scores[used], calibration.low, calibration.high)
     features = np.concatenate([beta, around])[:, counts]
     mass = np.broadcast_to(weights[used, None], counts.shape)[counts]
-    bounds = [RISING] * 4 + [FREE] * 2
-    (a, b, height, rank, mean, spread), c = _fitted(features, marks, mass, bounds)
-    level = ListLevel(*ranks, a, b, c, height, rank, mean, spread, least)
+    bounds = [RISING] * 5 + [FREE] * 2
+    (a, b, height, rank, among, mean, spread), c = _fitted(features, marks, mass, bounds)
+    level = ListLevel(*ranks, a, b, c, height, rank, among, mean, spread, least)
     return replace(calibration, level=level)
 
 

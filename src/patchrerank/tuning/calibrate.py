@@ -140,18 +140,22 @@ def calibrate(
     return replace(_fitted(lists, absent), check=check)
 
 
-def level_ranks(relevant: npt.ArrayLike) -> tuple[int, int]:
-    """Return the ranks at which a list's level lies, for lists with these answers ``(Q, K)``."""
+def level_ranks(relevant: npt.ArrayLike) -> tuple[int, int, int]:
+    """Return the last rank of usual answers, and the first and last of a list's level, from 1.
+
+    Args:
+        relevant: bool ``(Q, K)``, the answers of each list.
+    """
     answers = np.asarray(relevant, dtype=np.bool_).sum(axis=1)
-    usual = np.quantile(answers[answers > 0], 0.9, method="higher") if answers.any() else 0
+    usual = np.quantile(answers[answers > 0], 0.9, method="higher") if answers.any() else 1
     first = PAST * max(ANSWERS, int(usual))
-    return first, REACH * first
+    return int(usual), first, REACH * first
 
 
 def _fitted(lists: _Lists, absent: float) -> Calibration:
     """Return the calibration of some lists as they are, and without their answers."""
     ranks = level_ranks(lists.relevant)
-    reach = max(HEAD, ranks[1])
+    reach = max(HEAD, ranks[-1])
     both = [part.head(reach) for part in (lists, lists.without_answers())]
     scores, relevant, valid = (
         np.concatenate([getattr(part, name) for part in both])
