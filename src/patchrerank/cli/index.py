@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from patchrerank.addresses import is_address
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing, ray_option
 from patchrerank.cli.local_pass import LocalPass
@@ -26,10 +27,11 @@ EXAMPLE = "patchrerank index photos/ gallery/ --encoder open_clip:ViT-B-32/laion
 def command(
     context: typer.Context,
     images: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="Folder of pictures, or a text file of paths; tar shards (WebDataset) or Parquet "
-            "files: one, a folder, or a pattern such as 'shards/{00000..00041}.tar'."
+            "files: one, a folder, or a pattern such as 'shards/{00000..00041}.tar'. All of that "
+            "at an address, too: s3://BUCKET/PREFIX, gs://…"
         ),
     ],
     gallery: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
@@ -218,16 +220,16 @@ def command(
         printing.print_line(f"skipped {name}: {reason}")
 
 
-def _source(images: Path) -> Path | list[Path]:
-    """Return the paths in a text file; anything else as it is."""
+def _source(images: str) -> str | list[str]:
+    """Return the paths and addresses in a text file; anything else as it is."""
     from patchrerank.gallery import is_packed
 
-    if is_packed(images) or not images.is_file():
+    if is_packed(images) or not Path(images).is_file():
         return images
     try:
-        lines = images.read_text(encoding="utf-8").splitlines()
+        lines = Path(images).read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise GalleryError(
             f"{images}: not a text file of paths; pass a folder, or a list of paths"
         ) from error
-    return [Path(line) for line in lines if line.strip()]
+    return [line if is_address(line) else str(Path(line)) for line in lines if line.strip()]

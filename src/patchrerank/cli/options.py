@@ -69,9 +69,10 @@ RandomWeights = Annotated[
     ),
 ]
 Root = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--root", help="Folder that the gallery's pictures are in now, where they have moved."
+        "--root",
+        help="Folder or address that the gallery's pictures are in now, where they have moved.",
     ),
 ]
 RegionsOption = Annotated[str, typer.Option("--regions", help="grid:L, sliding:L:stride, …")]

@@ -22,7 +22,9 @@ SHOWN = 20
 
 
 def command(
-    pictures: Annotated[Path, typer.Argument(help="The folder that the gallery was made of.")],
+    pictures: Annotated[
+        str, typer.Argument(help="The folder or address that the gallery was made of.")
+    ],
     gallery: Annotated[Path, typer.Argument(help="Gallery folder.")],
     checksum: Annotated[
         bool,

@@ -16,7 +16,7 @@ from patchrerank.distributed.cutting import check_can_be_cut, cut, sample_blocks
 from patchrerank.distributed.options import LocalWork, RayOptions
 from patchrerank.distributed.plan import Plan, check_same, read_plan
 from patchrerank.distributed.pool import Pool
-from patchrerank.distributed.worker import Recipe, Task
+from patchrerank.distributed.worker import Recipe, Task, Worker
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery import BuildOptions, CompressOptions, Gallery, compress, merge
 from patchrerank.gallery.block import Block
@@ -96,7 +96,7 @@ def build_gallery_with_ray(
     check_can_be_cut(source)
     with (
         connected(ray) as module,
-        Pool(module, Recipe(encoder, made, local, ray.threads), ray) as pool,
+        Pool[Task](module, Worker, Recipe(encoder, made, local, ray.threads), ray) as pool,
     ):
         size = plan.block if plan else _block_size(pool, ray, source)
         blocks = cut(source, size)
@@ -116,7 +116,7 @@ def build_gallery_with_ray(
 
 @dataclass(frozen=True)
 class _Build:
-    pool: Pool
+    pool: Pool[Task]
     place: Path
     options: BuildOptions
     threads: int
@@ -203,7 +203,7 @@ def _holds_any(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def _block_size(pool: Pool, ray: RayOptions, source: Source) -> int:
+def _block_size(pool: Pool[Task], ray: RayOptions, source: Source) -> int:
     chunk = pool.wait()
     count = source.count(None)
     wanted = ray.block

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from patchrerank.addresses import Address, Place, place_of
 from patchrerank.errors import SettingError
 from patchrerank.gallery.block import Block, Span
 from patchrerank.gallery.packed_source import PackedSource
@@ -98,7 +99,7 @@ def _tar_spans(source: PackedSource, size: int) -> Iterator[Counted]:
 def _row_spans(source: PackedSource, size: int) -> Iterator[Counted]:
     room = size
     for name in source.files:
-        rows, at = _rows(Path(source.root) / name), 0
+        rows, at = _rows(place_of(source.root) / name), 0
         while at < max(rows, 1):
             count = min(room, max(rows, 1) - at)
             yield Span(name, _held(source, name), at, at + count if rows else None), count
@@ -116,19 +117,20 @@ def _grouped(spans: Iterator[Counted], size: int) -> Iterator[list[Counted]]:
         yield begun
 
 
-def _rows(path: Path) -> int:
+def _rows(path: Place) -> int:
     """Return how many rows a file has; 0: it cannot be opened, which reading it will say."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return int(pyarrow.parquet.read_metadata(path).num_rows)
+        where = path.opened() if isinstance(path, Address) else path
+        return int(pyarrow.parquet.read_metadata(where).num_rows)
     except (OSError, pyarrow.ArrowException):
         return 0
 
 
 def _held(source: PackedSource, name: str) -> int:
-    return (Path(source.root) / name).stat().st_size
+    return (place_of(source.root) / name).stat().st_size
 
 
 def _absolute(image: Any) -> Any:

@@ -11,11 +11,11 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 from patchrerank.distributed.cluster import room
 from patchrerank.distributed.options import RayOptions
-from patchrerank.distributed.worker import Outcome, Recipe, Task, Worker
 from patchrerank.errors import GalleryError, short_reason
 
 POLL_SECONDS = 5.0
@@ -25,20 +25,38 @@ MOST_ALONE = 900.0
 logger = logging.getLogger(__name__)
 
 
-class Pool:
+class Job(Protocol):
+    """What a worker is given to do; its text says what it is."""
+
+    @property
+    def folder(self) -> Path:
+        """The shard that it is about."""
+        ...
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it ends its workers."""
+        ...
+
+
+Task = TypeVar("Task", bound=Job)
+
+
+class Pool(Generic[Task]):
     """Workers; use as a context manager, which ends them.
 
     Args:
         ray: the module, connected.
+        worker: their class: ``load(recipe)`` is called once, ``run(task)`` for each task.
         recipe: what each worker is made with.
         options: how many there are, and what each takes.
 
     Attributes:
         size: how many workers there are once all have begun.
-        chunk: images that one encodes together; 0 until the first is ready.
+        chunk: what ``load`` returned: images that are encoded together; 0 until one is ready.
     """
 
-    def __init__(self, ray: Any, recipe: Recipe, options: RayOptions) -> None:
+    def __init__(self, ray: Any, worker: type, recipe: object, options: RayOptions) -> None:
         self._ray, self._options = ray, options
         fits = room(ray, options)
         self.size = options.workers or max(1, fits)
@@ -51,7 +69,7 @@ class Pool:
             max_restarts=0,
             max_task_retries=0,
             scheduling_strategy="SPREAD",
-        )(Worker)
+        )(worker)
         self.chunk = 0
         self._loading: dict[Any, Any] = {}
         self._busy: dict[Any, tuple[Any, Task]] = {}
@@ -59,7 +77,7 @@ class Pool:
         self._ended = Counter[Any]()
         self._alone_since = time.monotonic()
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Pool[Task]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,21 +88,21 @@ class Pool:
 
     @property
     def ready(self) -> int:
-        """How many workers have loaded their encoder."""
+        """How many workers have loaded."""
         return len(self._idle) + len(self._busy)
 
     def wait(self, workers: int = 1) -> int:
-        """Wait until so many workers have loaded their encoder; return ``chunk``.
+        """Wait until so many workers have loaded; return ``chunk``.
 
         Raises:
-            PatchRerankError: the encoder cannot be loaded, or there is no room for a worker.
+            PatchRerankError: one cannot load, or there is no room for a worker.
         """
         while self.ready < workers:
             self._fill(workers)
             self._step(deque())
         return self.chunk
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
         """Have tasks done; yield them as they end.
 
         Raises:
@@ -96,7 +114,7 @@ class Pool:
             self._fill(len(waiting) + len(self._busy))
             while waiting and self._idle:
                 worker, task = self._idle.pop(), waiting.popleft()
-                self._busy[worker.build.remote(task)] = worker, task
+                self._busy[worker.run.remote(task)] = worker, task
             yield from self._step(waiting)
 
     def _fill(self, wanted: int) -> None:
@@ -105,7 +123,7 @@ class Pool:
             worker = self._make.remote()
             self._loading[worker.load.remote(self._recipe)] = worker
 
-    def _step(self, waiting: deque[Task]) -> list[tuple[Task, Outcome]]:
+    def _step(self, waiting: deque[Task]) -> list[tuple[Task, Any]]:
         """Wait for something to end, and take it in."""
         refs = [*self._busy, *self._loading]
         done, _ = self._ray.wait(refs, num_returns=1, timeout=POLL_SECONDS)
@@ -128,25 +146,24 @@ class Pool:
         self._ended[None] += 1
         if self._ended[None] >= self._options.attempts:
             raise GalleryError(
-                f"workers ended while they loaded the encoder, {self._ended[None]} times one after "
-                f"the other ({short_reason(lost)}); look at Ray's logs, and at the memory of the "
+                f"workers ended while they loaded, {self._ended[None]} times one after the other "
+                f" ({short_reason(lost)}); look at Ray's logs, and at the memory of the "
                 "nodes"
             )
 
-    def _built(self, ref: Any, waiting: deque[Task]) -> list[tuple[Task, Outcome]]:
+    def _built(self, ref: Any, waiting: deque[Task]) -> list[tuple[Task, Any]]:
         worker, task = self._busy.pop(ref)
         found, lost = self._result(ref)
         if lost is None:
             self._idle.append(worker)
             return [(task, found)]
         self._ray.kill(worker)  # it may be out of reach only
-        self._ended[task.folder] += 1
-        if self._ended[task.folder] >= self._options.attempts:
+        name = f"{task.folder}: {task}"
+        self._ended[name] += 1
+        if self._ended[name] >= self._options.attempts:
             raise GalleryError(
-                f"{task.folder}: its block of {task.block.length:,} images ({task.block}) ended "
-                f"its worker {self._ended[task.folder]} times ({short_reason(lost)}); look for a "
-                "picture that crashes the decoder, or give workers more memory; the same command "
-                "goes on"
+                f"{task.folder}: {task} ended its worker {self._ended[name]} times "
+                f"({short_reason(lost)}); {task.remedy}"
             )
         logger.warning("%s: its worker ended; another one goes on", task.folder)
         waiting.appendleft(task)

@@ -52,6 +52,17 @@ class Task:
     options: BuildOptions
     local: bool
 
+    def __str__(self) -> str:
+        return f"its block of {self.block.length:,} images ({self.block})"
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it ends its workers."""
+        return (
+            "look for a picture that crashes the decoder, or give workers more memory; the same "
+            "command goes on"
+        )
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -92,7 +103,7 @@ class Worker:
         self._dense = recipe.local.load(self._encoder)
         return math.lcm(chunk, max(MIN_CHUNK, self._dense.batch_size))
 
-    def build(self, task: Task) -> Outcome:
+    def run(self, task: Task) -> Outcome:
         """Make a shard, or finish one that another worker has begun.
 
         Raises:

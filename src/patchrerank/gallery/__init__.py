@@ -19,7 +19,7 @@ from patchrerank.gallery.local_vectors import LocalVectors
 from patchrerank.gallery.local_verify import verify_local
 from patchrerank.gallery.merging import merge
 from patchrerank.gallery.own_encoder import load_own_encoder
-from patchrerank.gallery.packed_source import is_packed
+from patchrerank.gallery.packed_files import is_packed
 from patchrerank.gallery.pictures import Pictures
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.query_views import composed_queries

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from patchrerank.addresses import place_of
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.manifest import PictureRecord
 from patchrerank.gallery.packed_source import KINDS, PictureFiles
@@ -89,7 +90,7 @@ class Block:
         assert record is not None
         reader: PictureFiles = KINDS[record.kind](record)
         for span in self.spans:
-            path = Path(self.root or "") / span.file
+            path = place_of(self.root or "") / span.file
             if path.stat().st_size != span.held:
                 raise GalleryError(
                     f"{path}: has changed since the pictures were cut into blocks ({span.held:,} "

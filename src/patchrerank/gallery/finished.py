@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from patchrerank.addresses import place_of
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.folder import lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
@@ -73,7 +74,7 @@ def re_rooted(gallery: Gallery, root: str | Path) -> Gallery:
         GalleryError: they are not there, or another process is at work on the gallery.
     """
     check_root(gallery.folder, gallery.pictures_below(root), gallery.sizes, root, gallery.live)
-    there = str(Path(root).resolve())
+    there = str(place_of(root).resolve())
     if gallery.manifest.root in (None, there):
         return gallery
     with lock_folder(gallery.folder), writing(gallery.folder, len(gallery)):

@@ -13,6 +13,7 @@ from patchrerank.gallery.identity import differences
 from patchrerank.gallery.leftovers import LOCK, has_manifest, is_leftover
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
 from patchrerank.gallery.manifest_reading import read_manifest
+from patchrerank.remote_files import OF_ARROW
 
 REMEDIES = {
     errno.ENOSPC: "make room on the disk",
@@ -49,6 +50,19 @@ def writing(folder: Path, kept: int | None = None) -> Iterator[None]:
         ) from error
 
 
+def check_local(folder: Path) -> None:
+    """Refuse an address, which a path looks like that was made of one.
+
+    Raises:
+        GalleryError: says what to do.
+    """
+    if any(part.removesuffix(":") in OF_ARROW for part in folder.parts if part.endswith(":")):
+        raise GalleryError(
+            f"{folder}: a gallery is written to a folder of this machine; pictures may lie at an "
+            "address, not the gallery: copy it there once it is complete"
+        )
+
+
 def lock_folder(folder: Path, beside: Collection[str] = ()) -> IO[bytes]:
     """Make a folder and take its lock; the operating system gives it back when the process dies.
 
@@ -57,8 +71,9 @@ def lock_folder(folder: Path, beside: Collection[str] = ()) -> IO[bytes]:
         beside: names of what may lie in it although it is no gallery.
 
     Raises:
-        GalleryError: another process holds it, or the folder holds files of others.
+        GalleryError: another process holds it, the folder holds files of others, or is an address.
     """
+    check_local(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

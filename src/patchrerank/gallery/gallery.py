@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from patchrerank.addresses import Address, place_of
 from patchrerank.boxes import NO_BOX, Floats
 from patchrerank.errors import GalleryError, described
 from patchrerank.gallery.arrays import Array
@@ -65,7 +66,10 @@ class Gallery(FindsIds, KeepsBackgrounds):
     manifest: Manifest
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] | Address | None = None,
     ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise GalleryError(f"a gallery is opened by its folder, not by {described(folder)}")
@@ -78,7 +82,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         begin, path = super().__init__, self.folder / MANIFEST
         use = lambda made: begin(self.folder, made.arrays, made.shards)  # noqa: E731
         self.manifest = settled(lambda: read_manifest(path), use)
-        self._root = None if root is None else Path(root).absolute()
+        self._root = None if root is None else place_of(root).absolute()
         if root is not None:
             check_root(self.folder, self.pictures, self.sizes, root, self.live)
 
@@ -207,7 +211,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         """The picture of each row, a file or the bytes of one, below ``root`` now."""
         return self.pictures_below(self._root)
 
-    def pictures_below(self, root: str | os.PathLike[str] | None) -> Pictures:
+    def pictures_below(self, root: str | os.PathLike[str] | Address | None) -> Pictures:
         """Return the pictures as they lie below a folder; None: where they were read."""
         if self.shards is not None:
             return ShardPictures(self.shards, root)

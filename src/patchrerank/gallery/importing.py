@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from patchrerank.addresses import place_of
 from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.arrays import ArrayFiles
 from patchrerank.gallery.faiss_rows import open_globals
@@ -207,6 +208,6 @@ def _write(
 def _root(root: str | Path | None) -> str | None:
     if root is None:
         return None
-    if not Path(root).is_dir():
+    if not place_of(root).is_dir():
         raise GalleryError(f"{root}: there is no such folder of pictures")
-    return str(Path(root).resolve())
+    return str(place_of(root).resolve())

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-import itertools
 import logging
-import os
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
+from patchrerank.addresses import Place as FilePlace
+from patchrerank.addresses import below, place_of
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.import_ids import KIND_OF, NAMED
@@ -27,11 +24,6 @@ KINDS: dict[str, type[TarPictures] | type[ParquetPictures]] = {
     "parquet": ParquetPictures,
 }
 """Who reads a kind of file, which is also its suffix."""
-SQUEEZED = (".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst")
-PATTERN = re.compile(r"[*?\[{]")
-BRACES = re.compile(r"\{([^{}]*)\}")
-RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
-MOST_EXPANDED = 100_000
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +33,11 @@ class PictureFiles(Protocol):
 
     changes: bool
 
-    def walk(self, name: str, path: Path, start: int = 0) -> Iterator[tuple[Any, Packed]]:
+    def walk(self, name: str, path: FilePlace, start: int = 0) -> Iterator[tuple[Any, Packed]]:
         """Yield pictures with their ids, from a place on."""
         ...
 
-    def read(self, path: Path, place: Place) -> PictureBytes:
+    def read(self, path: FilePlace, place: Place) -> PictureBytes:
         """Return the bytes of one."""
         ...
 
@@ -84,7 +76,7 @@ class PackedSource:
         held = {name: (size, read) for name, size, read in before.files} if before else {}
         reader: PictureFiles = KINDS[self.pictures.kind](self.pictures, self.left_out)
         for name in self.files:
-            path = Path(self.root) / name
+            path = place_of(self.root) / name
             for image_id, picture in reader.walk(name, path, _start(reader, path, held.get(name))):
                 if KIND_OF.get(type(image_id)) != self.id_type and not picture.fault:
                     raise GalleryError(
@@ -97,8 +89,8 @@ class PackedSource:
 
 
 def open_packed(
-    files: Sequence[Path],
-    root: Path,
+    files: Sequence[FilePlace],
+    root: FilePlace,
     ids: str | None,
     column: str | None,
     *,
@@ -125,7 +117,7 @@ def open_packed(
     kind = files[0].suffix.lower().removeprefix(".")
     if before is not None and before.kind == kind:
         ids, column = ids or before.ids, column or before.column or None
-    named = [(path.relative_to(root).as_posix(), path) for path in files]
+    named = [(below(path, root), path) for path in files]
     record, id_type, rows = KINDS[kind].plan(named, ids, column, strict=strict)
     names = tuple(name for name, _ in named)
     return PackedSource(str(root.resolve()), names, record, id_type, rows)
@@ -136,91 +128,7 @@ def from_the_start(record: PictureRecord) -> PictureRecord:
     return replace(record, files=tuple((name, size, 0) for name, size, _ in record.files))
 
 
-def is_packed(path: str | os.PathLike[str]) -> bool:
-    """Return whether a file, by its name, is one that pictures may lie in, or compressed."""
-    return bool(_suffix(Path(path))) or os.fspath(path).lower().endswith(SQUEEZED)
-
-
-def packed_files(images: object) -> tuple[list[Path], Path] | None:
-    """Return the files that a file's name, a folder, a pattern or a list of files stands for.
-
-    Returns:
-        Files in order, and the folder that their names are relative to; None: it stands for
-        something else.
-
-    Raises:
-        GalleryError: compressed tars, a pattern that fits nothing, or files of several kinds.
-    """
-    if isinstance(images, str | os.PathLike):
-        text = os.fspath(images)
-        if text.lower().endswith(SQUEEZED):
-            raise GalleryError(
-                f"{text}: is compressed, and no picture can be found again in it without reading "
-                "all before it; uncompress it (pictures hardly get smaller by it)"
-            )
-        path = Path(text)
-        if path.is_dir():
-            return _in_folder(path)
-        if not _suffix(path):
-            return None
-        if path.exists() or not PATTERN.search(text):
-            return [path], path.parent
-        return _matching(text)
-    if not isinstance(images, list | tuple) or not images:
-        return None
-    paths = [Path(item) for item in images if isinstance(item, str | os.PathLike)]
-    kinds = {_suffix(path) for path in paths}
-    if len(paths) < len(images) or kinds == {""}:
-        return None
-    if len(kinds) > 1:
-        raise GalleryError("the files are of several kinds; pass tar shards, or Parquet files")
-    absolute = [path.absolute() for path in paths]
-    return absolute, Path(os.path.commonpath([path.parent for path in absolute]))
-
-
-def _in_folder(folder: Path) -> tuple[list[Path], Path] | None:
-    for suffix in KINDS:
-        found = sorted(folder.rglob(f"*.{suffix}"), key=lambda path: path.parts)
-        files = [path for path in found if path.is_file() and not path.name.startswith("._")]
-        if files:
-            return files, folder
-    return None
-
-
-def _matching(pattern: str) -> tuple[list[Path], Path]:
-    """Return the files of a pattern with ``{000..012}``, ``{a,b}``, ``*``, ``?`` and ``[…]``."""
-    fixed = itertools.takewhile(lambda part: not PATTERN.search(part), Path(pattern).parts[:-1])
-    files: list[Path] = []
-    for name in itertools.islice(_expanded(pattern), MOST_EXPANDED):
-        found = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else [name]
-        files += [Path(item) for item in found]
-    if not files:
-        raise GalleryError(f"{pattern}: no file fits this pattern")
-    return list(dict.fromkeys(files)), Path(*fixed)
-
-
-def _expanded(pattern: str) -> Iterator[str]:
-    """Expand the first braces of a pattern, then the others; ranges keep their leading zeros."""
-    braces = BRACES.search(pattern)
-    if braces is None:
-        yield pattern
-        return
-    span = RANGE.fullmatch(braces[1])
-    if span is None:
-        parts: Any = braces[1].split(",")
-    else:
-        first, last, width = int(span[1]), int(span[2]), len(span[1])
-        parts = (f"{n:0{width}d}" for n in range(first, last + 1))
-    for part in parts:
-        yield from _expanded(f"{pattern[: braces.start()]}{part}{pattern[braces.end() :]}")
-
-
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower().removeprefix(".")
-    return suffix if suffix in KINDS else ""
-
-
-def _start(reader: PictureFiles, path: Path, held: tuple[int, int] | None) -> int:
+def _start(reader: PictureFiles, path: FilePlace, held: tuple[int, int] | None) -> int:
     if held is None:
         return 0
     if path.stat().st_size == held[0]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from patchrerank.addresses import Place
 from patchrerank.errors import GalleryError
 from patchrerank.file_bounds import check_memory
 from patchrerank.gallery.arrow_files import arrow
@@ -31,7 +31,7 @@ def leaves_of(schema: Any) -> dict[str, Any]:
     return found
 
 
-def image_column(leaves: dict[str, Any], asked: str | None, path: Path) -> str:
+def image_column(leaves: dict[str, Any], asked: str | None, path: Place) -> str:
     """Return the column of pictures' bytes.
 
     Args:
@@ -63,7 +63,7 @@ def image_column(leaves: dict[str, Any], asked: str | None, path: Path) -> str:
     )
 
 
-def id_column(leaves: dict[str, Any], asked: str | None, path: Path) -> str:
+def id_column(leaves: dict[str, Any], asked: str | None, path: Place) -> str:
     """Return the column of ids, or ``file/row``; arguments as for :func:`image_column`.
 
     Raises:
@@ -80,7 +80,7 @@ def id_column(leaves: dict[str, Any], asked: str | None, path: Path) -> str:
     return asked
 
 
-def id_type(kind: Any, name: str, path: Path) -> str:
+def id_type(kind: Any, name: str, path: Place) -> str:
     """Return what ids of an Arrow type are: a name in ``id_types.ID_TYPES``.
 
     Raises:
@@ -99,7 +99,7 @@ def id_type(kind: Any, name: str, path: Path) -> str:
     )
 
 
-def check_pages(file: Any, column: str, path: Path) -> None:
+def check_pages(file: Any, column: str, path: Place) -> None:
     """Refuse a file whose largest page of pictures does not fit into memory, as far as is known.
 
     A page is read whole, and writers put up to 1,024 rows into one, whatever their size.

@@ -10,12 +10,13 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 
+from patchrerank.addresses import Address
+from patchrerank.addresses import Place as FilePlace
 from patchrerank.errors import GalleryError, ImageError, PatchRerankError, short_reason
 from patchrerank.gallery.arrow_files import arrow
 from patchrerank.gallery.manifest import PictureRecord
@@ -55,14 +56,14 @@ class ParquetPictures:
         self._record = record
         self._left_out = Counter[str]() if left_out is None else left_out
         self._lock = threading.Lock()
-        self._open: tuple[Path, Any, list[int]] | None = None
+        self._open: tuple[FilePlace, Any, list[int]] | None = None
         self._group = -1
         self._coming: Iterator[tuple[int, list[Any]]] = iter(())
         self._near = deque[tuple[int, list[Any]]](maxlen=2)
 
     @staticmethod
     def plan(
-        files: Sequence[tuple[str, Path]], ids: str | None, column: str | None, *, strict: bool
+        files: Sequence[tuple[str, FilePlace]], ids: str | None, column: str | None, *, strict: bool
     ) -> tuple[PictureRecord, str, int | None]:
         """Return how files are read, the type of their ids, and how many rows there are.
 
@@ -78,7 +79,7 @@ class ParquetPictures:
             MissingExtraError: pyarrow is not installed.
         """
         record, kind, rows = PictureRecord("parquet", ids or "", column or ""), "", 0
-        first: Path | None = None
+        first: FilePlace | None = None
         for _, path in files:
             try:
                 file = _opened(path)
@@ -100,7 +101,7 @@ class ParquetPictures:
                 )
         return record, kind or "text", rows
 
-    def walk(self, name: str, path: Path, start: int = 0) -> Iterator[tuple[Any, Packed]]:
+    def walk(self, name: str, path: FilePlace, start: int = 0) -> Iterator[tuple[Any, Packed]]:
         """Yield the pictures of a file with their ids, from a row on, read already.
 
         A row group that is damaged gives one picture that cannot be had.
@@ -125,7 +126,7 @@ class ParquetPictures:
                 yield f"{name}/{coming}", Packed(Place(name, held, coming, 0, behind), None, fault)
             first = behind
 
-    def read(self, path: Path, place: Place) -> PictureBytes:
+    def read(self, path: FilePlace, place: Place) -> PictureBytes:
         """Return the bytes of a picture; rows that follow each other are read once.
 
         Raises:
@@ -162,7 +163,7 @@ class ParquetPictures:
             first += len(batch)
 
     def _picture(
-        self, name: str, path: Path, row: int, key: Any, content: bytes | None, held: int
+        self, name: str, path: FilePlace, row: int, key: Any, content: bytes | None, held: int
     ) -> Iterator[tuple[Any, Packed]]:
         if content is None:
             self._left_out["rows without a picture"] += 1
@@ -178,7 +179,7 @@ class ParquetPictures:
             return
         yield key, Packed(place, partial(PictureBytes, content, f"{path}: row {row}"))
 
-    def _value(self, path: Path, place: Place) -> bytes | None:
+    def _value(self, path: FilePlace, place: Place) -> bytes | None:
         if self._open is None or self._open[0] != path:
             if path.stat().st_size != place.held:
                 raise ValueError("the file has changed since it was indexed")
@@ -206,11 +207,13 @@ class ParquetPictures:
         raise LookupError("there is no such row")
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: FilePlace) -> Any:
     pyarrow = arrow()
     try:
         return pyarrow.parquet.ParquetFile(
-            path, buffer_size=BUFFER, page_checksum_verification=True
+            path.opened() if isinstance(path, Address) else path,
+            buffer_size=BUFFER,
+            page_checksum_verification=True,
         )
     except (OSError, pyarrow.ArrowException) as error:
         raise GalleryError(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from patchrerank.addresses import Address, is_address, place_of
+from patchrerank.addresses import Place as FilePlace
 from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.ids import Ids
@@ -42,14 +45,14 @@ class Pictures:
         manifest: Manifest,
         ids: Ids,
         places: Array | None,
-        root: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | Address | None = None,
     ) -> None:
         self._ids, self._places, self._record = ids, places, manifest.pictures
         self._moved = root is not None
-        self._root = Path(root if root is not None else manifest.root or "")
+        self._root = place_of(root if root is not None else manifest.root or "")
 
     def __getitem__(self, row: int) -> Path | PictureBytes:
-        """Return the file of a row's picture, or its bytes.
+        """Return the file of a row's picture, or its bytes: of one at an address, or in a file.
 
         Raises:
             ImageError: it is not there; says what to do.
@@ -69,20 +72,29 @@ class Pictures:
             GalleryError: as above.
         """
         path = self.path(row)
-        if not path.is_file():
+        if isinstance(path, Address) and self._record is None:
+            return PictureBytes(path.read_bytes(), str(path))
+        if isinstance(path, Path) and not path.is_file():
             raise FileNotFoundError(2, "no such file", str(path))
         if self._record is None:
-            return path
+            return cast(Path, path)
         try:
             return self._reader.read(path, self._place(row))
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror or error})") from error
 
-    def path(self, row: int) -> Path:
+    def path(self, row: int) -> FilePlace:
         """Return the file that a row's picture is, or lies in."""
         if self._record is not None:
             return self._root / self._place(row).file
-        inside = Path(str(self._ids[row]))
+        name = str(self._ids[row])
+        if is_address(name):
+            return Address(name)
+        if isinstance(self._root, Address):
+            return self._root / name
+        inside = Path(name)
         return self._root / (inside.relative_to(self._common) if self._common else inside)
 
     def nbytes(self, row: int) -> float:
@@ -129,7 +141,9 @@ class Pictures:
 class ShardPictures(Pictures):
     """The pictures of a gallery of shards: those of each shard, by row of the gallery."""
 
-    def __init__(self, shards: Shards, root: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, shards: Shards, root: str | os.PathLike[str] | Address | None = None
+    ) -> None:
         self._shards, self._below = shards, root
         self._opened: dict[int, Pictures] = {}
 
@@ -138,7 +152,7 @@ class ShardPictures(Pictures):
         pictures, own = self._of(row)
         return pictures.look(own)
 
-    def path(self, row: int) -> Path:
+    def path(self, row: int) -> FilePlace:
         """Return the file that a row's picture is, or lies in."""
         pictures, own = self._of(row)
         return pictures.path(own)

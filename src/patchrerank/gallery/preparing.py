@@ -11,7 +11,7 @@ import numpy as np
 from patchrerank.boxes import WHOLE_IMAGE, Floats, check_boxes
 from patchrerank.errors import ImageError, RegionError
 from patchrerank.gallery.places import Packed
-from patchrerank.gallery.stamps import UNKNOWN, Stamp, stamp_of
+from patchrerank.gallery.stamps import UNKNOWN, Stamp, taken
 from patchrerank.images import (
     MAX_PIXELS,
     ImageSource,
@@ -73,7 +73,7 @@ def prepare_image(
         ImageError: it cannot be read.
         RegionError: the strategy has no boxes for it, or malformed ones.
     """
-    stamp, finest = stamp_of(image), regions.finest
+    (stamp, image), finest = taken(image), regions.finest
     min_size = None if finest is None else encoder.least_size(finest)
     size = upright_size(image, max_pixels=max_pixels)
     picture = read_image(image, max_pixels=max_pixels, min_size=min_size)

@@ -7,12 +7,13 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
+from patchrerank.addresses import Place
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.manifest import MANIFEST, ShardTable
 from patchrerank.gallery.manifest_reading import read_manifest
 
 
-def check_followed(folder: Path, shards: ShardTable | None, pictures: Path) -> None:
+def check_followed(folder: Path, shards: ShardTable | None, pictures: Place) -> None:
     """Refuse to sync a gallery of shards of which one follows the folder.
 
     Args:

@@ -6,13 +6,14 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from patchrerank.addresses import Address, Place, below, is_address, place_of
 from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.block import Block
 from patchrerank.gallery.manifest import PictureRecord
-from patchrerank.gallery.packed_source import open_packed, packed_files
+from patchrerank.gallery.packed_files import packed_files
+from patchrerank.gallery.packed_source import open_packed
 from patchrerank.gallery.places import Packed
 from patchrerank.images import FoundImages, ImageSource, find_images
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from patchrerank.gallery.build_options import BuildOptions
 
 Pair = tuple[str, ImageSource | Packed]
-Images = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | Pair] | Block
+Images = str | os.PathLike[str] | Address | Iterable[str | os.PathLike[str] | Pair] | Block
 Item = tuple[Any, ImageSource | Packed]
 Items = Iterator[Item]
 
@@ -95,6 +96,7 @@ def open_source(
     Args:
         images: a folder of pictures, a list of files, an iterator of ``(id, image)``; or tar
             shards or Parquet files: one, a folder, a pattern, or a list of them.
+            All but objects may lie at addresses (:mod:`patchrerank.addresses`).
         options: how shards and columns are read, and what is done about damaged ones.
         before: how the pictures of the gallery were read so far.
 
@@ -106,34 +108,35 @@ def open_source(
     """
     if isinstance(images, Block):
         return images
-    if not isinstance(images, Iterable | os.PathLike):
+    if not isinstance(images, Iterable | os.PathLike | Address):
         raise GalleryError(
             f"the images are {described(images)}; pass a folder of pictures, a list of files, or "
             "(id, image) pairs"
         )
-    folder = isinstance(images, str | os.PathLike) and Path(images).is_dir()
+    named = isinstance(images, str | os.PathLike | Address)
+    folder = named and place_of(cast(Any, images)).is_dir()
     packed = None if folder else packed_files(images)
-    if packed is None and isinstance(images, str | os.PathLike):
+    if packed is None and isinstance(images, str | os.PathLike | Address):
         found = find_images(images)
         packed = None if found.files else packed_files(images)
         if packed is None:
-            return _of_folder(Path(images), found, options)
+            return _of_folder(place_of(images), found, options)
     if packed is not None:
         how = options.id_key, options.image_column
         return open_packed(*packed, *how, strict=options.on_error == "raise", before=before)
-    assert not isinstance(images, str | os.PathLike)
+    assert not isinstance(images, str | os.PathLike | Address)
     _check_plain(options)
     count = len(images) if isinstance(images, Sized) else None
     return PlainSource(_pairs(images), count, None)
 
 
-def _of_folder(root: Path, found: FoundImages, options: BuildOptions) -> PlainSource:
+def _of_folder(root: Place, found: FoundImages, options: BuildOptions) -> PlainSource:
     left_out = str(found) if found.left_out else ""
     if not found.files:
         why = f"; {left_out}" if left_out else ""
         raise GalleryError(f"{root}: no images found in this folder{why}")
     _check_plain(options)
-    pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
+    pairs = ((below(path, root), path) for path in found.files)
     return PlainSource(pairs, len(found.files), str(root.resolve()), left_out)
 
 
@@ -183,7 +186,9 @@ def _pairs(
     entries: Iterable[str | os.PathLike[str] | Pair],
 ) -> Iterator[Pair]:
     for number, entry in enumerate(entries):
-        if isinstance(entry, str | os.PathLike):
+        if is_address(entry):
+            yield str(entry), place_of(cast("str | Address", entry))
+        elif isinstance(entry, str | os.PathLike):
             yield os.fspath(entry), entry
         elif isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[0], str):
             yield entry[0], entry[1]

@@ -8,12 +8,15 @@ import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from patchrerank.addresses import Address, place_of
 from patchrerank.gallery.arrays import open_array
 from patchrerank.gallery.manifest import ArrayRecord, Manifest
 from patchrerank.gallery.removed_rows import write_anew
+from patchrerank.images import ImageSource, read_address
 from patchrerank.types import Rows
 
 STAMPS = "stamps"
@@ -24,6 +27,21 @@ UNKNOWN = (0, 0, 0, 0)
 DIGEST_BYTES = 16
 
 Stamp = tuple[int, int, int, int]
+
+
+def taken(image: ImageSource) -> tuple[Stamp, ImageSource]:
+    """Return the stamp of a picture's file, and the picture; one at an address is read once.
+
+    Raises:
+        ImageError: it is not there any more.
+    """
+    if not isinstance(image, Address):
+        return stamp_of(image), image
+    content = read_address(image)
+    return (
+        *file_state(image),
+        *_digest(hashlib.blake2b(content, digest_size=DIGEST_BYTES)),
+    ), content
 
 
 def stamp_of(image: object) -> Stamp:
@@ -39,16 +57,19 @@ def stamp_of(image: object) -> Stamp:
         return UNKNOWN
 
 
-def file_state(path: str | os.PathLike[str]) -> tuple[int, int]:
+def file_state(path: str | os.PathLike[str] | Address) -> tuple[int, int]:
     """Return a file's size in bytes and the time of its last change in nanoseconds."""
-    found = os.stat(path)
+    found = path.stat() if isinstance(path, Address) else os.stat(path)
     return found.st_size, found.st_mtime_ns
 
 
-def digest_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+def digest_of(path: str | os.PathLike[str] | Address) -> tuple[int, int]:
     """Return 128 bits of BLAKE2b of a file's content."""
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
+    with place_of(path).open("rb") as file:
+        return _digest(hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)))
+
+
+def _digest(found: Any) -> tuple[int, int]:
     first, second = struct.unpack("<qq", found.digest())
     return first, second
 

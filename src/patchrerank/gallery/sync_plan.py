@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from typing import Literal
 
 import numpy as np
 
+from patchrerank.addresses import Place
 from patchrerank.gallery.manifest import Manifest
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.settings import ids_of
 from patchrerank.gallery.stamps import UNKNOWN, Stamp, as_stamp, digest_of, file_state, stamps_in
 
-Item = tuple[str, Path]
+Item = tuple[str, Place]
 Unrecorded = Literal["encode", "keep"]
 State = Literal["added", "changed", "same", "touched", "unrecorded"]
 
@@ -101,7 +101,7 @@ class _Look:
     checksum: bool
     unrecorded: Unrecorded
 
-    def __call__(self, known: Stamp | None, path: Path) -> tuple[State, Stamp | None]:
+    def __call__(self, known: Stamp | None, path: Place) -> tuple[State, Stamp | None]:
         """Return what became of it, and its stamp if another one is to be recorded."""
         if known is None:
             return "added", None
@@ -110,8 +110,8 @@ class _Look:
         except OSError:  # gone, or not to be read: encoding it will say so
             return "changed", None
 
-    def _compared(self, known: Stamp, path: Path) -> tuple[State, Stamp | None]:
-        now = file_state(os.fspath(path))
+    def _compared(self, known: Stamp, path: Place) -> tuple[State, Stamp | None]:
+        now = file_state(path)
         if known == UNKNOWN:
             keep = self.unrecorded == "keep"
             return ("touched", (*now, *digest_of(path))) if keep else ("unrecorded", None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from patchrerank.addresses import Address, Place, place_of
 from patchrerank.errors import GalleryError
 from patchrerank.gallery.builder import chunk_size, encode_all
 from patchrerank.gallery.gallery import Gallery
@@ -24,12 +25,11 @@ from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.settings import check_one_folder, ids_of
 from patchrerank.gallery.shard_following import check_followed
-from patchrerank.gallery.sources import check_id
 from patchrerank.gallery.sync_guard import why_not
 from patchrerank.gallery.sync_options import Synced, SyncOptions
+from patchrerank.gallery.sync_pictures import check_times, found_below, is_hidden, pictures_in
 from patchrerank.gallery.sync_plan import Item, SyncPlan, plan_sync
 from patchrerank.gallery.writer import GalleryWriter, open_writer
-from patchrerank.images import FoundImages, find_images, needs_extra
 from patchrerank.regions import Regions
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def sync(
-    pictures: str | os.PathLike[str],
+    pictures: str | os.PathLike[str] | Address,
     folder: str | os.PathLike[str],
     options: SyncOptions | None = None,
     *,
@@ -72,13 +72,15 @@ def sync(
         EncoderError, QueryError: the encoder of its record cannot be loaded, or is another now.
     """
     options = options or SyncOptions()
-    gallery, found = Gallery(folder), _found(Path(pictures))
-    items = _pictures(Path(pictures), found, options)
-    _check(gallery, Path(pictures))
+    root = place_of(pictures)
+    gallery, found = Gallery(folder), found_below(root)
+    items = pictures_in(root, found, options)
+    _check(gallery, root)
+    check_times(items, options)
     plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
-    hidden = [one for one in plan.removed if _is_hidden(Path(pictures) / one, found)]
+    hidden = [one for one in plan.removed if is_hidden(root / one, found)]
     if hidden:  # they are looked at as all others: what cannot be read is not gone
-        items += [(one, Path(pictures) / one) for one in hidden]
+        items += [(one, root / one) for one in hidden]
         plan = _compared(gallery.folder, gallery.manifest, gallery.removed, items, options)
     begun = (gallery.folder / BUILDING).exists()
     refused = _refused(gallery, plan.removed, items, options)
@@ -182,7 +184,7 @@ def _told(plan: SyncPlan, broken: Mapping[str, str] = MappingProxyType({})) -> S
     )
 
 
-def _check(gallery: Gallery, pictures: Path) -> None:
+def _check(gallery: Gallery, pictures: Place) -> None:
     made, there = gallery.manifest, str(pictures.resolve())
     check_followed(gallery.folder, made.shards, pictures)
     check_one_folder(gallery.folder, made)
@@ -203,36 +205,6 @@ def _check(gallery: Gallery, pictures: Path) -> None:
             f"pictures, moved, say so once with patchrerank index {pictures} {gallery.folder} "
             f"--root {pictures} --append and the gallery's own settings"
         )
-
-
-def _found(root: Path) -> FoundImages:
-    found = find_images(root)
-    if not found.files:
-        raise GalleryError(
-            f"{root}: no images found in this folder; a gallery is not emptied by sync: take out "
-            "its images with remove, or delete it"
-        )
-    return found
-
-
-def _is_hidden(path: Path, found: FoundImages) -> bool:
-    """Tell a picture of which nobody can say that it is gone, though it is not among the found."""
-    return any(path.is_relative_to(folder) for folder in found.unread) or needs_extra(path)
-
-
-def _pictures(root: Path, found: FoundImages, options: SyncOptions) -> list[Item]:
-    pairs = ((path.relative_to(root).as_posix(), path) for path in found.files)
-    if options.on_error == "raise":
-        return [(check_id(name), path) for name, path in pairs]
-    return [(name, path) for name, path in pairs if _is_sound(name)]
-
-
-def _is_sound(name: str) -> bool:
-    try:
-        return bool(check_id(name))
-    except GalleryError as error:
-        logger.warning("skipped: %s", error)
-        return False
 
 
 def _compared(

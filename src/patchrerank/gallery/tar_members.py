@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from patchrerank.addresses import Place
 from patchrerank.errors import GalleryError
 
 BLOCK = 512
@@ -51,7 +51,7 @@ class Member(NamedTuple):
     size: int
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Place) -> bool:
     """Return whether a tar file ends as one does: with two blocks of zeros."""
     size = path.stat().st_size
     if size < 2 * BLOCK or size % BLOCK:
@@ -61,7 +61,7 @@ def is_whole(path: Path) -> bool:
         return not any(file.read())
 
 
-def members(file: BinaryIO, path: Path, start: int = 0) -> Iterator[Member]:
+def members(file: BinaryIO, path: Place, start: int = 0) -> Iterator[Member]:
     """Yield the members from an offset on, which must be that of a header.
 
     Raises:
@@ -102,7 +102,7 @@ def members(file: BinaryIO, path: Path, start: int = 0) -> Iterator[Member]:
         )
 
 
-def read_content(path: Path, at: int, size: int) -> tuple[bytes, str]:
+def read_content(path: Place, at: int, size: int) -> tuple[bytes, str]:
     """Return the content of the member whose content lies at an offset, and its name.
 
     Raises:
@@ -111,7 +111,8 @@ def read_content(path: Path, at: int, size: int) -> tuple[bytes, str]:
     """
     with path.open("rb", buffering=0) as file:
         file.seek(at - BLOCK)
-        block, content = file.read(BLOCK), file.read(size)
+        found = file.read(BLOCK + size)
+    block, content = found[:BLOCK], found[BLOCK:]
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError:
@@ -124,7 +125,7 @@ def read_content(path: Path, at: int, size: int) -> tuple[bytes, str]:
     return content, info.name
 
 
-def _header(block: bytes, path: Path, at: int, before: str) -> tarfile.TarInfo:
+def _header(block: bytes, path: Place, at: int, before: str) -> tarfile.TarInfo:
     try:
         return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
@@ -135,7 +136,7 @@ def _header(block: bytes, path: Path, at: int, before: str) -> tarfile.TarInfo:
         raise _damaged(path, at, before, f"is damaged ({error})") from error
 
 
-def _damaged(path: Path, at: int, before: str, why: str) -> GalleryError:
+def _damaged(path: Place, at: int, before: str, why: str) -> GalleryError:
     behind = f"behind {before!r}" if before else "at its beginning"
     return GalleryError(f"{path}: the header {behind}, at byte {at:,}, {why}; {AGAIN}")
 
@@ -161,7 +162,7 @@ def _behind_sparse(file: BinaryIO, block: bytes, data: int) -> int:
     return data
 
 
-def _extended(kind: bytes, raw: bytes, path: Path, at: int, before: str) -> dict[bytes, bytes]:
+def _extended(kind: bytes, raw: bytes, path: Place, at: int, before: str) -> dict[bytes, bytes]:
     """Return what an extended header says of the member behind it."""
     if kind == tarfile.GNUTYPE_LONGNAME:
         return {b"path": raw.split(b"\0", 1)[0]}

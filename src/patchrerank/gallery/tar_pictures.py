@@ -14,9 +14,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from patchrerank.addresses import Address
+from patchrerank.addresses import Place as FilePlace
 from patchrerank.errors import GalleryError, ImageError, shown
 from patchrerank.gallery.manifest import PictureRecord
 from patchrerank.gallery.places import Packed, Place
@@ -52,7 +53,7 @@ class TarPictures:
 
     @staticmethod
     def plan(
-        files: Sequence[tuple[str, Path]], ids: str | None, column: str | None, *, strict: bool
+        files: Sequence[tuple[str, FilePlace]], ids: str | None, column: str | None, *, strict: bool
     ) -> tuple[PictureRecord, str, int | None]:
         """Return how shards are read, the type of their ids, and how many pictures there are.
 
@@ -78,12 +79,12 @@ class TarPictures:
         found = (first for name, path in files for first in reader.first(name, path))
         return record, "int" if isinstance(next(found, ""), int) else "text", None
 
-    def first(self, name: str, path: Path) -> list[Any]:
+    def first(self, name: str, path: FilePlace) -> list[Any]:
         """Return the id of a shard's first picture, or nothing."""
         found = (key for key, picture in self.walk(name, path) if not picture.fault)
         return [key for key, _ in zip(found, range(1), strict=False)]
 
-    def walk(self, name: str, path: Path, start: int = 0) -> Iterator[tuple[Any, Packed]]:
+    def walk(self, name: str, path: FilePlace, start: int = 0) -> Iterator[tuple[Any, Packed]]:
         """Yield the pictures of a shard with their ids, from an offset on; only headers are read.
 
         A shard that is damaged ends with a picture that cannot be had.
@@ -112,7 +113,7 @@ class TarPictures:
         if fault:
             yield name, Packed(Place(name, held, begin, 0, begin), None, fault)
 
-    def read(self, path: Path, place: Place) -> PictureBytes:
+    def read(self, path: FilePlace, place: Place) -> PictureBytes:
         """Return the bytes of a picture.
 
         Raises:
@@ -142,7 +143,7 @@ class _Samples:
     def __init__(
         self,
         name: str,
-        path: Path,
+        path: FilePlace,
         file: BinaryIO,
         held: int,
         record: PictureRecord,
@@ -178,7 +179,13 @@ class _Samples:
                 f"{self._path}: {member.name}: has {member.size:,} bytes, over the limit of "
                 f"{MOST_BYTES:,} for one picture"
             )
-        return partial(TarPictures(self._record).read, self._path, place)
+        read = TarPictures(self._record).read
+        if isinstance(self._path, Address):  # what comes by is taken at once: it is paid for
+            self._file.seek(member.data)
+            return partial(
+                PictureBytes, self._file.read(member.size), f"{self._path}: {member.name}"
+            )
+        return partial(read, self._path, place)
 
     def _id(self, key: str, sample: list[Field]) -> Any:
         if self._record.ids == KEY:
@@ -210,7 +217,7 @@ class _Samples:
         return value
 
 
-def _cut(path: Path) -> GalleryError:
+def _cut(path: FilePlace) -> GalleryError:
     """Return the error of a shard that is cut short, with where, as reading it finds it."""
     try:
         with path.open("rb") as file:

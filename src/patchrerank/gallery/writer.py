@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from patchrerank.addresses import place_of
 from patchrerank.boxes import Floats
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery.arrays import ArrayFiles, open_array
@@ -172,7 +173,7 @@ class GalleryWriter:
         ids = ids_of(self.folder, self.manifest)
         pictures = Pictures(self.manifest, ids, self.progress.places, root)
         check_root(self.folder, pictures, sizes, root, self.live)
-        self.set_root(str(Path(root).resolve()))
+        self.set_root(str(place_of(root).resolve()))
 
     def set_root(self, root: str | None) -> None:
         """Record the folder that ids are relative to."""

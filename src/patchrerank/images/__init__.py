@@ -9,11 +9,11 @@ from patchrerank.images.listing import (
     needs_extra,
 )
 from patchrerank.images.masks import Mask, read_mask
+from patchrerank.images.picture_bytes import PictureBytes, read_address
 from patchrerank.images.reading import (
     MAX_PIXELS,
     HeldSource,
     ImageSource,
-    PictureBytes,
     describe_source,
     held_source,
     read_image,
@@ -35,6 +35,7 @@ __all__ = [
     "held_source",
     "list_images",
     "needs_extra",
+    "read_address",
     "read_image",
     "read_mask",
     "stored_orientation",

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from patchrerank.addresses import Address, Place, place_of
 from patchrerank.errors import ImageError
 from patchrerank.images.heic import HEIC_SUFFIXES, REMEDY, can_read_heic
 
@@ -48,7 +50,7 @@ class FoundImages:
         unread: folders that cannot be read; what is in them nobody knows.
     """
 
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     left_out: dict[str, int]
     unread: tuple[Path, ...] = ()
 
@@ -68,10 +70,10 @@ def list_images(folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         ImageError: ``folder`` is not a directory.
     """
-    return list(find_images(folder).files)
+    return [Path(file) for file in find_images(Path(folder)).files if isinstance(file, Path)]
 
 
-def find_images(folder: str | os.PathLike[str]) -> FoundImages:
+def find_images(folder: str | os.PathLike[str] | Address) -> FoundImages:
     """Return all files below ``folder`` with an image suffix, and count what is left out.
 
     Links are followed, to files and to folders; a folder that was listed already, such as one
@@ -79,10 +81,15 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
     HEIC without pillow-heif, companions of macOS (``._NAME``), what is no regular file
     (pipes, sockets, broken links), and folders that cannot be read.
 
+    Of an address all files are listed whose address begins with it and a slash.
+
     Raises:
         ImageError: ``folder`` is not a directory, or cannot be read.
+        GalleryError: the address cannot be listed.
     """
-    root = Path(folder)
+    root = place_of(folder)
+    if isinstance(root, Address):
+        return _at_address(root)
     if not root.is_dir():
         raise ImageError(f"{root}: not a folder; pass a folder of pictures")
     try:
@@ -97,7 +104,18 @@ def find_images(folder: str | os.PathLike[str]) -> FoundImages:
     return FoundImages(tuple(files), dict(walk.left_out), tuple(walk.unread))
 
 
-def needs_extra(path: Path) -> bool:
+def _at_address(root: Address) -> FoundImages:
+    walk = _Walk(heic=can_read_heic())
+    try:
+        for address in root.rglob():
+            walk.take(address)
+    except FileNotFoundError as error:
+        raise ImageError(f"{root}: there is nothing below this address") from error
+    files = sorted(walk.files, key=lambda one: one.relative_to(root).parts)
+    return FoundImages(tuple(files), dict(walk.left_out))
+
+
+def needs_extra(path: Place) -> bool:
     """Tell a file that is there, but is left out until a package is installed that reads it."""
     return path.suffix.lower() in HEIC_SUFFIXES and not can_read_heic() and path.is_file()
 
@@ -107,7 +125,7 @@ class _Walk:
     """Folders first, links to folders after them, so that a link takes no folder's place."""
 
     heic: bool
-    files: list[Path] = field(default_factory=list)
+    files: list[Any] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[Path] = field(default_factory=list)
     _links: list[Path] = field(default_factory=list)
@@ -124,13 +142,17 @@ class _Walk:
             if entry.is_symlink() and path.is_dir():
                 self._links.append(path)
                 continue
-            reason = self._reason(path)
-            if reason is None:
-                self.files.append(path)
-            elif path.name.lower() not in OF_THE_SYSTEM:
-                self.left_out[reason] += 1
+            self.take(path)
 
-    def _reason(self, path: Path) -> str | None:
+    def take(self, path: Place) -> None:
+        """Take a file for a picture, or count why it is left out."""
+        reason = self._reason(path)
+        if reason is None:
+            self.files.append(path)
+        elif path.name.lower() not in OF_THE_SYSTEM:
+            self.left_out[reason] += 1
+
+    def _reason(self, path: Place) -> str | None:
         """Return why a file is left out; None: it is a picture."""
         suffix = path.suffix.lower()
         if path.name.startswith(COMPANION):

@@ -19,30 +19,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from patchrerank.addresses import Address
 from patchrerank.errors import ImageError, MissingExtraError, shortened
 from patchrerank.images.heic import HEAD, is_heic, open_heic
+from patchrerank.images.picture_bytes import PictureBytes, read_address
 from patchrerank.streams import EXPECTED, held, why_missing
 
 HeldSource: TypeAlias = str | os.PathLike[str] | bytes | Image.Image
 """A picture's source that can be read more than once."""
 
-ImageSource: TypeAlias = HeldSource | bytearray | memoryview | BinaryIO
-
-
-class PictureBytes(bytes):
-    """The bytes of a picture file that lies in another file.
-
-    Attributes:
-        name: what messages call it.
-    """
-
-    name: str
-
-    def __new__(cls, content: bytes, name: str = "") -> PictureBytes:
-        """Name bytes."""
-        made = super().__new__(cls, content)
-        made.name = name
-        return made
+ImageSource: TypeAlias = HeldSource | bytearray | memoryview | BinaryIO | Address
 
 
 MAX_PIXELS = 178_956_970
@@ -139,6 +125,8 @@ def held_source(source: ImageSource) -> HeldSource:
     Raises:
         ImageError: an open file cannot be read, or is open as text.
     """
+    if isinstance(source, Address):
+        return read_address(source)
     found: HeldSource = held(source)
     return found
 

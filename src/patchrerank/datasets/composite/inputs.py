@@ -84,7 +84,7 @@ def _unique(folder: Path) -> dict[str, Path]:
     listed = find_images(folder)
     if listed.left_out:
         logger.warning("%s: %s", folder, listed)
-    for path in listed.files:
+    for path in (file for file in listed.files if isinstance(file, Path)):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         first = found.setdefault(digest, path)

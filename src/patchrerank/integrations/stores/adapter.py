@@ -27,6 +27,11 @@ class StoreAdapter(ABC):
     holds_local: ClassVar[bool] = True
     most: ClassVar[int | None] = None
 
+    @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write, in words; empty: several may."""
+        return ""
+
     @abstractmethod
     def _read_space(self) -> str | None:
         """Return what :meth:`_create` was given; None if it never came to an end here."""

@@ -39,6 +39,13 @@ class ChromaStore(VectorStore):
         self._client, self._name, self._width = client, collection, ef_search
         self.name = f"chroma:{collection}"
 
+    @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write; a server (``chroma run``) takes several."""
+        if type(self._client._server).__name__.endswith("FastAPI"):
+            return ""
+        return "the client has the database's files open itself; a server takes several"
+
     def _collection(self, suffix: str = "") -> Any:
         return self._client.get_collection(self._name + suffix, embedding_function=None)
 

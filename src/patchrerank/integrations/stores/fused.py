@@ -10,7 +10,8 @@ import numpy as np
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.integrations.stores.points import STEEPEST
-from patchrerank.integrations.stores.store import VectorStore, unit_queries
+from patchrerank.integrations.stores.space import unit_queries
+from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.rerankers import Patchify
 from patchrerank.types import EMPTY, Floats, Queries, Ranking, Rows, Shortlist
 

@@ -38,6 +38,11 @@ class LanceStore(VectorStore):
         self._opened: Any = None
 
     @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write."""
+        return "where two insert an image at one time, it is there twice"
+
+    @property
     def _table(self) -> Any:
         if self._opened is None:
             self._opened = self._connection.open_table(self._name)

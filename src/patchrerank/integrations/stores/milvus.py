@@ -62,6 +62,12 @@ class MilvusStore(VectorStore):
         self._patches = f"{collection}_patches"
         self.name = f"milvus:{collection}"
 
+    @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write; a server takes several."""
+        lite = str(self._client.get_server_version()).startswith("milvus_lite")
+        return "Milvus Lite keeps its file to one process" if lite else ""
+
     def _read_space(self) -> str | None:
         has = self._client.has_collection
         held = [name for name in (self._images, self._patches) if has(name)]
@@ -155,8 +161,7 @@ class MilvusStore(VectorStore):
         return {unquote(row["key"]) for row in rows}
 
     def _fetch(self, keys: Sequence[str]) -> Iterator[Record]:
-        fields = [*OWN, *OF_IMAGES]
-        rows = self._query(self._images, _among("key", keys), fields)
+        rows = self._query(self._images, _among("key", keys), [*OWN, *OF_IMAGES])
         images = {unquote(row["key"]): row for row in rows}
         found: dict[str, list[Any]] = {key: [] for key in images}
         for some in _groups({key: row["patches"] for key, row in images.items()}):
@@ -179,8 +184,7 @@ class MilvusStore(VectorStore):
             )
 
     def _query(self, name: str, chosen: str, fields: list[str]) -> list[Any]:
-        found = self._client.query(name, filter=chosen, output_fields=fields, limit=MOST_ROWS)
-        return list(found)
+        return list(self._client.query(name, chosen, fields, limit=MOST_ROWS))
 
     def _nearest(self, vectors: Floats, size: int) -> list[list[tuple[str, float]]]:
         found = self._search(self._images, vectors, size, "key", "")

@@ -49,6 +49,13 @@ class QdrantStore(PointStore):
         local = type(client._client).__name__ == "QdrantLocal"
         self._exact = None if local else models.SearchParams(exact=True)  # local mode: always
 
+    @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write; a server takes several."""
+        if self._exact is not None:
+            return ""
+        return "the client's local mode keeps a collection to one process"
+
     def _read_space(self) -> str | None:
         if not self._client.collection_exists(self._collection):
             return None

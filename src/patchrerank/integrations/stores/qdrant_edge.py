@@ -57,6 +57,11 @@ class QdrantEdgeStore(PointStore):
             self._shard.close()
             self._shard = None
 
+    @property
+    def one_writer(self) -> str:
+        """Why no more than one process may write."""
+        return "one process at a time has the folder open"
+
     def _read_space(self) -> str | None:
         if self._shard is None:
             if not self._folder.is_dir() or not any(self._folder.iterdir()):

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from patchrerank.errors import SettingError, check_kind, described
 from patchrerank.fusion import DEFAULT_FUSION, Fusion, fuse
 from patchrerank.gallery import Gallery
-from patchrerank.integrations.stores.store import VectorStore, unit_queries
+from patchrerank.integrations.stores.space import unit_queries
+from patchrerank.integrations.stores.store import VectorStore
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify, Ranker, Reranker
 from patchrerank.rerankers.base import check_parts

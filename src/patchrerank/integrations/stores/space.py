@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
-from patchrerank.errors import GalleryError
+import numpy as np
+
+from patchrerank.errors import GalleryError, QueryError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.gallery.identity import differences
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.manifest import Manifest
+from patchrerank.types import Floats
 
 KEPT = ("dim", "regions", "encoder", "identity", "whitened", "id_type")
 """Entries of a manifest that say what vectors are and who may ask for them."""
@@ -75,3 +78,15 @@ def check_same_local(held: LocalManifest | None, given: LocalManifest, name: str
     raise GalleryError(
         f"{name} holds local descriptors that were made otherwise ({how}); push into another name"
     )
+
+
+def unit_queries(vectors: Floats) -> Floats:
+    """Return query vectors ``(Q, d)`` at unit norm.
+
+    Raises:
+        QueryError: one has no direction.
+    """
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not (np.isfinite(norms) & (norms > 0)).all():
+        raise QueryError("a query vector has no direction (zeros, NaN or infinite values)")
+    return np.asarray(vectors / norms[:, None], dtype=np.float32)

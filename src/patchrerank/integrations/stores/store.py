@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from patchrerank.errors import QueryError, SettingError
+from patchrerank.errors import SettingError
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.integrations.stores.described import TOLD, DescribedStore
@@ -22,8 +22,9 @@ from patchrerank.integrations.stores.space import (
     check_same_local,
     read_space,
     space_text,
+    unit_queries,
 )
-from patchrerank.types import EMPTY, Floats, Queries, Shortlist
+from patchrerank.types import EMPTY, Floats, Queries, Rows, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.gallery.backgrounds import Backgrounds
@@ -90,6 +91,18 @@ class VectorStore(DescribedStore):
                 direction. Nothing is written.
             SettingError: the store has no room for local descriptors.
         """
+        known, local = self.prepare(gallery, local=local)
+        with tqdm(total=gallery.live_count, unit="img", disable=not progress) as bar:
+            written = self.push_rows(gallery, gallery.live, known, local=local, told=bar.update)
+        deleted = self.prune(gallery, known) if prune else 0
+        return Pushed(written, gallery.live_count - written, deleted)
+
+    def prepare(self, gallery: Gallery, *, local: bool = False) -> tuple[Mapping[str, int], bool]:
+        """Do what comes before images in a :meth:`push`, whose errors it raises.
+
+        Returns:
+            Key and digest of every image that is there; whether local descriptors are pushed.
+        """
         text, held = space_text(gallery), self._read_space()
         local = self._takes_local(gallery, local, held is not None)
         if held is None:
@@ -100,12 +113,7 @@ class VectorStore(DescribedStore):
             self.__dict__.pop(name, None)
         for name, content in notes_of(gallery, local=local):
             write_note(name, content, self._keep, self._kept)
-        known = dict(self._digests()) if held is not None else {}
-        with tqdm(total=gallery.live_count, unit="img", disable=not progress) as bar:
-            written, seen = self._push(gallery, known, bar, local=local)
-        gone = sorted(known.keys() - seen) if prune else []
-        self._delete_all(gone)
-        return Pushed(written, len(seen) - written, len(gone))
+        return dict(self._digests()) if held is not None else {}, local
 
     def _takes_local(self, gallery: Gallery, wanted: bool, begun: bool) -> bool:
         """Return whether local descriptors are pushed, after checking that they can be."""
@@ -120,25 +128,44 @@ class VectorStore(DescribedStore):
         check_same_local(held, gallery.local.manifest, self.name)
         return True
 
-    def _push(
-        self, gallery: Gallery, known: Mapping[str, int], bar: Any, *, local: bool
-    ) -> tuple[int, set[str]]:
-        seen: set[str] = set()
+    def push_rows(
+        self,
+        gallery: Gallery,
+        rows: Rows,
+        known: Mapping[str, int],
+        *,
+        local: bool,
+        told: Callable[[int], object] = lambda count: None,
+    ) -> int:
+        """Write images of a gallery that a store was prepared for; return how many.
+
+        Args:
+            gallery: see :meth:`push`.
+            rows: int64 ``(n,)``, which images.
+            known: digests by key of what is there; such images are passed over.
+            local: with their local descriptors.
+            told: is told of numbers of images that are done.
+        """
 
         def changed() -> Iterator[Record]:
-            for record in records_of(gallery, gallery.live, local=local):
-                seen.add(record.key)
+            for record in records_of(gallery, rows, local=local):
                 if known.get(record.key) != record.digest:
                     yield record
                 else:
-                    bar.update()
+                    told(1)
 
         written = 0
         for batch in batches(changed()):
             self._write(batch)
             written += len(batch)
-            bar.update(len(batch))
-        return written, seen
+            told(len(batch))
+        return written
+
+    def prune(self, gallery: Gallery, keys: Iterable[str]) -> int:
+        """Delete those of the keys that a gallery does not hold; return how many."""
+        gone = sorted(set(keys) - {str(item) for item in gallery.ids.at(gallery.live)})
+        self._delete_all(gone)
+        return len(gone)
 
     def delete(self, ids: Sequence[Any]) -> None:
         """Delete images; ids that are not there are no error.
@@ -219,15 +246,3 @@ class VectorStore(DescribedStore):
                 "the candidates' vectors"
             )
         return self._best(vector, keys) if len(keys) else {}
-
-
-def unit_queries(vectors: Floats) -> Floats:
-    """Return query vectors ``(Q, d)`` at unit norm.
-
-    Raises:
-        QueryError: one has no direction.
-    """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        raise QueryError("a query vector has no direction (zeros, NaN or infinite values)")
-    return np.asarray(vectors / norms[:, None], dtype=np.float32)

@@ -1,0 +1,81 @@
+"""Who reads the files of an address, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+from patchrerank.errors import GalleryError, MissingExtraError, PatchRerankError, short_reason
+
+OF_ARROW = ("abfs", "abfss", "file", "gcs", "gs", "hdfs", "s3", "viewfs")
+HINTS = {
+    "NO_SUCH_BUCKET": "there is no such bucket",
+    "ACCESS_DENIED": "set credentials that may list and read it (AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, …)",
+    "INVALID_ACCESS_KEY_ID": "the key is not known there; set AWS_ACCESS_KEY_ID",
+    "SIGNATURE_DOES_NOT_MATCH": "the secret is another; set AWS_SECRET_ACCESS_KEY",
+    "403": "set credentials that may list and read it",
+    "NETWORK_CONNECTION": "nobody answers; look at the network, and at AWS_ENDPOINT_URL where it "
+    "is not Amazon's",
+}
+
+
+@contextmanager
+def errors_of(address: str, what: str) -> Iterator[None]:
+    """Say of what an address an error is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        GalleryError: it cannot be had for another reason; says what to do.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(2, "no such file", address) from error
+    except PatchRerankError:
+        raise
+    except Exception as error:  # those of the service, and of whichever package asks it
+        text = str(error)
+        why = next((hint for sign, hint in HINTS.items() if sign in text), short_reason(error))
+        raise GalleryError(f"{address}: cannot be {what}: {why}") from error
+
+
+@lru_cache(maxsize=64)
+def file_system(scheme: str, place: str) -> Any:
+    """Return the file system of pyarrow's that a bucket, container or host is of.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+        GalleryError: nobody knows such addresses, or the place cannot be reached.
+    """
+    try:
+        from pyarrow import fs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{scheme}:// addresses are read with pyarrow: pip install 'patchrerank[remote]'"
+        ) from error
+    with errors_of(f"{scheme}://{place}", "reached"):
+        if scheme in OF_ARROW:
+            return fs.FileSystem.from_uri(f"{scheme}://{place or '/'}")[0]
+        return fs.PyFileSystem(fs.FSSpecHandler(_of_fsspec(scheme)))
+
+
+def _of_fsspec(scheme: str) -> Any:
+    try:
+        import fsspec
+
+        return fsspec.filesystem(scheme)
+    except (ImportError, ValueError) as error:
+        raise GalleryError(
+            f"{scheme}:// addresses are read by fsspec and its package for them "
+            f"({short_reason(error)}); pyarrow alone reads {', '.join(OF_ARROW)}"
+        ) from error
+
+
+def name_inside(scheme: str, place: str) -> str:
+    """Return how a file system calls a bucket, container or host."""
+    if scheme in ("s3", "gs", "gcs", "abfs", "abfss"):
+        return place.partition("@")[0]
+    return place if scheme not in OF_ARROW else ""

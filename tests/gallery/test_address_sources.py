@@ -1,0 +1,252 @@
+"""Pictures at addresses: what is built of them is what is built of a folder, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from packed_pictures import encoded, write_parquet, write_shards
+from patchrerank.addresses import Address
+from patchrerank.errors import GalleryError, ImageError, MissingExtraError
+from patchrerank.gallery import (
+    BuildOptions,
+    Gallery,
+    SyncOptions,
+    build_gallery,
+    sync,
+    verify,
+)
+from patchrerank.images import read_image
+from patchrerank.remote_files import errors_of, file_system
+from s3_server import s3_server, upload
+
+pytest.importorskip("pyarrow")
+QUIET = BuildOptions(progress=False)
+FOLLOW = SyncOptions(progress=False)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as files:
+        yield files
+
+
+def same(found: Gallery, local: Gallery) -> None:
+    """Compare two galleries; the times of files alone differ."""
+    assert list(found.ids) == list(local.ids) and verify(found) == []
+    assert found.manifest.skipped == local.manifest.skipped
+    for name in local.manifest.arrays.keys() - {"stamps"}:
+        assert found.files()[name].read_bytes() == local.files()[name].read_bytes(), name
+    ours, theirs = (np.asarray(one.array("stamps")) for one in (found, local))
+    assert np.array_equal(ours[:, [0, 2, 3]], theirs[:, [0, 2, 3]])
+    assert found.has_backgrounds == local.has_backgrounds
+    if local.has_backgrounds:
+        assert found.backgrounds.jpegs == local.backgrounds.jpegs
+
+
+def test_a_folder_and_again(tmp_path, s3, photo_folder, tiny_encoder):
+    upload(s3, photo_folder, "photos/a set/of photos")
+    local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:2", QUIET)
+    address = "s3://photos/a set/of photos/"
+    made = build_gallery(tmp_path / "s3", address, tiny_encoder, "grid:2", QUIET)
+    same(made, local)
+    assert made.manifest.root == address.rstrip("/")
+    again = build_gallery(tmp_path / "s3", address, tiny_encoder, "grid:2", QUIET)
+    assert again.manifest == made.manifest
+    for row in (0, len(local) - 1):
+        assert made.pictures[row] == Path(local.pictures[row]).read_bytes()
+        assert str(made.pictures.path(row)) == f"s3://photos/a set/of photos/{made.ids[row]}"
+        assert made.pictures.nbytes(row) == local.pictures.nbytes(row)
+        assert read_image(made.pictures[row]) == read_image(local.pictures[row])
+    moved = Gallery(tmp_path / "local", root=address)
+    assert moved.pictures[3] == made.pictures[3]
+    s3.delete_file(f"photos/a set/of photos/{made.ids[0]}")
+    with pytest.raises(ImageError, match=r"s3://photos/a set/of photos/.*no such file \(row 0"):
+        made.pictures[0]
+
+
+def test_an_interrupted_build_goes_on(tmp_path, s3, photo_folder, tiny_encoder):
+    upload(s3, photo_folder, "photos/broken")
+    name = sorted(path.relative_to(photo_folder).as_posix() for path in photo_folder.rglob("*.png"))
+    with s3.open_output_stream(f"photos/broken/{name[-3]}") as out:
+        out.write(b"broken")
+    address = "s3://photos/broken"
+    with pytest.raises(ImageError, match="s3://photos/broken/"):
+        build_gallery(tmp_path / "s3", address, tiny_encoder, "grid:2", QUIET)
+    how = replace(QUIET, on_error="skip")
+    made = build_gallery(tmp_path / "s3", address, tiny_encoder, "grid:2", how)
+    assert [skipped for skipped, _ in made.manifest.skipped] == [name[-3]]
+    local = tmp_path / "photos"
+    shutil.copytree(photo_folder, local)
+    (local / name[-3]).unlink()
+    whole = build_gallery(tmp_path / "whole", local, tiny_encoder, "grid:2", QUIET)
+    assert list(made.ids) == list(whole.ids)
+    assert np.array_equal(np.asarray(made.patches), whole.patches)
+
+
+def test_a_list(tmp_path, s3, photo_folder, tiny_encoder):
+    upload(s3, photo_folder, "photos/list")
+    files = sorted(photo_folder.rglob("*.png"))[:5]
+    listed = [f"s3://photos/list/{path.relative_to(photo_folder).as_posix()}" for path in files]
+    made = build_gallery(tmp_path / "s3", listed, tiny_encoder, "grid:2", QUIET)
+    local = build_gallery(tmp_path / "local", list(map(str, files)), tiny_encoder, "grid:2", QUIET)
+    assert list(made.ids) == listed and made.manifest.root is None
+    assert np.array_equal(np.asarray(made.patches), local.patches)
+    assert made.pictures[4] == files[4].read_bytes()
+    gone = [*listed, "s3://photos/list/gone.png"]
+    with pytest.raises(ImageError, match=r"list/gone.png: no such file"):
+        build_gallery(tmp_path / "gone", gone, tiny_encoder, "grid:2", QUIET)
+    skip = replace(QUIET, on_error="skip")
+    found = build_gallery(tmp_path / "skip", gone, tiny_encoder, "grid:2", skip)
+    assert [name for name, _ in found.manifest.skipped] == [gone[-1]]
+
+
+def packed(folder, kind):
+    if kind == "tar":
+        write_shards(folder, [20, 3, 37])
+        return
+    folder.mkdir()
+    rows = [(f"{number:04d}", encoded(number)) for number in range(60)]
+    for number in range(3):
+        write_parquet(folder / f"{number:05d}.parquet", rows[20 * number :][:20], group=10)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_files_of_pictures(tmp_path, s3, tiny_encoder, kind):
+    packed(tmp_path / "photos", kind)
+    upload(s3, tmp_path / "photos", f"photos/{kind}")
+    names = sorted(path.name for path in (tmp_path / "photos").glob(f"*.{kind}"))
+    first, last = (name.removesuffix(f".{kind}") for name in (names[0], names[-1]))
+    pattern = f"{{{first}..{last}}}.{kind}" if first.isdigit() else f"*.{kind}"
+    given = {"whole": "", "pattern": f"/{pattern}", "star": f"/*.{kind}", "one": f"/{names[0]}"}
+    for name, behind in given.items():
+        local = build_gallery(
+            tmp_path / f"local-{name}",
+            f"{tmp_path / 'photos'}{behind}",
+            tiny_encoder,
+            "grid:1",
+            QUIET,
+        )
+        address = f"s3://photos/{kind}{behind}"
+        made = build_gallery(tmp_path / name, address, tiny_encoder, "grid:1", QUIET)
+        same(made, local)
+        assert [bytes(made.pictures[row]) for row in (0, 7)] == [
+            bytes(local.pictures[row]) for row in (0, 7)
+        ]
+    again = build_gallery(tmp_path / "whole", f"s3://photos/{kind}", tiny_encoder, "grid:1", QUIET)
+    assert len(again) == 60
+
+
+def test_following_an_address(tmp_path, s3, photo_folder, tiny_encoder):
+    upload(s3, photo_folder, "photos/followed")
+    address = "s3://photos/followed"
+    made = build_gallery(tmp_path / "s3", address, tiny_encoder, "grid:2", QUIET)
+    names = list(made.ids)
+    follow = {"encoder": tiny_encoder, "options": FOLLOW}
+    found = sync(address, tmp_path / "s3", **follow)
+    assert (found.unchanged, found.changed, found.removed) == (len(names), (), ())
+    s3.delete_file(f"photos/followed/{names[1]}")
+    s3.copy_file(f"photos/followed/{names[2]}", f"photos/followed/new/{names[2]}")
+    with s3.open_output_stream(f"photos/followed/{names[3]}") as out:
+        out.write((photo_folder / names[4]).read_bytes())
+    found = sync(address, tmp_path / "s3", **follow)
+    assert found.added == (f"new/{names[2]}",) and found.removed == (names[1],)
+    assert found.changed == (names[3],)
+    found = sync(
+        address, tmp_path / "s3", encoder=tiny_encoder, options=replace(FOLLOW, checksum=True)
+    )
+    assert found.unchanged == len(names)
+
+
+@pytest.mark.parametrize("scheme", ["memory", "file"])
+def test_other_addresses(tmp_path, photo_folder, tiny_encoder, scheme):
+    address = photo_folder.as_uri()
+    if scheme == "memory":
+        memory = pytest.importorskip("fsspec").filesystem("memory")
+        address = f"memory://{tmp_path.name}/photos"
+        for path in photo_folder.rglob("*.png"):
+            name = path.relative_to(photo_folder).as_posix()
+            memory.pipe(f"/{tmp_path.name}/photos/{name}", path.read_bytes())
+    local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:2", QUIET)
+    made = build_gallery(tmp_path / "made", address, tiny_encoder, "grid:2", QUIET)
+    same(made, local)
+    assert made.pictures[5] == Path(local.pictures[5]).read_bytes()
+    if scheme == "memory":
+        with pytest.raises(GalleryError, match="--checksum"):
+            sync(address, tmp_path / "made", FOLLOW, encoder=tiny_encoder)
+    found = sync(address, tmp_path / "made", replace(FOLLOW, checksum=True), encoder=tiny_encoder)
+    assert found.unchanged == len(local)
+
+
+def test_what_is_not_there(tmp_path, s3, tiny_encoder):
+    for address, message in (
+        ("s3://nobody-has-this/x", "no such bucket"),
+        ("s3://photos/nothing-here", "nothing below this address"),
+        ("s3://photos/nothing/*.tar", "no file fits"),
+        ("s3://photos/nothing/{0..1}.tar", r"nothing/0\.tar: no such file"),
+        ("never://photos/x", "never:// addresses are read by fsspec"),
+    ):
+        with pytest.raises((GalleryError, ImageError), match=message):
+            build_gallery(tmp_path / "g", address, tiny_encoder, "grid:1", QUIET)
+    assert not (tmp_path / "g").exists()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_gallery_is_no_address(kind, photo_folder, tiny_encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GalleryError, match="written to a folder of this machine"):
+        build_gallery(kind("s3://bucket/g"), photo_folder, tiny_encoder, "grid:1", QUIET)
+    assert not list(tmp_path.iterdir())
+
+
+def test_reasons_are_given(monkeypatch):
+    told = pytest.raises(GalleryError, match=r"^s3://b/x: cannot be listed: set credentials")
+    with told, errors_of("s3://b/x", "listed"):
+        raise OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation: Access Denied")
+    file_system.cache_clear()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"patchrerank\[remote\]"):
+        Address("s3://b/x").is_file()
+
+
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    file_system.cache_clear()
+    with pytest.raises(GalleryError, match="nobody answers"):
+        Address("s3://b/x").is_file()
+    file_system.cache_clear()
+
+
+def test_names_are_taken_as_they_are():
+    file = Address("S3://bucket/a b/c%20d?.tar")
+    assert str(file) == "s3://bucket/a b/c%20d?.tar" and file.suffix == ".tar"
+    assert str(file.parent / "e.jpg") == "s3://bucket/a b/e.jpg"
+    assert file.relative_to(Address("s3://bucket/")).as_posix() == "a b/c%20d?.tar"
+    assert not Address("s3://bucket/ab").is_relative_to(Address("s3://bucket/a"))
+
+
+@pytest.mark.slow
+def test_more_than_a_page(tmp_path, s3, tiny_encoder):
+    content = encoded(1)
+    for number in range(1005):
+        with s3.open_output_stream(f"photos/many/{number:04d}.png") as out:
+            out.write(content)
+    made = build_gallery(tmp_path / "g", "s3://photos/many", tiny_encoder, "grid:1", QUIET)
+    assert len(made) == 1005
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path, s3, photo_folder):
+    from command_line import run
+
+    upload(s3, photo_folder, "photos/command")
+    given = ["index", "s3://photos/command", str(tmp_path / "g"), "--random-weights"]
+    done = run(*given, "--image-size", "32", "--regions", "grid:1", "--json", "--quiet")
+    assert json.loads(done.stdout)["images"] == 40
