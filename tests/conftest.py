@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
 sys.dont_write_bytecode = False
+gc.disable()  # while thousands of modules are imported, of which nothing is garbage
 settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
 settings.load_profile("patchrerank")
 
@@ -30,6 +32,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if config.option.dist == "no":
         config.option.dist = "worksteal"
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and not among all that was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:

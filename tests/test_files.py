@@ -12,6 +12,7 @@ import pytest
 
 from patchrerank.errors import SettingError
 from patchrerank.files import check_target, json_with, marked, write_whole, written_beside
+from prepared import python
 
 PAGE = marked("a page", b"<mark>")
 RECORD = json_with("a record", "a", "b")
@@ -99,9 +100,7 @@ except Exception as error:
     print(type(error).__name__, error)
 """
     path = tmp_path / "big"
-    done = subprocess.run(
-        [sys.executable, "-c", code, path], capture_output=True, text=True, check=True
-    )
+    done = python("-c", code, path)
     assert done.stdout.startswith("SettingError")
     assert "big: cannot be written" in done.stdout
     assert "make room, and run it again" in done.stdout
@@ -139,15 +138,7 @@ for name, write in {
 
 
 def test_every_writer_says_which_file_a_full_disk_refused(tmp_path):
-    helpers = str(Path(__file__).parent / "helpers")
-    paths = os.pathsep.join([helpers, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-c", WRITERS, tmp_path],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
+    done = python("-c", WRITERS, tmp_path)
     lines = done.stdout.splitlines()
     assert len(lines) == 6
     for line in lines:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from patchrerank import hdf5_writing
 from patchrerank.errors import SettingError
 from patchrerank.hdf5_writing import hdf5_with, hdf5_written
+from prepared import python
 
 MINE = hdf5_with("a file of mine", "a")
 
@@ -29,9 +28,7 @@ except Exception as error:
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(tmp_path):
     path = tmp_path / "f.hdf5"
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, path], capture_output=True, text=True, check=True
-    )
+    done = python("-c", CODE, path)
     assert done.stdout.startswith("SettingError") and "make room" in done.stdout
     assert "Exception ignored" not in done.stderr
     assert os.listdir(tmp_path) == []

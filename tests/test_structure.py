@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from prepared import python
 
 SOURCE = Path(__file__).parents[1] / "src"
 MOST_LINES = 250
@@ -35,14 +36,16 @@ def imports_of(name: str) -> set[tuple[str, str]]:
     return {(module, wanted) for module, wanted in found if module in FILES}
 
 
-IMPORTS = {name: sorted(imports_of(name)) for name in FILES}
+@cache
+def imports() -> dict[str, list[tuple[str, str]]]:
+    return {name: sorted(imports_of(name)) for name in FILES}
 
 
 def circle_from(name: str, path: list[str], done: set[str]) -> list[str]:
     if name in path:
         return [*path[path.index(name) :], name]
     if name not in done:
-        for other, _ in IMPORTS[name]:
+        for other, _ in imports()[name]:
             if found := circle_from(other, [*path, name], done):
                 return found
         done.add(name)
@@ -59,7 +62,7 @@ def test_private_things_stay_in_their_package():
     wrong = [
         f"{name} imports {module} {wanted}".rstrip()
         for name in FILES
-        for module, wanted in IMPORTS[name]
+        for module, wanted in imports()[name]
         if not may_see(name, module, wanted)
     ]
     assert not wrong, "\n".join(wrong)
@@ -104,5 +107,5 @@ for name in sys.argv[1:]:
 )
 def test_every_module_can_be_imported_first(names):
     """Where no import leads back, all can if each package can: the rest is the long proof."""
-    done = subprocess.run([sys.executable, "-c", ALONE, *names], capture_output=True, text=True)
+    done = python("-c", ALONE, *names)
     assert not done.returncode, done.stderr

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from command_line import run as here
 from command_line import run_process
 from drawings import photo
 from patchrerank.gallery import Gallery
+from prepared import start
 from watching import digest
 
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -40,10 +39,6 @@ def change(folder, added, changed, removed):
         (folder / f"{number % 5}/{number:03d}.jpg").unlink()
 
 
-def command(*words):
-    return [sys.executable, "-m", "patchrerank.cli.main", *map(str, words)]
-
-
 def begun(gallery):
     path = gallery / "building.json"
     try:
@@ -54,7 +49,7 @@ def begun(gallery):
 
 def killed_once(gallery, least, *words):
     """Start a command and kill it once it has committed so many rows; tell whether it was."""
-    child = subprocess.Popen(command(*words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    child = start("-m", "patchrerank.cli.main", *words)
     try:
         while child.poll() is None and begun(gallery) < least:
             time.sleep(0.002)
@@ -69,8 +64,7 @@ class Watcher:
 
     def __init__(self, gallery, stop):
         self.stop = stop
-        words = [sys.executable, str(HELPERS / "watching.py"), str(gallery), str(stop)]
-        self.child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.child = start(HELPERS / "watching.py", gallery, stop)
 
     def __enter__(self):
         while not self.stop.with_suffix(".begun").exists() and self.child.poll() is None:
@@ -80,7 +74,7 @@ class Watcher:
     def __exit__(self, *error):
         self.stop.touch()
         out, errors = self.child.communicate(timeout=60)
-        assert self.child.returncode == 0, errors.decode()
+        assert self.child.returncode == 0, errors
         self.found = json.loads(out)
 
 

@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from command_line import run, run_process
+from command_line import fresh, run, run_process
 from patchrerank.calibration import Calibration
 from patchrerank.cli.main import GROUPS, command_name
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
+from prepared import start
 
 COMMANDS = [module for group in GROUPS.values() for module in group]
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -434,8 +433,7 @@ def test_ctrl_c_loses_nothing(tmp_path):
     for number in range(300):
         Image.new("RGB", (300, 200), (number % 256, 9, 9)).save(photos / f"{number:03d}.jpg")
     words = ["index", str(photos), str(tmp_path / "g"), *ENCODER, "--regions", "grid:2", "--quiet"]
-    command = [sys.executable, "-m", "patchrerank.cli.main", *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = start("-m", "patchrerank.cli.main", *words)
     limit = time.monotonic() + 120
     while not (tmp_path / "g" / "building.json").exists() and time.monotonic() < limit:
         time.sleep(0.02)
@@ -450,7 +448,7 @@ def test_ctrl_c_loses_nothing(tmp_path):
 
 
 def test_as_a_process(gallery, photos, tmp_path):
-    search = run_process("search", gallery, photos / "07.jpg", "--json")
+    search = run_process("search", gallery, photos / "07.jpg", "--json", begun=fresh)
     assert json.loads(search.stdout)["hits"][0]["id"] == "07.jpg"
     assert search.stderr == ""
     wrong = run_process("rerank", gallery, photos / "07.jpg", "-", code=2, stdin='["07.jgp"]')
@@ -466,7 +464,7 @@ def test_composite_makes_a_loadable_set(dataset):
 
 def test_help_is_quick_and_lists_every_command():
     begun = time.perf_counter()
-    text = run_process("--help").stdout
+    text = run_process("--help", begun=fresh).stdout
     assert time.perf_counter() - begun < 10
     for name in ("index", "info", "search", "rerank", "evaluate", "composite", "demo", "storage"):
         assert name in text

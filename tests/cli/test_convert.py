@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import miniatures
+from command_line import run_process
 from patchrerank.analysis import EvaluationSettings, evaluate
 from patchrerank.cli.main import app
 from patchrerank.datasets import load_dataset, read_ilias_ids
@@ -79,9 +78,7 @@ def test_convert_and_back(trees, tmp_path):
 
 def test_errors_are_one_line_and_exit_code_2(trees, tmp_path):
     words = ["convert", trees["revisited"], tmp_path / "x", "--to", "ilias", "--clutter", "0"]
-    command = [sys.executable, "-m", "patchrerank.cli.main", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
+    done = run_process(*words, code=2)
     assert "ILIAS' layout has no place for that" in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from tests.helpers.command_line import run
 
+from prepared import python
+
 pytest.importorskip("ranx")
 
 RANX = """
 import json, sys
+import numba
+numba.config.DISABLE_JIT = True
 import ranx
 made = ranx.Run.from_file(sys.argv[1], kind="trec").to_dict()
 first = {query: {doc: 1.0 - n / 10 for n, doc in enumerate(reversed(docs))}
@@ -27,13 +28,7 @@ print(json.dumps([made, ranx.evaluate(qrels, ranx.Run(made), "mrr")]))
 
 def by_ranx(*paths):
     """What ranx reads and measures; in a process where numba need not compile it."""
-    done = subprocess.run(
-        [sys.executable, "-c", RANX, *map(str, paths)],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", RANX, *paths)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

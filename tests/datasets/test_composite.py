@@ -1,9 +1,6 @@
 import dataclasses
 import hashlib
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from patchrerank.datasets.composite import build as build_module
 from patchrerank.datasets.composite.pictures import Studio
 from patchrerank.datasets.composite.scene import _background, positive_scene, query_scene
 from patchrerank.errors import DatasetError, ImageError, SettingError
+from prepared import start
 
 SMALL = CompositeConfig(positives=3, distractors=8, long_side=160, query_side=96)
 STILL = CompositeConfig(
@@ -283,13 +281,13 @@ def test_killed_builds_end_in_the_same_bytes(tmp_path, photos):
     rng = np.random.default_rng()
     out, kills = tmp_path / "killed", 0
     for _ in range(6):
-        command = [sys.executable, "-c", KILLED, str(photos), str(out)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            process.stdout.readline()
-            time.sleep(rng.uniform(0.0, 0.12))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
+        process = start("-c", KILLED, photos, out)
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.12))
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+        process.communicate()
         if (out / "index.json").exists():
             break
     assert kills > 0

@@ -25,6 +25,7 @@ from patchrerank.encoders.backends.onnx_runtime import OnnxRuntime
 from patchrerank.encoders.backends.openvino import OpenVino
 from patchrerank.encoders.network import Network
 from patchrerank.errors import EncoderError, MissingExtraError
+from prepared import python
 
 PLAIN = Preprocessing((32, 48), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 CONVERTED = ["openvino", "onnx"]
@@ -339,13 +340,7 @@ def test_nothing_is_reported_over_the_network(tmp_path, name):
         "print('openvino_telemetry' in sys.modules)"
     )
     kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**kept, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"},
-    )
+    done = python("-c", code, env={**kept, "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"})
     assert done.stdout.strip() == "False"
     assert list(tmp_path.rglob("*")) == []
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from patchrerank.gallery.arrays import ArrayWriter
 from patchrerank.gallery.finished import other_folder
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
+from prepared import python
 
 
 @pytest.fixture
@@ -107,12 +106,7 @@ except GalleryError as error:
 
 
 def test_a_file_that_may_not_grow_is_named(tmp_path, photo_folder):
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(photo_folder), str(tmp_path / "g")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-c", LIMITED, photo_folder, tmp_path / "g")
     assert "patches.bin: cannot be written (File too large)" in done.stdout
     assert "run it again" in done.stdout
     assert done.stderr == ""

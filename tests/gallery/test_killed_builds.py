@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image
 
 from packed_pictures import encoded, write_parquet, write_shards
 from patchrerank.gallery import Gallery, verify
+from prepared import python
 
 
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
@@ -20,8 +19,7 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
         pixels = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((300, 200)).save(tmp_path / f"photos/{number:03d}.jpg")
     script = Path(__file__).parents[1] / "helpers" / "killing.py"
-    command = [sys.executable, str(script), str(tmp_path / "photos"), str(tmp_path), "10", "0", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(script, str(tmp_path / "photos"), str(tmp_path), "10", "0", "1")
     assert done.returncode == 0, done.stderr
     killed = [int(count) for count in done.stdout.split()]
     assert len(killed) == 2 and min(killed) >= 3, "the builds must really have been killed"
@@ -45,8 +43,7 @@ def test_a_build_of_files_of_pictures_killed_at_random_moments(tmp_path, kind):
         write_parquet(tmp_path / "photos" / "a.parquet", rows[:60], group=40)
         write_parquet(tmp_path / "photos" / "b.parquet", rows[60:], group=40)
     script = Path(__file__).parents[1] / "helpers" / "killing.py"
-    command = [sys.executable, str(script), str(tmp_path / "photos"), str(tmp_path), "6", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(script, str(tmp_path / "photos"), str(tmp_path), "6", "0")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3, "the build must really have been killed"
     whole, pieces = Gallery(tmp_path / "whole"), Gallery(tmp_path / "pieces-0")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +12,13 @@ import pytest
 from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError
 from patchrerank.gallery import Gallery, arrays, compact, remove, verify
+from prepared import python
 
 SCRIPT = Path(__file__).parents[1] / "helpers" / "killing_changes.py"
 
 
 def killed(tmp_path, what, how):
-    command = [sys.executable, str(SCRIPT), str(tmp_path), what, how]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(SCRIPT, str(tmp_path), what, how)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from drawn_shards import draw_shards
 from patchrerank.gallery import Gallery, verify
+from prepared import python
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("how", ["copy", "shards", "append"])
 def test_a_merge_killed_at_random_moments_is_whole_or_none(folder, how):
     script = Path(__file__).parents[1] / "helpers" / "killing_merges.py"
-    command = [sys.executable, str(script), str(folder), how, "12"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(script, str(folder), how, "12")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 4, "it must really have been killed"
     out, whole = Gallery(folder / f"out-{how}"), Gallery(folder / f"whole-{how}")

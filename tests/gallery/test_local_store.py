@@ -3,8 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +28,7 @@ from patchrerank.gallery import (
 from patchrerank.gallery.local_rows import BinaryStore, pack_signs
 from patchrerank.kernels import Float16Store, Float32Store, Int8Store, chamfer
 from patchrerank.regions import GridPyramid
+from prepared import python
 
 QUIET = LocalOptions(progress=False)
 PLAIN = Preprocessing((16, 16), (0.5,) * 3, (0.25,) * 3, "area")
@@ -288,8 +287,7 @@ def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, tiny_en
         Image.fromarray(pixels).resize((150, 100)).save(tmp_path / f"photos/{number:03d}.jpg")
     build_gallery(tmp_path / "origin", tmp_path / "photos", tiny_encoder, GridPyramid(0), quiet)
     script = Path(__file__).parents[1] / "helpers" / "killing_local.py"
-    command = [sys.executable, str(script), str(tmp_path / "origin"), str(tmp_path), "5", str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(script, str(tmp_path / "origin"), str(tmp_path), "5", str(seed))
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 2, "the builds must really have been killed"
     whole, pieces = (Gallery(tmp_path / name) for name in ("whole", "pieces"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from prepared import python
 
 ALONE = "PATCHRERANK_TESTS_ALONE"
 ROOT = Path(__file__).parents[2]
@@ -18,12 +18,8 @@ only_alone = pytest.mark.skipif(ALONE not in os.environ, reason="run by another 
 def run_alone(file: str, name: str) -> None:
     """Run the test called ``name`` in a fresh process; it must pass."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", file, "-q", "-p", "no:xdist", "-k", name],
-        cwd=ROOT,
-        env={**kept, ALONE: "1", "OMP_NUM_THREADS": "1"},  # no pool of threads to lose in a fork
-        capture_output=True,
-        text=True,
-    )
+    words = ["-m", "pytest", file, "-q", "-p", "no:xdist", "-k", name]
+    environment = {**kept, ALONE: "1", "OMP_NUM_THREADS": "1"}  # no threads to lose in a fork
+    done = python(*words, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "1 passed" in done.stdout

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import typer.main
 
 from patchrerank.cli.main import main
+from prepared import python
 
 _commands = cache(typer.main.get_command)  # of 18 modules, read anew by each call otherwise
 
@@ -40,10 +41,15 @@ def run(*words, code=0, stdin=""):
     return SimpleNamespace(stdout=out.getvalue(), stderr=errors.getvalue())
 
 
-def run_process(*words, code=0, stdin=None):
+def fresh(*words, stdin=""):
+    """Run Python in an interpreter that has imported nothing yet."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin)
+
+
+def run_process(*words, code=0, stdin="", begun=python):
     """Run a command as a process of its own."""
-    command = [sys.executable, "-m", "patchrerank.cli.main", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
+    done = begun("-m", "patchrerank.cli.main", *words, stdin=stdin)
     assert done.returncode == code, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done

@@ -7,8 +7,6 @@ import base64
 import contextlib
 import io
 import json
-import subprocess
-import sys
 import threading
 import time
 
@@ -16,6 +14,7 @@ import httpx
 import uvicorn
 
 from patchrerank.serving.app import make_app
+from prepared import start
 
 
 class Served:
@@ -55,13 +54,8 @@ def served(engine, settings=None, **options):
 @contextlib.contextmanager
 def served_process(gallery, *words, name="serve"):
     """Start ``patchrerank serve``; give the process and its address."""
-    command = [sys.executable, "-m", "patchrerank.cli.main", name, str(gallery), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--json", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = ["-m", "patchrerank.cli.main", name, gallery, "--port", 0, "--json"]
+    process = start(*command, *words)
     try:
         text = ""
         while not text.rstrip().endswith("}"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from patchrerank.integrations.extras import of_extra
 from patchrerank.integrations.stores.pgvector import PgVectorStore
 from patchrerank.integrations.stores.qdrant import QdrantStore
 from patchrerank.integrations.stores.qdrant_edge import QdrantEdgeStore
+from prepared import python
 
 
 class Absent:
@@ -78,9 +78,7 @@ print(sorted(packages))
     stores = ("qdrant_client", "qdrant_edge", "pymilvus", "milvus_lite", "psycopg", "pgvector")
     frameworks = (*(package for package, _, _ in FRAMEWORKS[:4]), "rerankers", "lancedb")
     given = [*stores, *frameworks, "chromadb", "sentence_transformers"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *given], capture_output=True, text=True, check=False
-    )
+    done = python("-c", code, *given)
     assert done.stdout == "[]\n", done.stderr[-2000:]
 
 

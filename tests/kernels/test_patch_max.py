@@ -20,6 +20,7 @@ from patchrerank.kernels import (
     patch_max,
     quantise_int8,
 )
+from prepared import python
 
 DEVICES = ("cpu", "torch:cpu")
 
@@ -175,7 +176,8 @@ assert all(np.array_equal(a, b) for a, b in zip(before, answer()))
 
 
 def test_works_in_a_fork_after_use_in_the_parent():
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=120)
+    done = python("-c", FORK)
+    assert done.returncode == 0, done.stderr
 
 
 NARROW = """

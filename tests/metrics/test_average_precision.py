@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -26,6 +23,7 @@ from patchrerank.metrics import (
     mean_over_queries,
     membership,
 )
+from prepared import python
 
 CONVENTIONS = [
     FULL,
@@ -189,6 +187,8 @@ def test_threshold_ties_agree_with_scikit_learn(batch):
 
 RANX = """
 import json, sys
+import numba
+numba.config.DISABLE_JIT = True
 import ranx
 given = json.load(sys.stdin)
 qrels, run = ranx.Qrels(given["qrels"]), ranx.Run(given["run"])
@@ -212,15 +212,7 @@ def test_full_and_cut_lists_agree_with_ranx():
         run[f"q{q:02d}"] = {f"d{p}": float(width - p) for p in range(width)}
         names = [f"d{p}" for p in np.flatnonzero(relevant[q])]
         qrels[f"q{q:02d}"] = dict.fromkeys(names + [f"missed{n}" for n in range(missed[q])], 1)
-    theirs = subprocess.run(
-        [sys.executable, "-c", RANX],
-        input=json.dumps({"qrels": qrels, "run": run}),
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    theirs = json.loads(theirs.stdout)
+    theirs = json.loads(python("-c", RANX, stdin=json.dumps({"qrels": qrels, "run": run})).stdout)
     counts = relevant.sum(axis=1) + missed
     few = counts <= k
     assert few.sum() > 20

@@ -6,8 +6,6 @@ import copy
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from operator import methodcaller
 
@@ -34,6 +32,7 @@ from patchrerank.pipeline import make_cascade
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import AMES, RERANKERS
 from patchrerank.types import Shortlist
+from prepared import python
 
 SPEC, SIDE, DIM = "timm:test_resnet", 64, 96
 LOAD = """
@@ -51,8 +50,7 @@ def elsewhere(tmp_path, carried, call):
     folder.mkdir(exist_ok=True)
     given, found = folder / "given.pkl", folder / "found.pkl"
     given.write_bytes(pickle.dumps((carried, call)))
-    command = [sys.executable, "-c", LOAD, str(given), str(found)]
-    subprocess.run(command, cwd=folder, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    python("-c", LOAD, given, found, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"})
     return pickle.loads(found.read_bytes())
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +24,7 @@ from patchrerank.metrics import (
 from patchrerank.runs import check_run_path, run_of_hits, write_run
 from patchrerank.tuning.tables.run_files import read_run
 from patchrerank.types import EMPTY, Hit, LocalScores, Ranking, Shortlist
+from prepared import python
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 FULL = parse_convention("full")
@@ -34,6 +32,8 @@ FULL = parse_convention("full")
 
 RANX = """
 import json, sys
+import numba
+numba.config.DISABLE_JIT = True
 import ranx
 for path, qrels in json.load(sys.stdin):
     run = ranx.Run.from_file(path, kind="trec")
@@ -143,14 +143,8 @@ def test_trec_eval_finds_our_average_precision(written):
 
 def test_ranx_finds_our_average_precision(written):
     """In a process of its own, where numba need not compile ranx for half a minute."""
-    done = subprocess.run(
-        [sys.executable, "-c", RANX],
-        input=json.dumps([(str(path), qrels) for _, path, qrels, _ in written]),
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    given = json.dumps([(str(path), qrels) for _, path, qrels, _ in written])
+    done = python("-c", RANX, stdin=given)
     assert done.returncode == 0, done.stderr
     for (name, _, _, ours), line in zip(written, done.stdout.splitlines(), strict=True):
         np.testing.assert_allclose(json.loads(line), ours, rtol=0, atol=1e-9, err_msg=name)

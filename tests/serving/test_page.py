@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from page_examples import examples_of, photographs_in
+from prepared import python
 from served import served_process
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
@@ -41,14 +41,7 @@ def test_the_example_runs(place, name):
     code = examples_of(PAGE)[1][name]
     code = f"names = {names!r}\n" + code.replace("http://127.0.0.1:8080", address)
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path if entry)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, cwd=root, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
     assert names[0] in done.stdout
 

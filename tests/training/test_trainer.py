@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -33,6 +32,7 @@ from patchrerank.training.pool import Pool
 from patchrerank.training.sampling import Counts
 from patchrerank.training.trainer import Trainer
 from patchrerank.training.validation import GAMMAS, Validation
+from prepared import python
 
 SMALL = AmesConfig(24, 16, 2, 2, 16)
 BINARY = AmesConfig(24, 16, 2, 2, 16, binarized=True)
@@ -95,8 +95,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, part, pool, batches)
         whole = trainer(pool, batches, tmp_path / "whole.pt").run()
         (tmp_path / "part").write_bytes(pickle.dumps(part))
         deaths = ["1", "4", "3"]  # inside an epoch, at its end, in the next ones
-        command = [sys.executable, __file__, tmp_path / "part", tmp_path / "killed.pt", *deaths]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = python(__file__, tmp_path / "part", tmp_path / "killed.pt", *deaths)
         assert done.stdout.split() == [str(-signal.SIGKILL)] * 3, done.stderr
         (tmp_path / ".killed.pt.resume.part").write_bytes(b"half a checkpoint")
         torn = trainer(pool, batches, tmp_path / "killed.pt").run()

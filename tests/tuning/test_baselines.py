@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 
 from patchrerank.tuning import save_table
+from prepared import python
 from synthetic import random_table
 
 BASELINES = Path(__file__).parents[2] / "baselines"
@@ -58,9 +57,7 @@ def test_the_weighted_sum_is_ranx_s(weighted_sum):
 
 def test_a_baseline_as_a_script(tmp_path):
     save_table(make_table(), tmp_path / "table")
-    script = [sys.executable, BASELINES / "ranx_weighted_sum.py", tmp_path / "table"]
-    run = subprocess.run(
-        [*map(str, script), "--out", str(tmp_path / "r.json")], capture_output=True, text=True
-    )
+    script = BASELINES / "ranx_weighted_sum.py"
+    run = python(script, tmp_path / "table", "--out", tmp_path / "r.json")
     assert run.returncode == 0, run.stderr
     assert '"mAP held out"' in (tmp_path / "r.json").read_text()

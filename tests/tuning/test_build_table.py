@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +27,7 @@ from patchrerank.tuning.tables.score_table import BY_QUERY, BY_RERANKER
 from patchrerank.tuning.tables.table_files import load_table
 from patchrerank.tuning.tables.table_share import Share, score_share
 from patchrerank.types import LocalScores, Ranking, Shortlist
+from prepared import python
 from synthetic import TableReranker
 
 QUIET = TableOptions(progress=False, timed=False, block=3)
@@ -316,8 +315,7 @@ def test_what_is_no_share(text):
 
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path):
     script = Path(__file__).parents[1] / "helpers" / "killing_tables.py"
-    command = [sys.executable, str(script), str(tmp_path), "8"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = python(script, str(tmp_path), "8")
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 3, "the builds must really have been killed"
     whole, pieces = (load_table(tmp_path / name) for name in ("whole", "pieces"))

@@ -26,6 +26,7 @@ from patchrerank.tuning.trials.surplus import RETRY, SURPLUS, is_surplus
 from patchrerank.tuning.trials.worker_names import SEEN, WORKER, still_runs
 from patchrerank.tuning.tune import tune
 from plain_postgres import plain_postgres
+from prepared import start
 
 TRIALS = 40
 
@@ -153,7 +154,7 @@ def test_many_open_an_empty_database_at_once(empty):
         "import sys\nfrom patchrerank.tuning.trials.databases import open_database\n"
         "open_database(sys.argv[1]).get_all_studies()"
     )
-    openers = [subprocess.Popen([sys.executable, "-c", code, empty]) for _ in range(4)]
+    openers = [start("-c", code, empty) for _ in range(4)]
     assert [opener.wait(timeout=120) for opener in openers] == [0] * 4
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 from tests.helpers.opened_stores import PACKAGES, STORES
 
 from patchrerank.testing.made_galleries import made_gallery
+from prepared import python
 
 STEPS = (0, 1, 3, 6)
 """Before what a store says of itself, among its notes, among its images, …"""
@@ -80,9 +79,8 @@ def killed(tmp_path_factory):
     gallery = made_gallery(root / "gallery", local="float16")
     names = [name for name in STORES if installed(name)]
     given = [str(root), str(gallery.folder), json.dumps(names), json.dumps(STEPS)]
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, *given], check=True, capture_output=True, text=True
-    )
+    done = python("-c", CHILD, *given)
+    assert done.returncode == 0, done.stderr
     return root, gallery, json.loads(done.stdout)
 
 
