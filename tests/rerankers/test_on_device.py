@@ -1,4 +1,4 @@
-"""What is scored on a device is what the CPU finds: in torch on the CPU, on CUDA or MPS if there."""
+"""What is scored on a device is what the CPU finds (torch on the CPU; CUDA or MPS if there)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
+from learned_twins import ames, elvis, setting
 from local_twins import KINDS as LOCAL_KINDS
 from local_twins import FakeGallery, make_local, make_queries, make_shortlist
 from patchrerank.errors import QueryError, SettingError, ShortlistError
@@ -22,7 +23,7 @@ from patchrerank.kernels.copies import fetched
 from patchrerank.kernels.devices import Device
 from patchrerank.kernels.on_device import best_on_device
 from patchrerank.pipeline import load_reranker, make_cascade
-from patchrerank.rerankers import Patchify
+from patchrerank.rerankers import AMES, AmesSettings, ELViS, ElvisSettings, Patchify
 from patchrerank.rerankers.chamfer import Chamfer, ChamferSettings
 from patchrerank.types import Shortlist
 
@@ -158,6 +159,29 @@ def test_chamfer_is_that_of_the_cpu(monkeypatch, how, kind, device, memory):
     assert there.rerank(queries, none).rows.shape == (4, 0)
 
 
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("device", WHERE)
+@pytest.mark.parametrize("kind", ["float32", "int8"])
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [
+        (lambda drawn, how: AMES(drawn, network=ames(), settings=how), AmesSettings(12, 20)),
+        (lambda drawn, how: ELViS(drawn, network=elvis(), settings=how), ElvisSettings(12, 20)),
+    ],
+    ids=["ames", "elvis"],
+)
+def test_networks_of_pairs_score_as_on_the_cpu(make, how, kind, device, memory):
+    drawn, queries, shortlist = setting(kind, (9, 0, 14))
+    plain = make(drawn, how)
+    there = plain.on_device(device, memory)
+    found, expected = there.score(queries, shortlist), plain.score(queries, shortlist)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-4)
+    if plain.localises:
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-4)
+    assert plain.execution.device == "cpu"
+    assert plain.device is None
+
+
 def test_stages_that_cannot_run_there_run_on_the_cpu(tiny_gallery, caplog):
     caplog.set_level("INFO")
     text = "patchify+refine-patches:10:0.3:4,query-expansion:5"
@@ -177,6 +201,19 @@ def test_stages_share_what_is_held(tiny_gallery, asked):
     fresh = pickle.loads(pickle.dumps(there))
     assert not fresh.stages[0].reranker.device._held
     assert_same_ranking(fresh.rerank(*asked), there.rerank(*asked))
+
+
+def test_descriptors_that_lie_there_serve_stages_with_boxes_and_without():
+    drawn, queries, shortlist = setting("float16", (9, 0, 14))
+    plain = [ELViS(drawn, network=elvis(), settings=ElvisSettings(12, 20)), Chamfer(drawn)]
+    for order in (plain, plain[::-1]):
+        device = Device("torch:cpu")
+        for one in order:
+            found = one._placed(device).score(queries, shortlist)
+            np.testing.assert_allclose(
+                found.scores, one.score(queries, shortlist).scores, rtol=1e-4, atol=1e-4
+            )
+    assert len(device._held) == 1, "descriptors with boxes serve both"
 
 
 def test_memory_is_kept_to(tiny_gallery, asked):

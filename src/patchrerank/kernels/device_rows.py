@@ -31,3 +31,9 @@ def rows_of(store: Any, rows: Rows) -> tuple[npt.NDArray[Any], Floats | None]:
         levels = 2 * levels_of(taken(store.codes, rows), store.dim, store.bits)
         return levels.astype(np.int8), taken(store.scales, rows) * np.float32(0.5)
     return quantise_int8(store.decode(rows))  # signs: exact
+
+
+def row_bytes(store: Any) -> int:
+    """Return the bytes of a row there, its factor included; 0 of a store without rows."""
+    first = rows_of(store, np.zeros(min(1, len(store)), dtype=np.int64))
+    return sum(part.nbytes for part in first if part is not None)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from patchrerank.kernels._torch import open_device
+from patchrerank.kernels.device_rows import row_bytes
 from patchrerank.kernels.held_rows import Boxes, HeldRows
 from patchrerank.kernels.segments import Rowwise
 
@@ -28,7 +29,7 @@ class Device:
 
     name: str
     memory: int | None = None
-    _held: dict[int, HeldRows] = field(default_factory=dict, init=False, repr=False)
+    _held: dict[tuple[int, bool], HeldRows] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __reduce__(self) -> tuple[type[Device], tuple[str, int | None]]:
@@ -41,10 +42,23 @@ class Device:
     def hold(self, store: Any, ends: Rowwise, boxes: Boxes | None = None) -> HeldRows:
         """Return the rows of a store, which are copied when they are first held."""
         with self._lock:
-            if id(store) not in self._held:
+            key = id(store), boxes is not None
+            if key not in self._held:
                 left = self._left()
-                self._held[id(store)] = HeldRows(store, ends, open_device(self.name), left, boxes)
-            return self._held[id(store)]
+                self._held[key] = HeldRows(store, ends, open_device(self.name), left, boxes)
+            return self._held[key]
+
+    def whole(self, store: Any, ends: Rowwise) -> HeldRows | None:
+        """Return the rows of a store, with boxes or without, if all of them fit; else None."""
+        with self._lock:
+            with_boxes = self._held.get((id(store), True))
+            left = self._left()
+        if with_boxes is not None and with_boxes.whole:
+            return with_boxes
+        known = (id(store), False) in self._held
+        if not known and left is not None and len(store) * row_bytes(store) > left:
+            return None
+        return self.hold(store, ends)
 
     def _left(self) -> int | None:
         if self.memory is not None:

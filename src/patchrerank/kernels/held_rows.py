@@ -21,7 +21,7 @@ from patchrerank.kernels._torch import Table, Tensor
 from patchrerank.kernels.checks import check_spans
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.copies import sent
-from patchrerank.kernels.device_rows import rows_of
+from patchrerank.kernels.device_rows import row_bytes, rows_of
 from patchrerank.kernels.rabitq import rotate
 from patchrerank.kernels.segments import Rowwise, plain
 from patchrerank.types import EMPTY, Floats, Rows
@@ -31,6 +31,7 @@ Columns: TypeAlias = tuple[npt.NDArray[Any], Floats | None, Floats | None]
 Boxes: TypeAlias = Callable[[Rows], Floats]
 """From rows of the store ``(n,)`` to where each was seen, float32 ``(n, 4)``."""
 
+BOX_BYTES = 16
 COPY_BYTES = 64 * 1024 * 1024
 """Rows that are copied to a device at a time."""
 
@@ -79,8 +80,7 @@ class HeldRows:
         boxes: Boxes | None = None,
     ) -> None:
         self.store, self.ends, self.device, self._boxes = store, plain(ends), device, boxes
-        first = self._read(np.zeros(min(1, len(store)), np.int64))
-        self._row_bytes = max(1, sum(part.nbytes for part in first if part is not None))
+        self._row_bytes = max(1, row_bytes(store) + (0 if boxes is None else BOX_BYTES))
         self._step = max(1, COPY_BYTES // self._row_bytes)
         self.whole = memory is None or len(store) * self._row_bytes <= memory
         room = len(store) if self.whole else int(memory or 0) // self._row_bytes
