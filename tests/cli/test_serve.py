@@ -55,6 +55,8 @@ def test_a_port_that_is_taken(gallery):
         ("--token", "ä"),
         ("--first-stage", "x"),
         ("--device", "x"),
+        ("--on-device", "x"),
+        ("--device-memory", "-1"),
     ],
 )
 def test_options_that_cannot_be(gallery, words):

@@ -12,7 +12,7 @@ import typer
 
 from patchrerank.cli import options as opt
 from patchrerank.cli import printing
-from patchrerank.cli.served_gallery import open_engine
+from patchrerank.cli.served_gallery import memory_bytes, open_engine
 from patchrerank.cli.tuned_option import TunedFile, check_beside_tuned
 from patchrerank.cli.views_option import QueryViewsOption
 from patchrerank.errors import SettingError
@@ -52,6 +52,21 @@ def command(
     ] = "error",
     root: opt.Root = None,
     device: opt.Device = "auto",
+    on_device: Annotated[
+        str,
+        typer.Option(
+            help="Where scores are computed: cpu; or cuda, cuda:N, mps, where vectors of the "
+            "gallery are kept."
+        ),
+    ] = "cpu",
+    device_memory: Annotated[
+        float | None,
+        typer.Option(
+            help="GiB that they may take there; what does not fit travels with each request. "
+            "[four fifths of what is free]",
+            show_default=False,
+        ),
+    ] = None,
     lazy: Annotated[
         bool,
         typer.Option("--lazy", help="Load the encoder when a picture comes, not at the start."),
@@ -123,7 +138,9 @@ def command(
         local_names_only=not secret,
     )
     logging.getLogger("patchrerank.serving").setLevel(logging.INFO)
-    engine = open_engine(context, load_encoder=not lazy)
+    memory = None if device_memory is None else memory_bytes(device_memory)
+    where = {"on_device": on_device, "device_memory": memory}
+    engine = open_engine(context, load_encoder=not lazy, **where)
 
     def started(address: str) -> None:
         """Say where the service is, once it listens."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
-from patchrerank.kernels.segments import Segments
+from patchrerank.kernels.segments import Segments, plain
 from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
@@ -98,9 +98,15 @@ def _answer(
         raise SettingError(f"{len(vectors)} queries but {len(spans.rows)} shortlists")
     workers = check_threads(threads)
     if device != "cpu":
-        from patchrerank.kernels._torch import patch_max_torch
+        from patchrerank.kernels._torch import open_device
+        from patchrerank.kernels.copies import fetched
+        from patchrerank.kernels.held_rows import HeldRows
+        from patchrerank.kernels.on_device import best_on_device
 
-        return (*patch_max_torch(vectors, store, spans, device), spans)
+        held = HeldRows(store, plain(ends), open_device(device), memory=0)
+        best = best_on_device(held, vectors, spans.rows)
+        found, winners = fetched(held.device, best.scores, best.patches)
+        return found, winners, spans
     scores = np.full(spans.rows.shape, -np.inf, dtype=np.float32)
     patches = np.full(spans.rows.shape, EMPTY, dtype=np.int64)
     if scores.size:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from patchrerank.types import EMPTY, Floats, Hit, Queries, Ranking, Shortlist
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
+    from patchrerank.kernels.devices import Device
     from patchrerank.pipeline.query_encoders import QueryEncoders
 
 
@@ -122,6 +124,12 @@ class Cascade(Ranker):
             return None
         only = self.stages[0]
         return only.reranker.plain_answers(queries, lists, scores, top_k, only.fusion)
+
+    def _placed(self, device: Device | None) -> Self:
+        made = copy(self)
+        stages = ((stage.reranker._placed(device), stage.fusion) for stage in self.stages)
+        made.stages = tuple(Stage(*stage) for stage in stages)
+        return made
 
     def rerank(self, queries: Queries, shortlist: Shortlist) -> Ranking:
         """Run all stages.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,12 @@ from patchrerank.gallery.identity import loading_call
 from patchrerank.gallery.local_manifest import CODES, is_of
 from patchrerank.kernels.checks import check_spans
 from patchrerank.rerankers._local import flat_rows
-from patchrerank.types import LocalDescriptors, LocalQueries, Rows
+from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from patchrerank.kernels.held_rows import HeldRows
     from patchrerank.rerankers.networks.projection import PairNetwork
 
 SIMILAR = 0.75
@@ -92,15 +93,20 @@ def batches_of(
     return batches
 
 
-def gallery_vectors(batch: Batch, local: LocalStore, network: PairNetwork, device: str) -> Tensor:
+def gallery_vectors(
+    batch: Batch, local: LocalStore, network: PairNetwork, device: str, held: HeldRows | None = None
+) -> Tensor:
     """Return a batch's projected descriptors ``(B, n, D)``, 0 where there is none.
 
-    Each descriptor is projected once, without padding.
+    Each descriptor is projected once, without padding. Those that are held on the device are taken
+    from there.
     """
     import torch
 
-    read = local.store.decode(flat_rows(batch.begins, batch.counts))
-    given = torch.from_numpy(np.require(read, requirements=["C", "W"])).to(device)
+    from patchrerank.kernels.copies import sent
+
+    where, rows = torch.device(device), flat_rows(batch.begins, batch.counts)
+    given = sent(local.store.decode(rows), where) if held is None else held.decoded(rows)
     if not holds_codes(local):
         found = network.gallery_side(given)
     else:
@@ -108,9 +114,46 @@ def gallery_vectors(batch: Batch, local: LocalStore, network: PairNetwork, devic
         found = network.from_codes(network.stored(codes))
     if batch.is_full:
         return found.view(len(batch.counts), batch.width, -1)
-    padded = found.new_zeros(len(batch.counts), batch.width, found.shape[1])
-    padded[torch.from_numpy(batch.valid).to(device)] = found
-    return padded
+    padded = found.new_zeros(batch.valid.size, found.shape[1])
+    padded.index_copy_(0, sent(np.flatnonzero(batch.valid), where), found)
+    return padded.view(len(batch.counts), batch.width, -1)
+
+
+def query_vectors(query: LocalDescriptors, most: int | None, device: str) -> Tensor:
+    """Return a query's first ``most`` descriptors ``(m, D0)`` on the device; None: all."""
+    import torch
+
+    from patchrerank.kernels.copies import sent
+
+    return sent(np.array(query.vectors[:most], dtype=np.float32), torch.device(device))
+
+
+Out: TypeAlias = tuple[Floats, Floats]
+"""Scores and boxes of one query, which are written."""
+Launched: TypeAlias = "tuple[Batch, Out, Tensor, Tensor | None]"
+"""A batch, where its results go, and what was found: scores ``(B,)`` and votes ``(B, n)``."""
+
+
+def write_found(
+    launched: Sequence[Launched], device: str, boxes_of: Callable[[Batch, Floats], Floats]
+) -> None:
+    """Write what batches found on a device, after one wait for all of them.
+
+    Args:
+        launched: the batches.
+        device: where they are.
+        boxes_of: boxes ``(B, 4)`` of votes ``(B, n)``.
+    """
+    import torch
+
+    from patchrerank.kernels.copies import fetched
+
+    tensors = [part.float() for _, _, *own in launched for part in own if part is not None]
+    found = iter(fetched(torch.device(device), *tensors))
+    for batch, (scores, boxes), _, votes in launched:
+        scores[batch.slots] = next(found)
+        if votes is not None:
+            boxes[batch.slots] = boxes_of(batch, next(found))
 
 
 def holds_codes(local: LocalStore) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -15,10 +16,14 @@ from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, LocalStore
 from patchrerank.rerankers._candidates import (
     Batch,
+    Launched,
     NetworkSpace,
+    Out,
     batches_of,
     check_candidates,
     gallery_vectors,
+    query_vectors,
+    write_found,
 )
 from patchrerank.rerankers._local import LocalReranker, local_of
 from patchrerank.rerankers._weights import Weights
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.kernels.devices import Device
     from patchrerank.rerankers.networks.projection import PairNetwork
 
 Remade = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -87,9 +93,11 @@ class LearnedReranker(LocalReranker):
         threads = threads_of(self.execution)
         super().__init__(gallery, encoder, fusion, query_crop, dense_encoder, threads)
         self.network = network.to(self.execution.device)
-        self.settings = settings
-        self._digest, self._local = coding_digest(network), local
-        self.fingerprint = weights_digest(network.state_dict())
+        self.settings, self._local = settings, local
+        self._digest, self.fingerprint = (
+            coding_digest(network),
+            weights_digest(network.state_dict()),
+        )
 
     def __reduce__(self) -> Remade:
         return carried(self, self._made_from)
@@ -108,10 +116,12 @@ class LearnedReranker(LocalReranker):
         given = local_of(queries, shortlist, space, self.name)
         scores = np.full(shortlist.rows.shape, -np.inf, dtype=np.float32)
         boxes = np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32)
+        waiting: list[Launched] = []
         for number, query in enumerate(given):
             if len(query):
                 batches = self._batches(local, query, shortlist, number)
-                self._run(query, local, batches, scores[number], boxes[number])
+                waiting += self._run(query, local, batches, (scores[number], boxes[number]))
+        self._finish(local, waiting)
         return LocalScores(scores, boxes if self.localises else None)
 
     @classmethod
@@ -141,9 +151,13 @@ class LearnedReranker(LocalReranker):
 
     @abstractmethod
     def _score_batch(
-        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch, local: LocalStore
-    ) -> tuple[Tensor, Floats | None]:
-        """Return scores ``(B,)`` and boxes ``(B, 4)`` of candidates ``(B, n, D)``."""
+        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return scores ``(B,)`` and votes ``(B, n)``, if there are any, of ``(B, n, D)``."""
+
+    def _boxes(self, local: LocalStore, batch: Batch, votes: Floats) -> Floats:
+        """Return the boxes ``(B, 4)`` of votes ``(B, n)``."""
+        raise NotImplementedError
 
     @property
     def local(self) -> LocalStore:
@@ -167,32 +181,38 @@ class LearnedReranker(LocalReranker):
         return batches_of(local, shortlist.rows[number], most, beside, limit)
 
     def _run(
-        self,
-        query: LocalDescriptors,
-        local: LocalStore,
-        batches: list[Batch],
-        scores: Floats,
-        boxes: Floats,
-    ) -> None:
-        """Score one query's batches into its rows of the result."""
+        self, query: LocalDescriptors, local: LocalStore, batches: list[Batch], out: Out
+    ) -> list[Launched]:
+        """Score a query's batches into its rows of the result, or launch them and return them."""
         states: list[tuple[Tensor, ...]] = []
         run_batches(self.execution, lambda: states.append(self._query_state(query)), [()])
+        where, launched = self.execution.device, list[Launched]()
+        waits = self.device is not None or where != "cpu"
+        there = None if self.device is None else self.device.whole(local.store, local.ends)
 
         def work(batch: Batch) -> None:
-            vectors = gallery_vectors(batch, local, self.network, self.execution.device)
-            found, places = self._score_batch(states[0], vectors, batch, local)
-            scores[batch.slots] = found.float().cpu().numpy()
-            if places is not None:
-                boxes[batch.slots] = places
+            vectors = gallery_vectors(batch, local, self.network, where, there)
+            one = batch, out, *self._score_batch(states[0], vectors, batch)
+            launched.append(one) if waits else self._finish(local, [one])
 
         run_batches(self.execution, work, [(batch,) for batch in batches])
+        return launched
+
+    def _finish(self, local: LocalStore, launched: list[Launched]) -> None:
+        write_found(launched, self.execution.device, partial(self._boxes, local))
+
+    def _placed(self, device: Device | None) -> Self:
+        where = "cpu" if device is None else device.name.removeprefix("torch:")
+        backend = self.execution.backend if where == "cpu" else "eager"
+        how = replace(self.execution, device=where, backend=backend)
+        make, (kind, given, digest) = carried(self, self._made_from)
+        made: Self = make(kind, {**given, "execution": how}, digest)
+        made.device, made.query_views = device, self.query_views
+        return made
 
     def _query_state(self, query: LocalDescriptors) -> tuple[Tensor, ...]:
-        import torch
-
-        kept = np.array(query.vectors[: self.settings.query_descriptors], dtype=np.float32)
-        vectors = torch.from_numpy(kept).to(self.execution.device)
-        return self._state(self.network.query_side(vectors))
+        most, where = self.settings.query_descriptors, self.execution.device
+        return self._state(self.network.query_side(query_vectors(query, most, where)))
 
 
 def carried(reranker: LearnedReranker, weights: Weights) -> Remade:

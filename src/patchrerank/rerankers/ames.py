@@ -15,7 +15,7 @@ from patchrerank.rerankers.execution import Execution, open_runner
 from patchrerank.rerankers.limits import Limits
 from patchrerank.rerankers.networks.configs import AmesConfig
 from patchrerank.rerankers.trained import limited
-from patchrerank.types import Floats, QueryCrop
+from patchrerank.types import QueryCrop
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,13 +133,13 @@ class AMES(LearnedReranker):
         return tuple(self._pairs.side(vectors.unsqueeze(0)))
 
     def _score_batch(
-        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch, local: LocalStore
-    ) -> tuple[Tensor, Floats | None]:
-        import torch
+        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor | None]:
+        from patchrerank.kernels.copies import sent
 
         inputs = [*state, vectors]
         if not batch.is_full or self.execution.backend != "eager":
-            inputs.append(torch.from_numpy(batch.valid).to(vectors.device))
+            inputs.append(sent(batch.valid, vectors.device))
         return self._runner(*inputs)[0], None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from patchrerank.types import Floats, LocalDescriptors, LocalScores, Queries, Ro
 
 if TYPE_CHECKING:
     from patchrerank.encoders import DenseEncoder
+    from patchrerank.kernels.devices import Device
 
 Refiner = Callable[[int, Rows, Floats], Floats]
 """From the number of a query, gallery rows ``(k,)`` and boxes ``(k, 4)`` to refined ones."""
@@ -115,6 +117,11 @@ class RefineBoxes(Reranker):
 
     def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in vars(self).items() if name != "_background"}
+
+    def _placed(self, device: Device | None) -> Self:
+        made = copy(self)
+        made.reranker = self.reranker._placed(device)
+        return made
 
     def complete(self, queries: Queries) -> Queries:
         """Add what the wrapped reranker needs, local descriptors, and aspect ratios."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -26,12 +27,17 @@ from patchrerank.types import (
     LocalScores,
     Queries,
     QueryCrop,
+    Ranking,
     Rows,
     Shortlist,
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from patchrerank.encoders import DenseEncoder, Encoder
+    from patchrerank.kernels.devices import Device
+    from patchrerank.kernels.held_rows import HeldRows
 
 OUTLIERS = 0.1
 """Share of the matches that the box leaves out on each side of each axis."""
@@ -104,12 +110,45 @@ class Chamfer(LocalReranker):
             GalleryError: the gallery has none.
         """
         local = local_of(queries, shortlist, self.gallery.local, self.name)
+        if self.device is not None:
+            from patchrerank.rerankers._on_device import brought_back
+
+            return brought_back(*self._on(self.device, local, shortlist))
         scores = np.full(shortlist.rows.shape, -np.inf, dtype=np.float32)
         boxes = np.full((*shortlist.rows.shape, 4), np.nan, dtype=np.float32)
         for number, query in enumerate(local):
             if len(query):
                 self._score_one(query, shortlist.rows[number], scores[number], boxes[number])
         return LocalScores(scores, boxes)
+
+    def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
+        """Score, fuse and sort on the device, where there is one; see the base class."""
+        if self.device is None:
+            return super().rescored(fusion, queries, ranking, size)
+        from patchrerank.rerankers._on_device import resorted
+
+        head = ranking.head(size)
+        local = local_of(queries, head, self.gallery.local, self.name)
+        found = self._on(self.device, local, head)
+        return resorted(fusion, ranking, *found, self._held(self.device))
+
+    def _placed(self, device: Device | None) -> Self:
+        return self._with_device(device)
+
+    def _held(self, device: Device) -> HeldRows:
+        """Return the descriptors on the device, with the cells where they lie."""
+        local = self.gallery.local
+        return device.hold(local.store, local.ends, partial(_cells, local))
+
+    def _on(
+        self, device: Device, local: Sequence[LocalDescriptors], shortlist: Shortlist
+    ) -> tuple[Tensor, Tensor]:
+        from patchrerank.rerankers._on_device import chamfer_on_device
+
+        sets, how = [query.vectors for query in local], self.settings
+        symmetric = how.direction == "symmetric"
+        given = self._held(device), sets, shortlist.rows, how.best, OUTLIERS
+        return chamfer_on_device(*given, symmetric=symmetric)
 
     def _score_one(
         self, query: LocalDescriptors, rows: Rows, scores: Floats, boxes: Floats
@@ -135,6 +174,12 @@ def matched(
     for block in blocks_of(local, images, MATCH_FLOATS * len(query), decoded=not readable):
         source = block.in_place(local) if readable else block.decoded(local)
         yield block, chamfer_matches(query, *source, threads=threads)
+
+
+def _cells(local: LocalStore, rows: Rows) -> Floats:
+    """Return the cells of descriptors ``(n,)``, with a cell's width to spare: ``(n, 4)``."""
+    centres, cells = local.positions[rows], cell_sizes(local, local.scales[rows])
+    return np.concatenate([centres - cells, centres + cells], axis=1)
 
 
 def mean_of_best(scores: Floats, best: int | None) -> Floats:

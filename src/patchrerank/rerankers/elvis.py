@@ -166,26 +166,28 @@ class ELViS(LearnedReranker):
         return tuple(self._pairs.side(vectors, self.settings.slots[0]))
 
     def _score_batch(
-        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch, local: LocalStore
-    ) -> tuple[Tensor, Floats | None]:
-        import torch
+        self, state: tuple[Tensor, ...], vectors: Tensor, batch: Batch
+    ) -> tuple[Tensor, Tensor | None]:
+        from patchrerank.kernels.copies import sent
 
-        valid = torch.from_numpy(batch.valid.astype(np.float32)).to(vectors.device)
+        valid = sent(batch.valid.astype(np.float32), vectors.device)
         scores, votes = self._runner(*state, vectors, valid, self._slots(batch, vectors.device))
+        return scores, self._above_nothing(votes)
+
+    def _boxes(self, local: LocalStore, batch: Batch, votes: Floats) -> Floats:
         places = local.positions[batch.rows], cell_sizes(local, local.scales[batch.rows])
-        return scores, vote_boxes(*places, self._above_nothing(votes))
+        return vote_boxes(*places, votes)
 
     def _slots(self, batch: Batch, device: torch.device) -> Tensor:
-        import torch
+        from patchrerank.kernels.copies import sent
 
         members = np.maximum(batch.counts, self.settings.slots[1]).astype(np.float32)
-        return torch.from_numpy(members).to(device)
+        return sent(members, device)
 
-    def _above_nothing(self, votes: Tensor) -> Floats:
+    def _above_nothing(self, votes: Tensor) -> Tensor:
         """Return votes as far as they are stronger than a descriptor's without a match."""
         nothing = self._pairs.votes_of(votes.new_zeros(1))
-        above: Floats = (votes - nothing).clamp(min=0).float().cpu().numpy()
-        return above
+        return (votes - nothing).clamp(min=0).float()
 
     def _map(self, query: LocalDescriptors, batch: Batch, local: LocalStore) -> VoteMap:
         vectors = gallery_vectors(batch, local, self.network, self.execution.device)
@@ -204,7 +206,7 @@ class ELViS(LearnedReranker):
             votes=votes.cpu().numpy(),
             matches=shares.argmax(dim=0).cpu().numpy(),
             shares=shares.cpu().numpy(),
-            box=vote_boxes(*places, self._above_nothing(votes)[None])[0],
+            box=vote_boxes(*places, self._above_nothing(votes)[None].cpu().numpy())[0],
         )
 
 

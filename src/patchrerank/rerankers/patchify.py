@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from patchrerank.boxes import Floats
+from patchrerank.errors import QueryError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.kernels.checks import check_threads
@@ -17,6 +19,9 @@ from patchrerank.types import Hit, LocalScores, Queries, QueryCrop, Ranking, Row
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder
+    from patchrerank.kernels.devices import Device
+    from patchrerank.kernels.held_rows import HeldRows
+    from patchrerank.kernels.on_device import Best
 
 
 class Patchify(Reranker):
@@ -52,6 +57,11 @@ class Patchify(Reranker):
         from patchrerank.kernels.patches import best_rows
 
         self.gallery.check_queries(queries)
+        if self.device is not None:
+            from patchrerank.rerankers._on_device import brought_back
+
+            best = self._best(self.device, queries, shortlist)
+            return brought_back(best.scores, best.boxes)
         scores, rows = best_rows(
             queries.vectors,
             self.gallery.patch_store,
@@ -62,7 +72,14 @@ class Patchify(Reranker):
         return LocalScores(scores, self._boxes(rows))
 
     def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
-        """Score and fuse one list in one call, if it is plain; see the base class."""
+        """Score and fuse one list in one call, if it is plain, or on the device; see there."""
+        if self.device is not None:
+            from patchrerank.rerankers._on_device import resorted
+
+            self.gallery.check_queries(queries)
+            best = self._best(self.device, queries, ranking.head(size))
+            held = self._held(self.device)
+            return resorted(fusion, ranking, best.scores, best.boxes, held)
         found = None
         if len(ranking) == 1 and self._is_plain:
             self.gallery.check_queries(queries)
@@ -80,7 +97,30 @@ class Patchify(Reranker):
     @property
     def _is_plain(self) -> bool:
         """Whether compiled requests do what this object does: subclasses may do more."""
-        return type(self) is Patchify and type(self.gallery) is Gallery and self.threads == 1
+        whole = type(self) is Patchify and type(self.gallery) is Gallery
+        return whole and self.threads == 1 and self.device is None
+
+    def _placed(self, device: Device | None) -> Self:
+        return self._with_device(device)
+
+    def _held(self, device: Device) -> HeldRows:
+        """Return the patches on the device, with their boxes."""
+        from patchrerank.kernels.segments import plain, taken
+
+        gallery = self.gallery
+        boxes = plain(gallery.boxes) if gallery.has_boxes else None
+        seen = None if boxes is None else partial(taken, boxes)
+        return device.hold(gallery.patch_store, gallery.patch_ends, seen)
+
+    def _best(self, device: Device, queries: Queries, shortlist: Shortlist) -> Best:
+        from patchrerank.kernels.checks import check_queries
+        from patchrerank.kernels.on_device import best_on_device
+
+        held = self._held(device)
+        vectors = check_queries(queries.vectors, self.gallery.patch_store.dim)
+        if len(shortlist) != len(vectors):
+            raise QueryError(f"{len(vectors)} queries but {len(shortlist)} shortlists")
+        return best_on_device(held, vectors, shortlist.rows)
 
     def _boxes(self, rows: Rows) -> Floats:
         """Return the box of each winning patch ``(Q, K)``; NaN where there is none."""

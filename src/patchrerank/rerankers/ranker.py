@@ -15,6 +15,7 @@ from patchrerank.gallery import Gallery
 from patchrerank.gallery.removed_rows import check_there
 from patchrerank.rerankers.given_queries import Query, encode_given, query_list, ready_queries
 from patchrerank.rerankers.hits import hits_of
+from patchrerank.rerankers.placing import OnDevices
 from patchrerank.rerankers.score_scale import warn_of_scale
 from patchrerank.rerankers.viewing import HasQueryViews
 from patchrerank.score_reading import Metric
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Ranker(HasQueryViews, ABC):
+class Ranker(HasQueryViews, OnDevices, ABC):
     """Anything that turns a shortlist into a better one: a reranker, or a cascade of them.
 
     Attributes:

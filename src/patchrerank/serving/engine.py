@@ -34,6 +34,8 @@ class Places:
         device: of the encoder.
         first_stage: a faiss index-factory string.
         load_encoder: whether the encoder is loaded at once, and not when a picture comes.
+        on_device: where the reranker scores; see :meth:`patchrerank.rerankers.Ranker.on_device`.
+        device_memory: bytes that the gallery may take there; None: see there.
     """
 
     gallery: Path
@@ -43,6 +45,8 @@ class Places:
     device: str = "auto"
     first_stage: str = "Flat"
     load_encoder: bool = False
+    on_device: str = "cpu"
+    device_memory: int | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -67,6 +71,8 @@ class Engine:
         first_stage: a faiss index-factory string, for searches.
         load_encoder: load the encoder at once, and not when the first picture or word comes.
         encoder: one that is loaded already, in place of the gallery's own.
+        on_device: where the reranker scores; see :meth:`patchrerank.rerankers.Ranker.on_device`.
+        device_memory: bytes that the gallery may take there; None: see there.
         settings: of :meth:`patchrerank.pipeline.Recipe.parse`, beside stages as text.
 
     Raises:
@@ -84,6 +90,8 @@ class Engine:
         first_stage: str = "Flat",
         load_encoder: bool = False,
         encoder: Encoder | None = None,
+        on_device: str = "cpu",
+        device_memory: int | None = None,
         **settings: Any,
     ) -> None:
         if tuned is not None and settings:
@@ -96,6 +104,8 @@ class Engine:
             device,
             first_stage,
             load_encoder,
+            on_device,
+            device_memory,
         )
         self._settings = settings
         self._given, self._encoder = encoder, cast("tuple[str, Encoder] | None", None)
@@ -149,6 +159,7 @@ class Engine:
         if encoder is None and places.load_encoder:
             encoder = self._own_encoder(gallery)
         reranker = load_reranker(gallery, made, encoder=encoder, device=places.device)
+        reranker = reranker.on_device(places.on_device, places.device_memory)
         recipe = made.recipe if isinstance(made, Tuned) else made
         found = Loaded(gallery, reranker, recipe, places.first_stage, stamp)
         found.warm_up()
