@@ -38,7 +38,11 @@ def test_search_and_rerank_in_views(folder):
     for command in (["search"], ["rerank"]):
         asked = [*command, folder / "gallery", folder / "query.png"]
         asked += [folder / "list.json"] if command == ["rerank"] else []
-        plain, seen = found(*asked), found(*asked, "--query-views", "3:20")
+        plain = found(*asked, "--query-views", "none")
+        seen = found(*asked, "--query-views", "3:20")
+        usual = found(*asked)
+        assert usual["query_views"].startswith("auto (2:20")
+        assert {hit["query_views"] for hit in usual["hits"]} == {"plain"}
         assert seen["query_views"] == "3:20:0.7" and "query_views" not in plain
         assert {hit["query_views"] for hit in seen["hits"]} == {"plain"}
         assert {hit["query_views"] for hit in plain["hits"]} == {"none"}
@@ -56,7 +60,7 @@ def test_a_mask_file_tells_the_object(folder):
     ("options", "said"),
     [
         (["--query-views", "eight"], "malformed"),
-        (["--mask", "mask.png"], "would change nothing"),
+        (["--query-views", "none", "--mask", "mask.png"], "would change nothing"),
         (["--query-views", "2", "--mask", "no.png"], "no.png"),
         (["--query-views", "2", "--mask", "photos/0.png"], "96 × 72 pixels"),
     ],

@@ -37,7 +37,17 @@ def test_ranx_reads_a_run_and_writes_one_that_is_reranked(tiny_gallery, tmp_path
     row = int(tiny_gallery.rows_of(["07.png"])[0])
     np.save(tmp_path / "7.npy", tiny_gallery.global_vectors[row])
     words = [tiny_gallery.folder, tmp_path / "7.npy"]
-    told = ["--top-k", "6", "--run", tmp_path / "ours.trec", "--query-id", "q7", "--json"]
+    told = [
+        "--lam",
+        "0",
+        "--top-k",
+        "6",
+        "--run",
+        tmp_path / "ours.trec",
+        "--query-id",
+        "q7",
+        "--json",
+    ]
     found = json.loads(run("search", *words, *told).stdout)["hits"]
     theirs = tmp_path / "theirs.trec"
     made, reciprocal = by_ranx(tmp_path / "ours.trec", theirs)

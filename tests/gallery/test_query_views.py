@@ -126,7 +126,7 @@ def test_masks_that_do_not_fit_name_the_query(encoder, gallery):
 
 
 def test_every_ranker_takes_them_and_every_hit_says_so(encoder, gallery):
-    plain = load_reranker(gallery, "patchify", encoder=encoder)
+    plain = load_reranker(gallery, "patchify", encoder=encoder, query_views=None)
     ranker = load_reranker(gallery, "patchify", encoder=encoder, query_views=VIEWS)
     ids = list(gallery.ids)
     hits = ranker.rank(scene(70), ids, mask=np.ones((64, 64), bool))

@@ -53,7 +53,7 @@ def command(
     box: opt.Box = None,
     mask: MaskFile = None,
     query_crop: opt.QueryCropOption = "none",
-    query_views: QueryViewsOption = None,
+    query_views: QueryViewsOption = "auto",
     sort: Annotated[bool, typer.Option("--sort", help="Accept and sort unordered scores.")] = False,
     metric: Annotated[
         Metric | None,

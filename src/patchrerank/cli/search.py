@@ -31,7 +31,7 @@ def command(
     box: opt.Box = None,
     mask: MaskFile = None,
     query_crop: opt.QueryCropOption = "none",
-    query_views: QueryViewsOption = None,
+    query_views: QueryViewsOption = "auto",
     first_stage: opt.FirstStage = "Flat",
     index: own.Index = None,
     index_ids: own.IndexIds = None,

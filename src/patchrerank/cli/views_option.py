@@ -20,12 +20,13 @@ QueryViewsOption = Annotated[
     str | None,
     typer.Option(
         "--query-views",
-        metavar="N[:DEGREES[:CANVAS]][:grabcut]",
+        metavar="auto|none|N[:DEGREES[:CANVAS]][:grabcut]",
         rich_help_panel=VIEWS,
         help="Compose the query's object on N backgrounds kept with the gallery, each time turned "
         "within ± DEGREES [20], and average; CANVAS: a view's side as a share of the encoder's "
         "pictures' [0.7]; 0: on their mean alone, no pass more. The object is "
-        "what mask, transparency, plain background or box say; grabcut: looked for in the box.",
+        "what mask, transparency, plain background or box say; grabcut: looked for in the box. "
+        "auto: 2, where gallery, network and query allow it.",
     ),
 ]
 MaskFile = Annotated[
@@ -49,14 +50,16 @@ KeptBackgrounds = Annotated[
 
 
 def query_views(text: str | None) -> QueryViews | None:
-    """Parse ``--query-views``.
+    """Parse ``--query-views``; None, or ``none``: none.
 
     Raises:
         SettingError: it is malformed, or out of range.
     """
-    from patchrerank.types import QueryViews
+    from patchrerank.types import AUTO_VIEWS, QueryViews
 
-    return None if text is None else QueryViews.parse(text)
+    if text in (None, "none"):
+        return None
+    return AUTO_VIEWS if text == "auto" else QueryViews.parse(text)
 
 
 def masks_of(context: typer.Context, path: Path | None, *, used: bool) -> list[Any] | None:

@@ -15,9 +15,14 @@ from patchrerank.errors import QueryError, RegionError, SettingError, shown, who
 from patchrerank.gallery.backgrounds import Backgrounds
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.query_views import SeenQueries
-from patchrerank.gallery.view_vectors import query_crop, view_vectors, warn_of_no_object
+from patchrerank.gallery.view_vectors import (
+    query_crop,
+    view_vectors,
+    views_apply,
+    warn_of_no_object,
+)
 from patchrerank.images import HeldSource, ImageSource, describe_source, held_source
-from patchrerank.types import Queries, QueryCrop, QueryViews, Text, ViewSource
+from patchrerank.types import AutoViews, Queries, QueryCrop, QueryViews, Text, ViewSource
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, Whitening
@@ -45,7 +50,8 @@ def encode_queries(
             or None; for ``views``, and for local descriptors.
         crop: ``none`` encodes the whole picture; ``box`` cuts each picture to its box first
             (pictures without a box stay whole). The choice is recorded in the result.
-        views: compose each query's object on backgrounds, and average; None: the picture alone.
+        views: compose each query's object on backgrounds, and average; None: the picture alone;
+            :class:`patchrerank.types.AutoViews`: so where that is possible.
         backgrounds: for ``views``: the gallery's.
         whitening: the gallery's whitening, if it has one; behind the mean over views.
         batch: pictures decoded at once.
@@ -68,7 +74,9 @@ def encode_queries(
     found: list[ViewSource] = []
     for start in range(0, len(sources), batch):
         part = slice(start, start + batch)
-        if views is None:
+        auto = isinstance(views, AutoViews)
+        if views is None or (auto and not views_apply(encoder, seen.part(part), views)):
+            found += ["none"] * len(sources[part]) if auto else []
             with whose_vectors(query_name(sources, cuts), first=start):
                 vectors[part] = _encode_batch(encoder, sources[part], cuts[part])
             continue
@@ -76,7 +84,7 @@ def encode_queries(
             raise SettingError("query views need backgrounds=gallery.backgrounds")
         vectors[part], told = view_vectors(encoder, cuts[part], seen.part(part), views, backgrounds)
         found += told
-    if views is not None:
+    if views is not None and not isinstance(views, AutoViews):
         warn_of_no_object(seen, found)
     if whitening is not None:
         with whose_vectors(query_name(sources, cuts)):

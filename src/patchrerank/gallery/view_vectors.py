@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import numpy as np
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from patchrerank.encoders.preprocessing import Crops
 
 logger = logging.getLogger(__name__)
+
+_met_objects: WeakSet[Encoder] = WeakSet()
+"""Encoders of queries some of which had objects."""
 
 
 def view_vectors(
@@ -74,6 +78,24 @@ def view_vectors(
         named = [seen.name(number) for number in asked]
         vectors[asked] = _averaged(encoder, pooling, [made[number] for number in asked], named)
     return vectors, tuple(one.source for one in made)
+
+
+def views_apply(encoder: Encoder, seen: SeenQueries, views: QueryViews) -> bool:
+    """Tell whether any of some queries has an object, and the encoder averages a feature map.
+
+    The network that returns maps is loaded when the first object comes, not for scenes.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        QueryError: a mask does not fit its picture.
+    """
+    from patchrerank.encoders import mask_pooling_of
+
+    if encoder not in _met_objects:
+        if all(seen.object(number, views)[1] is None for number in range(len(seen))):
+            return False
+        _met_objects.add(encoder)
+    return mask_pooling_of(encoder, views.canvas) is not None
 
 
 def query_crop(encoder: Encoder, image: HeldSource, cut: Floats) -> Crops:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from patchrerank.encoders.backends.torch_eager import check_device
 from patchrerank.encoders.preprocessing import check_image_size
@@ -19,7 +19,7 @@ from patchrerank.pipeline.recipe import DEFAULT_STAGES, Recipe
 from patchrerank.pipeline.stages import make_cascade
 from patchrerank.pipeline.tuned import Tuned
 from patchrerank.records import read_json
-from patchrerank.types import QueryCrop, QueryViews
+from patchrerank.types import AUTO_VIEWS, QueryCrop, QueryViews
 
 if TYPE_CHECKING:
     from patchrerank.encoders import Encoder, QueryPart
@@ -34,7 +34,7 @@ def load_reranker(
     encoder: Encoder | None = None,
     device: str = "auto",
     query_crop: QueryCrop | None = None,
-    query_views: QueryViews | None = None,
+    query_views: QueryViews | Literal["auto"] | None = "auto",
     query_size: int | tuple[int, int] | None = None,
     query_part: QueryPart | None = None,
     images: Mapping[str, ImageSource] | None = None,
@@ -63,7 +63,8 @@ def load_reranker(
             (default) or ``box``.
         query_views: compose the query's object on the gallery's backgrounds, and average the
             vectors; for objects on plain ground, or with a box or mask, that are searched in
-            scenes. None (default): no views.
+            scenes. None: no views. ``auto`` (default): as a file, a recipe or given stages say;
+            of text two views (:class:`patchrerank.types.AutoViews`), where that is possible.
         query_size: side, or (height, width), in pixels of query pictures for local descriptors;
             default 224.
         query_part: which local descriptors of a query are kept: ``box`` (default),
@@ -85,10 +86,14 @@ def load_reranker(
     check_device(device)
     opened = gallery if isinstance(gallery, Gallery) else Gallery(gallery)
     size = None if query_size is None else check_image_size(query_size)
-    check_kind("query_views", query_views, QueryViews, "QueryViews(backgrounds=8), or None")
+    auto = isinstance(query_views, str) and query_views == "auto"
+    if not auto:
+        check_kind(
+            "query_views", query_views, QueryViews, "QueryViews(backgrounds=8), 'auto' or None"
+        )
     asked = {
         "query_crop": query_crop,
-        "query_views": query_views,
+        "query_views": None if auto else query_views,
         "query_size": size,
         "query_part": query_part,
     }
@@ -105,14 +110,15 @@ def load_reranker(
         calibration=recipe.calibration,
         encoders=encoders,
     )
-    return made.with_query_views(recipe.query_views)
+    text = isinstance(stages, str) and not _names_file(stages)
+    return made.with_query_views(AUTO_VIEWS if auto and text else recipe.query_views)
 
 
 def _recipe(
     gallery: Gallery, stages: str | os.PathLike[str] | Recipe | Tuned, given: dict[str, Any]
 ) -> Recipe:
     """Return the recipe that text or a file names, or what was given."""
-    if isinstance(stages, str) and not (stages.endswith(".json") and _is_path(stages)):
+    if isinstance(stages, str) and not _names_file(stages):
         return Recipe.parse(stages, **given)
     made = stages if isinstance(stages, Recipe | Tuned) else read_recipe(stages)
     if given:
@@ -156,6 +162,8 @@ def _from_stages(
     return Cascade(stages, encoders=encoders).with_query_views(views)
 
 
-def _is_path(text: str) -> bool:
+def _names_file(text: str) -> bool:
     """Tell a path from stages whose last names a file, ``pairs@endpoint.json``."""
+    if not text.endswith(".json"):
+        return False
     return Path(text).is_file() or not re.match(r"[\w-]+(\+refine)?(:[^@,]*)?(,|@)", text)

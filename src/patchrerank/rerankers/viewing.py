@@ -7,7 +7,7 @@ from typing import Self
 
 from patchrerank.errors import check_kind
 from patchrerank.gallery import Gallery
-from patchrerank.types import QueryViews
+from patchrerank.types import AutoViews, QueryViews
 
 
 class HasQueryViews:
@@ -24,11 +24,15 @@ class HasQueryViews:
     def with_query_views(self, views: QueryViews | None) -> Self:
         """Return one that does the same, with other query views; None: without.
 
+        :class:`patchrerank.types.AutoViews` are none where the gallery keeps no backgrounds.
+
         Raises:
             SettingError: something that is none.
             GalleryError: the gallery keeps no backgrounds; says what to do.
         """
         check_kind("query_views", views, QueryViews, "QueryViews(backgrounds=8), or None")
+        if isinstance(views, AutoViews) and not self.gallery.has_backgrounds:
+            views = None
         if views is not None:
             _ = self.gallery.backgrounds
         made = copy(self)

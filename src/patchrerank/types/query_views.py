@@ -98,3 +98,22 @@ class QueryViews:
         looked = "" if self.mask == "auto" else f":{self.mask}"
         canvas = f":{self.canvas:g}" if self.backgrounds else ""
         return f"{self.backgrounds}:{self.rotate:g}{canvas}{looked}"
+
+
+@dataclass(frozen=True)
+class AutoViews(QueryViews):
+    """Query views where they are possible and nobody asked: else the query is encoded as it is.
+
+    They are used where the gallery keeps backgrounds, the encoder's vectors are means of feature
+    maps, and the query has an object; nothing is said of others. Two backgrounds: they gain most
+    of what eight do, for little more than one query's time, and cost scenes nothing
+    (``docs/query-views.md``).
+    """
+
+    backgrounds: int = 2
+
+    def __str__(self) -> str:
+        return f"auto ({super().__str__()})"
+
+
+AUTO_VIEWS = AutoViews()
