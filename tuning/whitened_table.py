@@ -30,8 +30,9 @@ from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.tuning.statistics import Gain, gain
 from patchrerank.types import Queries, Shortlist
 
-BASE = "patchify whiten=640 store=int8 views=8:20"
+BASE = "patchify whiten=640 store=int8 views=8:20:1"
 SPACE = BASE.removeprefix("patchify ")
+VIEWS = ("0:20", "2:20:1", "4:20:1", "24:20:1", "2:20", "4:20", "8:20")
 ROWS = {
     "reranker": (
         BASE,
@@ -48,15 +49,15 @@ ROWS = {
         BASE,
         "patchify",
         "patchify whiten=640 store=int8",
-        *(f"patchify whiten=640 store=int8 views={count}:20" for count in (0, 2, 4, 24)),
+        *(f"patchify whiten=640 store=int8 views={views}" for views in VIEWS),
     ),
     "store": (
         BASE,
-        "patchify whiten=512 store=int8 views=8:20",
-        "patchify whiten=1024 store=int8 views=8:20",
-        "patchify whiten=1024 store=int8 views=24:20",
+        "patchify whiten=512 store=int8 views=8:20:1",
+        "patchify whiten=1024 store=int8 views=8:20:1",
+        "patchify whiten=1024 store=int8 views=24:20:1",
     ),
-    "quantiser": (BASE, "patchify whiten=640 store=pq views=8:20"),
+    "quantiser": (BASE, "patchify whiten=640 store=pq views=8:20:1"),
 }
 """By what they differ in. All are compared with the first."""
 QUERIES, CANDIDATES, IMAGES = 6, 100, 4
