@@ -1,7 +1,8 @@
 """AMES or ELViS with given weights, tuned on one half of the objects and measured on the other.
 
 With ``--codes`` the gallery's side is the method's own store in place of the local descriptors:
-16 bits a dimension, or one bit for a binarised network.
+16 bits a dimension, or one bit for a binarised network. ``--whiten``, ``--store`` and
+``--query-views`` are of the patches and of global search, which the method stands behind.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
-from patchrerank.analysis.galleries import dataset_gallery, with_local_descriptors
+from patchrerank.analysis.galleries import (
+    StoreSettings,
+    dataset_gallery,
+    stored_gallery,
+    with_local_descriptors,
+)
 from patchrerank.analysis.workbench import encode_dataset_queries
 from patchrerank.datasets import Dataset, load_dataset
 from patchrerank.encoders import Selection, load_dense_encoder, load_encoder
@@ -33,6 +40,7 @@ from patchrerank.rerankers.trained import limited
 from patchrerank.tuning import Budget, PairScorer, RunSettings, build_table, run_tuning
 from patchrerank.tuning.result_record import result_record
 from patchrerank.tuning.write_tuned import behind
+from patchrerank.types import Queries, QueryViews, Shortlist
 
 METHODS: dict[str, Any] = {"ames": (AMES, AmesSettings), "elvis": (ELViS, ElvisSettings)}
 
@@ -53,26 +61,37 @@ def main(
     codes: Annotated[
         bool, typer.Option("--codes", help="Compare codes in the method's own store.")
     ] = False,
+    whiten: Annotated[int | None, typer.Option(help="Dimensions of patches that are kept.")] = None,
+    store: Annotated[str, typer.Option(help="Of patches.")] = "float32",
+    query_views: Annotated[str | None, typer.Option(help="Such as 8:20.")] = None,
+    candidates: Annotated[
+        int | None, typer.Option(help="Patchify's first so many alone; default: all images.")
+    ] = None,
     trials: Annotated[int, typer.Option()] = 100,
     cache: Annotated[Path | None, typer.Option()] = None,
 ) -> None:
     """Print what tuning finds behind the global search, and behind Patchify as the retriever."""
+    kept = StoreSettings(store, whiten)
+    views = None if query_views is None else QueryViews.parse(query_views)
     data, model = load_dataset(dataset), load_encoder(encoder, image_size=image_size)
     part = Selection(query_part=query_part)  # type: ignore[arg-type]
     asked = load_dense_encoder(model, image_size=query_image_size, selection=part)
     with tempfile.TemporaryDirectory(prefix="patchrerank-") as scratch:
         place = cache or Path(scratch)
-        gallery = _gallery(data, model, local_image_size, place)
+        built = _gallery(data, model, local_image_size, place)
+        gallery = stored_gallery(built, data, model, kept, progress=True)
         reranker = _reranker(method, gallery, asked, checkpoint, descriptors, codes)
-        queries = encode_dataset_queries(data, model, gallery, "none")
+        queries = encode_dataset_queries(data, model, gallery, "none", views=views)
         scorer = PairScorer(
             data, gallery, {"patchify": Patchify(gallery), method: reranker}, queries
         )
         kind = f"{method}-codes" if codes else method
-        folder = place / f"{gallery.folder.name}-{kind}-{_name(reranker)}"
-        table = build_table(folder, scorer, GlobalSearch(gallery).search(queries))
+        asked_for = f"{query_views or 'plain'}-{candidates or 'all'}".replace(":", "-")
+        folder = place / f"{gallery.folder.name}-{kind}-{_name(reranker)}-{asked_for}"
+        table = build_table(folder, scorer, _listed(gallery, queries, candidates))
         how = RunSettings((method,), folds=2, budget=Budget(trials))
-        found = {first: _tuned(table, first, how) for first in ("global", "patchify")}
+        before = ("global", "patchify") if candidates is None else ("patchify",)
+        found = {first: _tuned(table, first, how) for first in before}
         sizes = {name: size / len(gallery) for name, size in reranker.local.nbytes().items()}
     print(json.dumps({"bytes_per_image": sizes, "behind": found}, indent=1))
 
@@ -109,6 +128,17 @@ def _gallery(data: Dataset, model: Any, local_image_size: int, place: Path) -> G
     gallery, _ = dataset_gallery(data, model, GridPyramid(3), place, BuildOptions())
     dense = load_dense_encoder(model, image_size=local_image_size)
     return with_local_descriptors(gallery, data, dense, progress=True)
+
+
+def _listed(gallery: Gallery, queries: Queries, candidates: int | None) -> Shortlist:
+    """Return all images by global search, or of these the first so many by their patches."""
+    found = GlobalSearch(gallery).search(queries)
+    if candidates is None:
+        return found
+    scores = Patchify(gallery).score(queries, found).scores
+    slots = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :candidates], axis=1)
+    rows = np.take_along_axis(found.rows, slots, axis=1)
+    return Shortlist(rows, np.take_along_axis(found.scores, slots, axis=1))
 
 
 def _tuned(table: Any, first: str, settings: RunSettings) -> dict[str, Any]:

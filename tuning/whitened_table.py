@@ -1,7 +1,8 @@
 """Region strategies, stores and rerankers under whitening and query views: gains, bytes, time.
 
-Each row is compared with one of them, query by query: mean difference of average precision, 95 %
-interval, p-value of a permutation test. Times are processor time of one thread.
+Each row is compared with one of them, and other regions with ``grid:3`` in the same words, query by
+query: mean difference of average precision, 95 % interval, p-value of a permutation test. Times
+are processor time of one thread.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.tuning.statistics import Gain, gain
 from patchrerank.types import Queries, Shortlist
 
-BASE = "patchify whiten=640 store=int8 views=8:20"
+BASE = "patchify whiten=640 store=int8 views=8:20:1"
 SPACE = BASE.removeprefix("patchify ")
+PLAIN = "patchify whiten=640 store=int8"
+VIEWS = ("0:20", "2:20:1", "4:20:1", "24:20:1", "2:20", "4:20", "8:20")
 ROWS = {
     "reranker": (
         BASE,
@@ -47,16 +50,16 @@ ROWS = {
     "views": (
         BASE,
         "patchify",
-        "patchify whiten=640 store=int8",
-        *(f"patchify whiten=640 store=int8 views={count}:20" for count in (0, 2, 4, 24)),
+        PLAIN,
+        *(f"{PLAIN} views={views}" for views in VIEWS),
     ),
     "store": (
         BASE,
-        "patchify whiten=512 store=int8 views=8:20",
-        "patchify whiten=1024 store=int8 views=8:20",
-        "patchify whiten=1024 store=int8 views=24:20",
+        "patchify whiten=512 store=int8 views=8:20:1",
+        "patchify whiten=1024 store=int8 views=8:20:1",
+        "patchify whiten=1024 store=int8 views=24:20:1",
     ),
-    "quantiser": (BASE, "patchify whiten=640 store=pq views=8:20"),
+    "quantiser": (BASE, "patchify whiten=640 store=pq views=8:20:1"),
 }
 """By what they differ in. All are compared with the first."""
 QUERIES, CANDIDATES, IMAGES = 6, 100, 4
@@ -82,24 +85,37 @@ class Row:
 def main(
     dataset: Annotated[Path, typer.Argument(help="Folder with index.json.")],
     cache: Annotated[Path, typer.Option(help="Galleries are kept there.")],
-    parts: Annotated[list[str], typer.Option(help="Of the table.")] = list(ROWS),  # noqa: B006
+    parts: Annotated[
+        list[str] | None, typer.Option(help="Of the table; default: all, or what follows alone.")
+    ] = None,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows more, such as patchify,ames@ames.pt:100:0.9:0.06."),
+    ] = None,
     regions: Annotated[
         list[str] | None,
         typer.Option(help="Beside grid:3, such as sliding:3:0.5 or grid:3@224,288x2:p2."),
     ] = None,
+    views: Annotated[str, typer.Option(help="Of these stages and regions.")] = "8:20",
     image_size: Annotated[int, typer.Option()] = 224,
     out: Annotated[Path | None, typer.Option(help="Write JSON here.")] = None,
 ) -> None:
     """Print the table."""
     data, encoder = load_dataset(dataset), load_encoder("efficientnet_lite0", image_size=image_size)
     print("network: " + ", ".join(f"{n} pictures {_network_ms(encoder, n):.1f} ms" for n in (1, 9)))
-    plan = [("grid:3", ROWS[part]) for part in parts]
-    plan += [(where, ("patchify", BASE)) for where in regions or ()]
+    whole = [] if stages or regions else list(ROWS)
+    plan = [("grid:3", ROWS[part]) for part in parts or whole]
+    viewed = f"{PLAIN} views={views}"
+    behind = [f"{text} {viewed.removeprefix('patchify ')}" for text in stages or ()]
+    plan += [("grid:3", (viewed, *behind))] if behind else []
+    both = viewed, PLAIN
+    plan += [(where, both) for where in (("grid:3", *regions) if regions else ())]
     rows: list[Row] = []
-    base: Run | None = None
+    bases: dict[str, Run] = {}
     for where, texts in plan:
         for text, run, costs in _measured(data, encoder, where, texts, cache):
-            base = base or run
+            bases.setdefault(text, run)
+            base = bases[text] if where != "grid:3" else next(iter(bases.values()))
             rows.append(_row(where, text, run, costs, base, data))
             print(_line(rows[-1]), flush=True)
     if out is not None:
