@@ -21,7 +21,7 @@ from patchrerank.gallery import (
     compact,
     import_gallery,
     sync,
-    syncing,
+    sync_pictures,
     verify,
 )
 from patchrerank.gallery.stamps import stamps_in
@@ -179,7 +179,9 @@ def test_what_is_in_a_folder_that_cannot_be_read_is_not_gone(
     (photos / "sub").symlink_to("sub")  # nothing below it can be read, by root neither
     monkeypatch.setattr(listing.os, "scandir", scan)
     found = find_images(photos)
-    monkeypatch.setattr(syncing, "find_images", lambda root: replace(found, unread=(root / "sub",)))
+    monkeypatch.setattr(
+        sync_pictures, "find_images", lambda root: replace(found, unread=(root / "sub",))
+    )
     if on_error == "raise":
         with pytest.raises(ImageError, match=r"sub/\d+\.png"):
             sync(photos, gallery.folder, told(), encoder=tiny_encoder)

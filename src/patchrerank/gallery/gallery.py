@@ -17,6 +17,7 @@ from patchrerank.gallery.backgrounds import KeepsBackgrounds
 from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_lookup import FindsIds
 from patchrerank.gallery.identity import check_space
+from patchrerank.gallery.live_arrays import CUT_BY
 from patchrerank.gallery.local_opening import open_local
 from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
@@ -25,6 +26,7 @@ from patchrerank.gallery.mapped import READ_WHOLE
 from patchrerank.gallery.pictures import Pictures, ShardPictures, check_root
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
+from patchrerank.gallery.rows_ahead import RowsAhead
 from patchrerank.gallery.stores import open_store
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.segments import plain
@@ -146,6 +148,13 @@ class Gallery(FindsIds, KeepsBackgrounds):
             return None
         boxes = plain(self.floats("boxes")) if self.has_boxes else None
         return PatchRequests(store, self.patch_ends, boxes)
+
+    @cached_property
+    def rows_ahead(self) -> RowsAhead:
+        """What asks the system ahead for the patches of rows that lie on a disk."""
+        names = [name for name, ends in CUT_BY.items() if ends == "patch_ends"]
+        held = [plain(self.array(name)) for name in names if name in self._arrays]
+        return RowsAhead(self.patch_ends, held)
 
     @cached_property
     def patch_ends(self) -> Rows:

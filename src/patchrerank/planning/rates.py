@@ -15,6 +15,7 @@ import numpy as np
 from patchrerank.bench.data import make_store, memory_of, unit
 from patchrerank.bench.sizes import Sizes
 from patchrerank.errors import SettingError
+from patchrerank.gallery.rows_ahead import RowsAhead
 from patchrerank.kernels import Store, patch_max
 from patchrerank.planning.workload import Workload
 
@@ -61,9 +62,11 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
     ends = np.arange(1, images + 1, dtype=np.int64) * workload.patches
     query = unit(generator.standard_normal((1, workload.dim), dtype=np.float32))
 
-    def ask(of: Store) -> float:
+    def ask(of: Store, ahead: RowsAhead | None = None) -> float:
         rows = generator.choice(images, min(workload.candidates, images), replace=False)[None]
         begun = time.perf_counter()
+        if ahead is not None:  # as a gallery asks for rows that lie on a disk
+            ahead.ask(rows)
         patch_max(query, of, ends, rows)
         return 1000 * (time.perf_counter() - begun)
 
@@ -73,7 +76,8 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
         path = Path(scratch) / "rows.bin"
         memory_of(store).tofile(path)
         mapped = _on_disk(store, path)
-        times = [ask(mapped) for _ in range(COLD_REQUESTS) if _forget(path)]
+        ahead = RowsAhead(ends, [memory_of(mapped)])
+        times = [ask(mapped, ahead) for _ in range(COLD_REQUESTS) if _forget(path)]
     return warm, float(np.median(times)) if times else NAN
 
 

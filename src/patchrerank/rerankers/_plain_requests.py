@@ -43,7 +43,10 @@ def rescored_alone(
         return None
     rows, scores, global_scores, local_scores, boxes = (table[0] for table in tables)
     before = rows, scores, global_scores, local_scores, boxes
+    ahead = gallery.rows_ahead
+    mark = ahead.begin(rows[:size])
     found = requests.rerank(query, before, len(rows), fusion.lam, fusion.gamma, size)
+    ahead.end(mark)
     return None if found is None else ranking.with_tables(tuple(t[None] for t in found[1]))
 
 
@@ -60,7 +63,10 @@ def plain_answers(
     if asked is None or fusion.shortlist_size == 0:
         return None
     before = [(rows, given, given, NO_SCORES, NO_BOXES) for rows, given in asked]
+    ahead = gallery.rows_ahead
+    mark = ahead.begin(asked[0][0] if len(asked) == 1 else np.concatenate([r for r, _ in asked]))
     found = _reranked(gallery, requests, fusion, vectors, before, top_k)
+    ahead.end(mark)
     width = max(len(rows) for rows, _ in asked)
     made = [
         None if places is None else _hits_of(gallery, ids, places, width)

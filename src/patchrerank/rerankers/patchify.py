@@ -12,6 +12,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import QueryError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
+from patchrerank.gallery.rows_ahead import RowsAhead
 from patchrerank.kernels.checks import check_threads
 from patchrerank.rerankers._plain_requests import plain_answers, rescored_alone
 from patchrerank.rerankers.base import Reranker
@@ -62,6 +63,8 @@ class Patchify(Reranker):
 
             best = self._best(self.device, queries, shortlist)
             return brought_back(best.scores, best.boxes)
+        ahead: RowsAhead | None = getattr(self.gallery, "rows_ahead", None)
+        mark = 0 if ahead is None else ahead.begin(shortlist.rows)
         scores, rows = best_rows(
             queries.vectors,
             self.gallery.patch_store,
@@ -69,7 +72,10 @@ class Patchify(Reranker):
             shortlist.rows,
             threads=self.threads,
         )
-        return LocalScores(scores, self._boxes(rows))
+        boxes = self._boxes(rows)
+        if ahead is not None:
+            ahead.end(mark)
+        return LocalScores(scores, boxes)
 
     def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
         """Score and fuse one list in one call, if it is plain, or on the device; see there."""
