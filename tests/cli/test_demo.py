@@ -9,8 +9,10 @@ from html import unescape
 import pytest
 from tests.helpers.command_line import run
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
+from later import later
+
+later("skimage")
+later("sklearn")
 
 
 @pytest.fixture(scope="module", params=[96, pytest.param(128, marks=pytest.mark.slow)])
