@@ -10,6 +10,7 @@ import pytest
 
 from patchrerank.errors import GalleryError
 from patchrerank.faiss_files import open_index
+from quick_indexes import quick_index
 
 KINDS = ["Flat", "IVF8,Flat", "IDMap2,Flat", "HNSW8", "SQfp16", "OPQ4,IVF8,PQ4x4"]
 
@@ -19,7 +20,7 @@ def drawn(count=400, dim=16):
 
 
 def content(factory):
-    index = faiss.index_factory(16, factory, faiss.METRIC_INNER_PRODUCT)
+    index = quick_index(16, factory)
     index.train(drawn())
     if "IDMap" in factory:
         index.add_with_ids(drawn(), np.arange(400))

@@ -10,6 +10,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.faiss_files import open_index
 from patchrerank.faiss_labels import own_labels
 from patchrerank.faiss_vectors import vectors_of
+from quick_indexes import quick_index
 
 COUNT, DIM = 1500, 32
 LABELS = 7 * np.arange(COUNT)[::-1] + 100
@@ -53,7 +54,7 @@ def vectors():
 
 def save(path, vectors, factory, metric=faiss.METRIC_INNER_PRODUCT):
     """Write an index; return its labels."""
-    index = faiss.index_factory(vectors.shape[1], factory, metric)
+    index = quick_index(vectors.shape[1], factory, metric)
     index.train(vectors)
     labels = LABELS if "IVF" in factory or "IDMap" in factory else None
     if labels is None:
@@ -151,7 +152,7 @@ def test_labels_of_its_own(vectors):
     index.train(vectors)
     index.add(vectors)
     assert own_labels(index) is None
-    turned = faiss.index_factory(DIM, "OPQ8,IVF16,Flat", faiss.METRIC_INNER_PRODUCT)
+    turned = quick_index(DIM, "OPQ8,IVF16,Flat")
     turned.train(vectors)
     turned.add_with_ids(vectors, LABELS)
     assert np.array_equal(np.sort(own_labels(turned)), np.sort(LABELS))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
+from later import later
 from patchrerank.calibration import (
     Calibration,
     CalibrationCheck,
@@ -23,6 +23,8 @@ from patchrerank.calibration import (
 from patchrerank.calibration.features import LEAST, level_features
 from patchrerank.calibration.fitting import RIDGE
 from patchrerank.errors import SettingError
+
+linear_model = later("sklearn.linear_model")
 
 SLOPES = st.floats(0, 1e6)
 SCORES = st.lists(st.floats(-10, 10), min_size=1, max_size=30)
@@ -80,7 +82,7 @@ def test_the_fit_equals_scikit_learn(seed):
     weights = np.concatenate([targets, 1 - targets])
 
     def twin(columns):
-        model = LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=10_000)
+        model = linear_model.LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=10_000)
         model.fit(twice[:, columns], marks, sample_weight=weights)
         return model, model.predict_proba(features[:, columns])[:, 1]
 
@@ -243,7 +245,7 @@ def test_a_level_fit_equals_scikit_learn():
     truth, mass = relevant[valid], np.broadcast_to(weights[:, None], valid.shape)[valid]
     count, rare = len(truth), truth.sum()
     targets = np.where(truth, (rare + 1) / (rare + 2), 1 / (count - rare + 2))
-    model = LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=10_000)
+    model = linear_model.LogisticRegression(C=1 / RIDGE, tol=1e-10, max_iter=10_000)
     both = np.concatenate([mass * targets, mass * (1 - targets)])
     model.fit(np.concatenate([features[:, used]] * 2), np.repeat([1, 0], count), both)
     expected = model.predict_proba(features[:, used])[:, 1]

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss
 
+from later import later
 from patchrerank.calibration import reliability
 from patchrerank.calibration.reliability import BINS
 from patchrerank.errors import SettingError
+
+sklearn = later("sklearn.metrics")
 
 PROBABILITIES = st.integers(0, 40).map(lambda number: number / 40)
 
@@ -33,9 +35,13 @@ def slow_error(pairs, bins):
 def test_reliability_equals_its_twins(pairs, bins):
     predicted, relevant = map(np.array, zip(*pairs, strict=True))
     found = reliability(predicted, relevant, bins)
-    assert found.brier == pytest.approx(brier_score_loss(relevant, predicted, pos_label=True))
+    assert found.brier == pytest.approx(
+        sklearn.brier_score_loss(relevant, predicted, pos_label=True)
+    )
     rate = np.full(len(relevant), relevant.mean())
-    assert found.base_brier == pytest.approx(brier_score_loss(relevant, rate, pos_label=True))
+    assert found.base_brier == pytest.approx(
+        sklearn.brier_score_loss(relevant, rate, pos_label=True)
+    )
     assert found.calibration_error == pytest.approx(slow_error(pairs, bins))
     assert sum(row.count for row in found.bins) == found.candidates == len(pairs)
     assert len(found.bins) <= bins

@@ -9,16 +9,19 @@ from html import unescape
 import pytest
 from tests.helpers.command_line import run
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
+from later import later
+
+later("skimage")
+later("sklearn")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The folder, the JSON record, the terminal's text and the page."""
+@pytest.fixture(scope="module", params=[96, pytest.param(128, marks=pytest.mark.slow)])
+def demo(request, tmp_path_factory):
+    """The JSON record, the terminal's text and the page; in smaller pictures than usual, too."""
+    size = ["--image-size", request.param]
     out = tmp_path_factory.mktemp("demo")
-    record = json.loads(run("demo", out, "--json", "--quiet").stdout)
-    terminal = run("demo", out, "--quiet").stdout
+    record = json.loads(run("demo", out, *size, "--json", "--quiet").stdout)
+    terminal = run("demo", out, *size, "--quiet").stdout
     return record, terminal, (out / "report.html").read_text(encoding="utf-8")
 
 

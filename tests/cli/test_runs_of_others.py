@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 from tests.helpers.command_line import run
 
+from later import later
 from prepared import python
 
-pytest.importorskip("ranx")
+later("ranx")
 
 RANX = """
 import json, sys

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from later import later
 from patchrerank.datasets.shipped_cutouts import CUTOUTS, Cutout
 from patchrerank.datasets.shipped_photos import BACKGROUNDS, copy_shipped_photos
 from patchrerank.errors import DatasetError
 
-pytest.importorskip("skimage")
-pytest.importorskip("sklearn")
+later("skimage")
+later("sklearn")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drawn_shards import draw_shards
+from dying import cells_of, dead_on_arrival, dying
+from later import later
 from packed_pictures import encoded, write_parquet, write_shards
+from patchrerank.distributed import (
+    LocalWork,
+    RayOptions,
+    build_gallery_with_ray,
+    compress_with_ray,
+)
 from patchrerank.errors import GalleryError, ImageError, MissingExtraError, SettingError
 from patchrerank.gallery import (
     BuildOptions,
@@ -26,18 +35,9 @@ from patchrerank.gallery import (
     remove,
     verify,
 )
-
-pytest.importorskip("ray")
-
-from drawn_shards import draw_shards
-from dying import cells_of, dead_on_arrival, dying
-from patchrerank.distributed import (
-    LocalWork,
-    RayOptions,
-    build_gallery_with_ray,
-    compress_with_ray,
-)
 from ray_cluster import one_node
+
+later("ray")
 
 QUIET = BuildOptions(progress=False)
 ONE = RayOptions(workers=1, block=16, cpus_per_worker=0.5)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from composite_pictures import composite_dev
+from dying import dying_spec
+from later import later
+from patchrerank.distributed import RayOptions, build_gallery_with_ray
 from patchrerank.encoders import load_encoder
 from patchrerank.gallery import BuildOptions, build_gallery, verify
-
-pytest.importorskip("ray")
-
-from dying import dying_spec
-from patchrerank.distributed import RayOptions, build_gallery_with_ray
 from ray_cluster import nodes
+
+later("ray")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OPTIONS = BuildOptions(progress=False)

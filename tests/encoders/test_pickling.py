@@ -90,7 +90,8 @@ def test_settings_come_along():
 
 
 def test_a_copy_is_the_encoder_itself(tiny_encoder):
-    encoder = load_encoder("timm:test_resnet", image_size=64, device="cpu", pretrained=False)
+    plain = {"image_size": 64, "device": "cpu", "backend": "eager", "pretrained": False}
+    encoder = load_encoder("timm:test_resnet", **plain)
     dense = load_dense_encoder(encoder, image_size=64)
     for thing in (encoder, dense, tiny_encoder, load_one_pass(encoder, "64")):
         assert copy.copy(thing) is copy.deepcopy(thing) is thing

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.covariance import ledoit_wolf_shrinkage
 
+from later import later
 from patchrerank.encoders import learn_spectrum
 from patchrerank.encoders.spectrum import BLOCK
 from patchrerank.errors import EncoderError
+
+covariance = later("sklearn.covariance")
 
 
 def correlated(count: int, dim: int, seed: int = 0) -> np.ndarray:
@@ -27,7 +29,7 @@ def slow_shrinkage(vectors: np.ndarray, ends: np.ndarray) -> float:
 
 def test_shrinkage_of_single_vectors_is_ledoit_and_wolfs():
     vectors = correlated(60, 20)
-    expected = ledoit_wolf_shrinkage(vectors.astype(np.float64))
+    expected = covariance.ledoit_wolf_shrinkage(vectors.astype(np.float64))
     assert learn_spectrum(vectors).shrinkage == pytest.approx(expected, rel=1e-6)
 
 

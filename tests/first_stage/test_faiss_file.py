@@ -19,6 +19,7 @@ from patchrerank.gallery import import_gallery
 from patchrerank.rerankers import Patchify
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.types import Queries, Ranking
+from quick_indexes import quick_index
 
 COUNT, DIM = 300, 16
 IP, L2 = faiss.METRIC_INNER_PRODUCT, faiss.METRIC_L2
@@ -40,7 +41,7 @@ def numbered(tmp_path_factory):
 
 
 def save(path, vectors, factory="Flat", metric=IP, labels=None, training=None):
-    index = faiss.index_factory(vectors.shape[1], factory, metric)
+    index = quick_index(vectors.shape[1], factory, metric)
     index.train(vectors if training is None else training)
     if labels is None:
         index.add(vectors)

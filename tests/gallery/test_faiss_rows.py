@@ -13,6 +13,7 @@ from patchrerank.errors import GalleryError
 from patchrerank.first_stage import FaissFile
 from patchrerank.gallery import import_gallery, verify
 from patchrerank.types import Queries
+from quick_indexes import quick_index
 
 N, D = 300, 16
 LABELS = 7 * np.arange(N)[::-1] + 100
@@ -33,7 +34,7 @@ def vectors():
 
 
 def save(path, vectors, factory, labels=None):
-    index = faiss.index_factory(D, factory, faiss.METRIC_INNER_PRODUCT)
+    index = quick_index(D, factory)
     index.train(vectors)
     if labels is None:
         index.add(vectors)

@@ -8,11 +8,12 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from later import later
 from patchrerank.errors import GalleryError, MissingExtraError, SettingError
 from patchrerank.gallery import import_gallery, read_vectors
 
 pa = pytest.importorskip("pyarrow")
-lancedb = pytest.importorskip("lancedb")
+lancedb = later("lancedb")
 
 D = 8
 COUNTS = np.arange(60) % 4

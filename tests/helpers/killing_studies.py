@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from patchrerank.tuning.trials.make_space import search_space
 from patchrerank.tuning.trials.search_options import TuneOptions
 from patchrerank.tuning.trials.studies import open_storage
 from patchrerank.tuning.tune import tune
+from prepared import start
 from signal_tables import signal_table
 
 TABLE = signal_table(names=("a",))
@@ -43,7 +43,7 @@ def run(storage, trials, sampler="refine", workers=1, objective=slow_map):
 
 def start_worker(storage, trials, *sampler):
     """Start a process that works on the study."""
-    return subprocess.Popen([sys.executable, __file__, str(storage), str(trials), *sampler])
+    return start(__file__, storage, trials, *sampler)
 
 
 def trials_of(storage, *states):

@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
+from later import later
 from patchrerank.calibration import Calibration, fit_calibration, fit_level, reliability
 from patchrerank.errors import SettingError
 from patchrerank.tuning.calibrate import ABSENT, KEPT, REFUSED, calibrate, level_ranks
 from patchrerank.tuning.statistics import group_folds
+
+sklearn = later("sklearn.metrics")
 
 
 def make_lists(seed=0, queries=30, width=90, steep=2.0):
@@ -82,7 +84,7 @@ def test_held_out_figures_equal_the_slow_twin(lists):
         assert seen.brier == pytest.approx(held.brier, rel=1e-4)
         assert seen.calibration_error == pytest.approx(held.calibration_error, rel=0.05)
     marks = [1] * len(best[0]) + [0] * len(best[1])
-    assert check.nothing.auc == pytest.approx(roc_auc_score(marks, best[0] + best[1]))
+    assert check.nothing.auc == pytest.approx(sklearn.roc_auc_score(marks, best[0] + best[1]))
     assert (check.nothing.lists_with, check.nothing.lists_without) == tuple(map(len, best))
     assert (check.folds, check.seed) == (4, 7)
     whole = fit_twin(scores, relevant, valid, np.arange(30), 0.2)

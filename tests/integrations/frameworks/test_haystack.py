@@ -5,26 +5,26 @@ import json
 
 import pytest
 
-pytest.importorskip("haystack")
-
-from haystack import Document, Pipeline
-from haystack.dataclasses import ByteStream
-
+from later import later
 from patchrerank.errors import SettingError
-from patchrerank.integrations.frameworks.haystack import PatchRerankRanker
 from patchrerank.testing.colours import BOXES, IDS, colour_query
 from patchrerank.testing.frameworks import Answer, FrameworkConformance, ranked
+
+adapter = later("patchrerank.integrations.frameworks.haystack")
+haystack = later("haystack")
 
 
 def documents(candidates):
     return [
-        Document(id=str(n), content=c.body, meta={"file": c.id}, score=c.score)
+        haystack.Document(id=str(n), content=c.body, meta={"file": c.id}, score=c.score)
         for n, c in enumerate(candidates)
     ]
 
 
 def component(reranking, **settings):
-    made = PatchRerankRanker(str(reranking.ranker.gallery.folder), id_key="file", **settings)
+    made = adapter.PatchRerankRanker(
+        str(reranking.ranker.gallery.folder), id_key="file", **settings
+    )
     made._reranking = reranking
     return made
 
@@ -47,7 +47,7 @@ class TestRanker(FrameworkConformance):
     def test_a_picture_asks_too(self, reranking, tmp_path):
         colour_query("green").save(tmp_path / "q.png")
         given = documents(ranked(IDS))
-        held = ByteStream.from_file_path(tmp_path / "q.png")
+        held = haystack.dataclasses.ByteStream.from_file_path(tmp_path / "q.png")
         for picture in (held, str(tmp_path / "q.png")):
             found = component(reranking).run(given, query="red", query_image=picture)
             assert found["documents"][0].meta["file"] == "green.png"
@@ -57,7 +57,7 @@ class TestRanker(FrameworkConformance):
         assert len(component(reranking).run([*given, given[0]], query="red")["documents"]) == 6
 
     def test_in_a_pipeline(self, reranking):
-        pipeline = Pipeline()
+        pipeline = haystack.Pipeline()
         pipeline.add_component("ranker", component(reranking, top_k=1))
         given = {"ranker": {"documents": documents(ranked(IDS)), "query": "blue"}}
         found = pipeline.run(given)["ranker"]["documents"]
@@ -68,13 +68,13 @@ class TestRanker(FrameworkConformance):
     def test_it_is_saved_and_made_again(self, reranking):
         made = component(reranking, top_k=3, query_is="auto", missing="drop")
         told = made.to_dict()
-        again = PatchRerankRanker.from_dict(json.loads(json.dumps(told)))
+        again = adapter.PatchRerankRanker.from_dict(json.loads(json.dumps(told)))
         assert again.to_dict() == told
         assert again.top_k == 3
         assert again.missing == "drop"
-        pipeline = Pipeline()
+        pipeline = haystack.Pipeline()
         pipeline.add_component("ranker", made)
-        loaded = Pipeline.loads(pipeline.dumps(), allowed_modules=["patchrerank.*"])
+        loaded = haystack.Pipeline.loads(pipeline.dumps(), allowed_modules=["patchrerank.*"])
         assert loaded.get_component("ranker").to_dict() == told
 
     def test_it_needs_a_query(self, reranking):

@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-lancedb = pytest.importorskip("lancedb")
-pa = pytest.importorskip("pyarrow")
+from later import later
+
+lancedb = later("lancedb")
+pa = later("pyarrow")
+adapter = later("patchrerank.integrations.frameworks.lancedb")
 
 from patchrerank.errors import ShortlistError
-from patchrerank.integrations.frameworks.lancedb import PatchRerankReranker
 from patchrerank.testing.colours import BOXES, IDS, colour_query
 from patchrerank.testing.frameworks import Answer, FrameworkConformance
 
@@ -25,7 +27,7 @@ class TestReranker(FrameworkConformance):
     def rerank(self, reranking, query, candidates, top_k=None):
         ids = [None if c.id is None else str(c.id) for c in candidates]
         given = pa.table({"id": pa.array(ids, pa.string()), "_distance": np.zeros(len(ids))})
-        found = PatchRerankReranker(reranking).rerank_vector(query, given)
+        found = adapter.PatchRerankReranker(reranking).rerank_vector(query, given)
         assert found["_relevance_score"].type == pa.float32()
         assert given.column_names == ["id", "_distance"]
         rows = found.slice(0, top_k).to_pylist()
@@ -36,7 +38,7 @@ class TestReranker(FrameworkConformance):
         ]
 
     def test_in_a_search(self, reranking, table):
-        made = PatchRerankReranker(reranking)
+        made = adapter.PatchRerankReranker(reranking)
         found = table.search([0.0, 1.0]).limit(6).rerank(made, query_string="blue").to_list()
         assert found[0]["id"] == "blue.png"
         assert found[0]["_box"] == pytest.approx(BOXES["blue"])
@@ -49,20 +51,20 @@ class TestReranker(FrameworkConformance):
             query = table.query().nearest_to([0.0, 1.0]).limit(6)
             return await query.rerank(made, query_string="blue").to_list()
 
-        made = PatchRerankReranker(reranking)
+        made = adapter.PatchRerankReranker(reranking)
         found = asyncio.run(search())
         assert found[0]["id"] == "blue.png"
         scores = [row["_relevance_score"] for row in found]
         assert scores == sorted(set(scores), reverse=True)
 
     def test_a_picture_is_given_to_the_reranker(self, reranking, table):
-        made = PatchRerankReranker(reranking, query=colour_query("green"))
+        made = adapter.PatchRerankReranker(reranking, query=colour_query("green"))
         found = table.search([0.0, 1.0]).limit(6).rerank(made, query_string="any").to_list()
         assert found[0]["id"] == "green.png"
 
     def test_distances_are_read_by_their_metric(self, reranking, table):
         told = replace(reranking, metric="l2-squared")
-        made = PatchRerankReranker(told)
+        made = adapter.PatchRerankReranker(told)
         given = pa.table({"id": list(IDS), "_distance": [0.0, 0.5, 1.0, 1.5, 1.6, 1.7]})
         found = made.rerank_vector("red", given).to_pylist()
         known = {row["id"]: row["_global_score"] for row in found}
@@ -70,4 +72,4 @@ class TestReranker(FrameworkConformance):
 
     def test_a_lacking_column_is_named(self, reranking):
         with pytest.raises(ShortlistError, match="no column 'id', only name"):
-            PatchRerankReranker(reranking).rerank_vector("red", pa.table({"name": ["a"]}))
+            adapter.PatchRerankReranker(reranking).rerank_vector("red", pa.table({"name": ["a"]}))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-chromadb = pytest.importorskip("chromadb")
+from later import later
+
+chromadb = later("chromadb")
 
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.integrations.stores.chroma import ChromaStore

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-lancedb = pytest.importorskip("lancedb")
+from later import later
+
+lancedb = later("lancedb")
 
 from patchrerank.errors import GalleryError
 from patchrerank.integrations.stores.lancedb import LanceStore

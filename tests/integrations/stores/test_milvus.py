@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-pymilvus = pytest.importorskip("pymilvus")
-pytest.importorskip("milvus_lite")
+from later import later
+
+pymilvus = later("pymilvus")
+later("milvus_lite")
 
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.integrations.stores import milvus

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-qdrant_client = pytest.importorskip("qdrant_client")
+from later import later
+
+qdrant_client = later("qdrant_client")
 
 from patchrerank.errors import GalleryError, SettingError
 from patchrerank.fusion import Fusion

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("qdrant_edge")
+from later import later
+
+later("qdrant_edge")
 
 from tests.integrations.stores.test_qdrant import fused_is_right
 
