@@ -24,6 +24,7 @@ class Sizes:
         descriptors: descriptors of a query, and of a candidate.
         store_mib: size of each store in MiB; make it much larger than the processor's caches.
         rounds: how often each contestant runs.
+        images: pictures that are indexed, on a device.
     """
 
     candidates: int = 400
@@ -34,6 +35,7 @@ class Sizes:
     descriptors: int = 100
     store_mib: int = 600
     rounds: int = 15
+    images: int = 64
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -6,17 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.encoders.backends.base import check_batch_size
-from patchrerank.encoders.dense_network import DenseNetwork, Maps
+from patchrerank.encoders.dense_network import DenseNetwork
 from patchrerank.encoders.dense_sizes import check_scales, scaled_size
 from patchrerank.encoders.detector import Selection, load_detector
-from patchrerank.encoders.picking import check_maps, pick_descriptors
+from patchrerank.encoders.picking import pick_all
 from patchrerank.encoders.pickling import EncoderRecipe, Remade, Unchanging, by_recipe, from_module
 from patchrerank.encoders.preprocessing import Crops, check_image_size
 from patchrerank.errors import EncoderError, whose_vectors
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from patchrerank.images import ImageSource
+
+Pick: TypeAlias = Callable[[], list[LocalDescriptors]]
 
 CPU_BATCH = 4
 ACCELERATOR_BATCH = 64
@@ -148,11 +151,12 @@ class DenseEncoder(Unchanging):
             EncoderError: the network returned no map.
             VectorError: it returned NaN or infinite values; its rows are pictures.
         """
-        found: list[LocalDescriptors] = []
+        found, waiting = list[LocalDescriptors](), list[tuple[int, Pick]]()
         for start in range(0, len(prepared), self.batch_size):
-            with whose_vectors("picture {}".format, first=start):
-                found += self._encode_batch(prepared[start : start + self.batch_size])
-        return found
+            waiting.append((start, self._launch_batch(prepared[start : start + self.batch_size])))
+            if self.device == "cpu" or len(waiting) > 1:  # elsewhere the next one runs meanwhile
+                found += _picked(*waiting.pop(0))
+        return found + [each for batch in waiting for each in _picked(*batch)]
 
     def encode_images(self, images: Sequence[ImageSource]) -> list[LocalDescriptors]:
         """Read, prepare and encode pictures (paths, file bytes, or pictures).
@@ -168,7 +172,7 @@ class DenseEncoder(Unchanging):
             batch = images[start : start + self.batch_size]
             pictures = [read_image(image, min_size=self.least_size) for image in batch]
             with whose_vectors(lambda row: repr(describe_source(images[row])), first=start):
-                found += self._encode_batch([self.prepare(picture) for picture in pictures])
+                found += self._launch_batch([self.prepare(one) for one in pictures])()
         return found
 
     @property
@@ -215,20 +219,18 @@ class DenseEncoder(Unchanging):
             "detector": self._detector_weights,
         }
 
-    def _encode_batch(self, prepared: Sequence[Sequence[Crops]]) -> list[LocalDescriptors]:
-        maps = [self._maps(np.stack(level)) for level in zip(*prepared, strict=True)]
-        check_maps(maps, f"dense encoder {self.spec}")
-        numbers = range(len(prepared))
-        return [pick_descriptors(maps, self.cells, number, self.selection) for number in numbers]
-
-    def _maps(self, crops: Crops) -> Maps:
-        return self._runs.maps(crops, self._detector, projected=self.selection.projected)
+    def _launch_batch(self, prepared: Sequence[Sequence[Crops]]) -> Pick:
+        """Run pictures; what is returned waits for their maps and picks their descriptors."""
+        kept, run = self.selection, partial(self._runs.launch, detector=self._detector)
+        launched = [run(np.stack(x), projected=kept.projected) for x in zip(*prepared, strict=True)]
+        return partial(pick_all, launched, self.cells, kept, f"dense encoder {self.spec}")
 
     def _try_out(self) -> tuple[tuple[tuple[int, int], ...], int]:
         """Return the grids and the dimension for one grey picture, so that misfits show at once."""
-        grids = []
+        grids, by_detector = list[tuple[int, int]](), self.selection.projected
         for height, width in self.sizes:
-            features = self._maps(np.full((1, height, width, 3), 128, np.uint8)).features
+            grey = np.full((1, height, width, 3), 128, np.uint8)
+            features = self._runs.maps(grey, self._detector, projected=by_detector).features
             if not np.isfinite(features).all():
                 raise EncoderError(
                     f"dense encoder {self.spec} returns NaN or infinite values for a plain grey "
@@ -237,6 +239,11 @@ class DenseEncoder(Unchanging):
                 )
             grids.append((int(features.shape[1]), int(features.shape[2])))
         return tuple(grids), int(features.shape[3])
+
+
+def _picked(start: int, pick: Pick) -> list[LocalDescriptors]:
+    with whose_vectors("picture {}".format, first=start):
+        return pick()
 
 
 def _digest(record: dict[str, object]) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from patchrerank.encoders.backends.base import Precision
 from patchrerank.encoders.backends.torch_eager import PRECISIONS, choose_device, multiply_add
 from patchrerank.encoders.network import Network
@@ -91,10 +89,16 @@ class DenseNetwork:
         return module.to(self.device, self._dtype)
 
     def maps(self, crops: Crops, detector: nn.Module | None, *, projected: bool = False) -> Maps:
-        """Return the maps of uint8 pictures ``(B, height, width, 3)``.
+        """Return the maps of uint8 pictures ``(B, height, width, 3)``; see :meth:`launch`."""
+        return self.launch(crops, detector, projected=projected)()
+
+    def launch(
+        self, crops: Crops, detector: nn.Module | None, *, projected: bool = False
+    ) -> Callable[[], Maps]:
+        """Run pictures ``(B, height, width, 3)``; what is returned waits for their maps.
 
         Args:
-            crops: the pictures.
+            crops: uint8.
             detector: gives each cell its strength (see ``load_detector``), or None.
             projected: return the detector's features instead of the network's.
 
@@ -103,15 +107,21 @@ class DenseNetwork:
         """
         import torch
 
+        from patchrerank.kernels.copies import begin_fetch
+
         height, width = crops.shape[1:3]
         with torch.inference_mode():
             found = self._guarded(lambda: self._at((height, width))(self._pixels(crops)), crops)
             _check_maps(found, len(crops))
-            if detector is None:
-                return Maps(_to_host(found))
-            own, strengths = self._guarded(lambda: detector(found), crops)
-            kept = own if projected else found
-            return Maps(_to_host(kept), strengths.float().cpu().numpy())
+            strengths = None
+            if detector is not None:
+                own, strengths = self._guarded(lambda: detector(found), crops)
+                found = own if projected else found
+            features = begin_fetch(found.permute(0, 2, 3, 1).float().contiguous())
+            if strengths is None:
+                return lambda: Maps(features())
+            strong = begin_fetch(strengths.float())
+            return lambda: Maps(features(), strong())
 
     def _guarded(self, call: Callable[[], torch.Tensor], crops: Crops) -> torch.Tensor:
         try:
@@ -151,8 +161,10 @@ class DenseNetwork:
     def _pixels(self, crops: Crops) -> torch.Tensor:
         import torch
 
-        writable = np.require(crops, requirements=["C", "W"])
-        pixels = torch.from_numpy(writable).to(self.device).permute(0, 3, 1, 2).float()
+        from patchrerank.kernels.copies import send_ahead
+
+        given = send_ahead(crops, torch.device(self.device))
+        pixels = given.permute(0, 3, 1, 2).float()
         pixels = torch.addcmul(self._shift, pixels, self._scale).to(self._dtype)
         layout = torch.channels_last if self.network.channels_last else torch.contiguous_format
         return pixels.contiguous(memory_format=layout)
@@ -171,7 +183,3 @@ def _check_maps(found: object, count: int) -> None:
         raise EncoderError(
             f"the network's feature map {tuple(found.shape)} has no cells; pass a larger image_size"
         )
-
-
-def _to_host(maps: torch.Tensor) -> Floats:
-    return np.ascontiguousarray(maps.permute(0, 2, 3, 1).float().cpu().numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +34,23 @@ def check_maps(maps: Sequence[Maps], origin: str) -> None:
     if bad:
         what = f"{origin} returned NaN or infinite values for"
         raise VectorError(what, f"picture {min(bad)}", NOT_FINITE, sorted(bad))
+
+
+def pick_all(
+    launched: Sequence[Callable[[], Maps]],
+    cells: Sequence[Cells],
+    selection: Selection,
+    origin: str,
+) -> list[LocalDescriptors]:
+    """Wait for the maps of a batch, one entry a scale, and return each picture's descriptors.
+
+    Raises:
+        VectorError: as :func:`check_maps` does.
+    """
+    maps = [fetch() for fetch in launched]
+    check_maps(maps, origin)
+    numbers = range(len(maps[0].features))
+    return [pick_descriptors(maps, cells, number, selection) for number in numbers]
 
 
 def pick_descriptors(

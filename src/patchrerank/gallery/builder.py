@@ -5,39 +5,27 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
-from patchrerank.boxes import Floats
-from patchrerank.errors import GalleryError, ImageError, RegionError, SettingError, described
-from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.errors import GalleryError, SettingError, described
 from patchrerank.gallery.block import Block
 from patchrerank.gallery.build_options import BuildOptions, OnError
+from patchrerank.gallery.encoding import encode_all
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.places import Packed
-from patchrerank.gallery.preparing import (
-    KnownImage,
-    Prepare,
-    PreparedImage,
-    Preparer,
-    Unusable,
-)
+from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.progress import unfinished
-from patchrerank.gallery.region_vectors import chunk_rows
 from patchrerank.gallery.settings import check_pictures, pictures_so_far
-from patchrerank.gallery.sources import Images, Items, items_to_come, open_source
+from patchrerank.gallery.sources import Images, items_to_come, open_source
 from patchrerank.gallery.whiten_choice import NONE
 from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
 from patchrerank.gallery.write_backgrounds import keep_backgrounds
 from patchrerank.gallery.writer import GalleryWriter, open_writer
-from patchrerank.images import ImageSource
 from patchrerank.regions import GridPyramid, Regions, parse_regions
 
 if TYPE_CHECKING:
@@ -191,59 +179,3 @@ def chunk_size(encoder: Encoder, regions: Regions) -> int:
     crops = encoder.crops_of(patches)
     least = max(1, min(MIN_CHUNK, CHUNK_CROPS // crops))
     return max(least, math.ceil(encoder.batch_size / crops))
-
-
-def encode_all(
-    items: Items,
-    writer: GalleryWriter,
-    encoder: Encoder,
-    prepare: Prepare,
-    pool: ThreadPoolExecutor,
-    bar: tqdm[Never],
-    on_error: OnError,
-) -> None:
-    """Encode chunk by chunk; the next chunk is decoded while this one is in the network."""
-    ahead = chunks_ahead(items, writer.manifest.chunk, lambda item: pool.submit(prepare, *item))
-    for chunk in ahead:
-        _commit(chunk, writer, encoder, skip=on_error == "skip")
-        bar.update(len(chunk))
-
-
-def _commit(
-    chunk: list[tuple[tuple[Any, ImageSource | Packed], Future[PreparedImage | Unusable]]],
-    writer: GalleryWriter,
-    encoder: Encoder,
-    *,
-    skip: bool,
-) -> None:
-    prepared: list[PreparedImage] = []
-    known: list[PreparedImage] = []
-    skipped: list[tuple[str, str]] = []
-    places = {name: image.place for (name, image), _ in chunk if isinstance(image, Packed)}
-
-    def cuts() -> Iterator[Any]:
-        for (name, _), future in chunk:
-            result = future.result()
-            if isinstance(result, ImageError | RegionError):
-                skipped.append((str(name), str(result)))
-            elif isinstance(result, KnownImage):
-                known.append(result)
-            else:
-                prepared.append(result)
-                yield result.cuts
-
-    def encode(parts: Iterable[Any]) -> Floats:
-        return writer.whitened(encoder.encode_regions(parts))
-
-    def whiten(parts: Iterable[Floats]) -> Floats:
-        return writer.whitened(np.concatenate([np.zeros((0, encoder.dim), np.float32), *parts]))
-
-    rows, without = chunk_rows(prepared, cuts(), encode, skip=skip)
-    taken, without_too = chunk_rows(known, [item.cuts for item in known], whiten, skip=skip)
-    skipped += [*without, *without_too]
-    for name, reason in skipped:
-        logger.warning("skipped %s: %s", name, reason)
-    order = {name: number for number, ((name, _), _) in enumerate(chunk)}
-    made = sorted([*rows, *taken], key=lambda row: order[row.image_id])
-    made = [replace(row, place=places.get(row.image_id)) for row in made]
-    writer.commit(made, skipped, list(places.values()))

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from patchrerank.errors import GalleryError, ImageError, SettingError, VectorError
-from patchrerank.gallery.ahead import chunks_ahead
+from patchrerank.gallery.ahead import chunks_ahead, one_ahead
 from patchrerank.gallery.build_options import OnError
 from patchrerank.gallery.builder import MIN_CHUNK
 from patchrerank.gallery.gallery import LOCAL, Gallery
@@ -107,9 +107,13 @@ def build_local(
             prepare = _Preparer(gallery, encoder, options, sources)
             rows = iter(range(begun, len(gallery)))
             ahead = chunks_ahead(rows, writer.manifest.chunk, lambda row: pool.submit(prepare, row))
-            for chunk in ahead:
-                _commit(chunk, writer, encoder, gallery.ids, skip=options.on_error == "skip")
-                bar.update(len(chunk))
+            skip = options.on_error == "skip"
+            encoded = (_encoded_chunk(chunk, encoder, gallery.ids, skip=skip) for chunk in ahead)
+            for every, kept, skipped in encoded if encoder.device == "cpu" else one_ahead(encoded):
+                for name, reason in skipped:
+                    logger.warning("no local descriptors of %s: %s", name, reason)
+                writer.commit(kept, every, skipped)
+                bar.update(len(every))
         writer.finish()
     gallery.__dict__.pop("local", None)  # what was opened before is out of date
     return LocalStore(folder)
@@ -176,28 +180,24 @@ class _Preparer:
             ) from error
 
 
-def _commit(
+def _encoded_chunk(
     chunk: Sequence[tuple[int, Future[list[Crops] | ImageError | None]]],
-    writer: LocalWriter,
     encoder: DenseEncoder,
     ids: Sequence[Any],
     *,
     skip: bool,
-) -> None:
+) -> tuple[list[Any], list[LocalDescriptors], list[tuple[str, str]]]:
+    """Return a chunk's ids, the descriptors of each, and which have none, with reasons."""
     every = [ids[row] for row, _ in chunk]
     found_of = [(name, future.result()) for name, (_, future) in zip(every, chunk, strict=True)]
     results = {name: result for name, result in found_of if result is not None}
-    names = list(results)
     skipped = {name: str(item) for name, item in results.items() if isinstance(item, ImageError)}
     readable = {name: item for name, item in results.items() if not isinstance(item, ImageError)}
     found, without = _encoded(readable, encoder, skip=skip)
     skipped |= without
-    for name, reason in skipped.items():
-        logger.warning("no local descriptors of %s: %s", name, reason)
     nothing = _nothing(encoder.dim)
-    listed = [(str(name), skipped[name]) for name in names if name in skipped]
     kept = [nothing if gone is None else found.get(name, nothing) for name, gone in found_of]
-    writer.commit(kept, every, listed)
+    return every, kept, [(str(name), skipped[name]) for name in results if name in skipped]
 
 
 def _encoded(

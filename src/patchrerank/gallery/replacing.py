@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from patchrerank.errors import GalleryError, ShortlistError
 from patchrerank.gallery.build_options import BuildOptions
-from patchrerank.gallery.builder import chunk_size, encode_all, loaded_encoder
+from patchrerank.gallery.builder import chunk_size, loaded_encoder
+from patchrerank.gallery.encoding import encode_all
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from patchrerank.addresses import Address, Place, place_of
 from patchrerank.errors import GalleryError
-from patchrerank.gallery.builder import chunk_size, encode_all
+from patchrerank.gallery.builder import chunk_size
+from patchrerank.gallery.encoding import encode_all
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import is_imported
 from patchrerank.gallery.manifest import BUILDING, Manifest

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from patchrerank.errors import SettingError, short_reason
+from patchrerank.errors import short_reason
 
 Tensor: TypeAlias = torch.Tensor
 
@@ -43,23 +43,6 @@ class Table:
             return self.centroids[parts, self.data[rows].long()].flatten(-2)
         found = self.data[rows].float()
         return found if self.scales is None else found * self.scales[rows].unsqueeze(-1)
-
-
-def open_device(name: str) -> torch.device:
-    """Return the device of a name: what torch knows; ``torch:`` may stand before it.
-
-    Raises:
-        SettingError: torch does not know it, or it is not here.
-    """
-    try:
-        device = torch.device(name.removeprefix("torch:"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingError(
-            f"device {name!r} cannot be used: {short_reason(error)}; use cpu, cuda, cuda:<number> "
-            "or mps, where torch has it"
-        ) from error
-    return device
 
 
 def best_patches(

@@ -8,13 +8,30 @@ from typing import Any
 
 import torch
 
-from patchrerank.kernels._torch import open_device
+from patchrerank.errors import SettingError, short_reason
 from patchrerank.kernels.device_rows import row_bytes
 from patchrerank.kernels.held_rows import Boxes, HeldRows
 from patchrerank.kernels.segments import Rowwise
 
 FREE_SHARE = 0.8
 """Of a device's free memory that rows may take where nobody says how much."""
+
+
+def open_device(name: str) -> torch.device:
+    """Return the device of a name: what torch knows; ``torch:`` may stand before it.
+
+    Raises:
+        SettingError: torch does not know it, or it is not here.
+    """
+    try:
+        device = torch.device(name.removeprefix("torch:"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise SettingError(
+            f"device {name!r} cannot be used: {short_reason(error)}; use cpu, cuda, cuda:<number> "
+            "or mps, where torch has it"
+        ) from error
+    return device
 
 
 @dataclass(eq=False)

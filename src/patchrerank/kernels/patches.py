@@ -98,8 +98,8 @@ def _answer(
         raise SettingError(f"{len(vectors)} queries but {len(spans.rows)} shortlists")
     workers = check_threads(threads)
     if device != "cpu":
-        from patchrerank.kernels._torch import open_device
         from patchrerank.kernels.copies import fetched
+        from patchrerank.kernels.devices import open_device
         from patchrerank.kernels.held_rows import HeldRows
         from patchrerank.kernels.on_device import best_on_device
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from patchrerank.encoders.backends.torch_eager import TorchEager, choose_device
 from patchrerank.encoders.network import Network
 from patchrerank.encoders.preprocessing import Crops
 from patchrerank.errors import EncoderError
-from patchrerank.types import Floats
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchCompile(TorchEager):
@@ -48,9 +50,9 @@ class TorchCompile(TorchEager):
                 "on the CPU it needs a C++ compiler. Pass backend='eager'"
             ) from error
 
-    def _run(self, crops: Crops) -> Floats:
+    def _launch(self, crops: Crops) -> torch.Tensor:
         missing = self.batch_size - len(crops)
         if not missing:
-            return super()._run(crops)
+            return super()._launch(crops)
         filled = np.concatenate([crops, np.zeros((missing, *crops.shape[1:]), dtype=np.uint8)])
-        return super()._run(filled)[: len(crops)]
+        return super()._launch(filled)[: len(crops)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -57,10 +57,34 @@ class TorchEager:
         self._scale, self._shift = multiply_add(network.preprocessing, self.device)
 
     def __call__(self, batches: Iterable[Crops]) -> Floats:
-        """Return float32 ``(N, d)`` for batches of uint8 crops; see ``Backend``."""
-        return np.concatenate([self._run(crops) for crops in batches])
+        """Return float32 ``(N, d)`` for batches of uint8 crops; see ``Backend``.
+
+        On an accelerator a batch is sent while the one before runs, and vectors are fetched one
+        batch late, so that the network never waits for the host.
+        """
+        if self.device == "cpu":
+            return np.concatenate([self._run(crops) for crops in batches])
+        return np.concatenate(list(self._one_late(batches)))
 
     def _run(self, crops: Crops) -> Floats:
+        from patchrerank.kernels.copies import begin_fetch
+
+        return begin_fetch(self._launch(crops))()
+
+    def _one_late(self, batches: Iterable[Crops]) -> Iterator[Floats]:
+        from patchrerank.kernels.copies import begin_fetch
+
+        waiting: Callable[[], Floats] | None = None
+        for crops in batches:
+            launched = begin_fetch(self._launch(crops))
+            if waiting is not None:
+                yield waiting()
+            waiting = launched
+        if waiting is not None:
+            yield waiting()
+
+    def _launch(self, crops: Crops) -> torch.Tensor:
+        """Return the vectors, which an accelerator may still be computing."""
         import torch
 
         with torch.inference_mode():
@@ -76,8 +100,9 @@ class TorchEager:
     def _normalised(self, crops: Crops) -> torch.Tensor:
         import torch
 
-        writable = np.require(crops, requirements=["C", "W"])
-        pixels = torch.from_numpy(writable).to(self.device).permute(0, 3, 1, 2).float()
+        from patchrerank.kernels.copies import send_ahead
+
+        pixels = send_ahead(crops, torch.device(self.device)).permute(0, 3, 1, 2).float()
         torch.addcmul(self._shift, pixels, self._scale, out=pixels)
         layout = torch.channels_last if self._channels_last else torch.contiguous_format
         return pixels.to(self._dtype).contiguous(memory_format=layout)
@@ -137,7 +162,7 @@ def multiply_add(preprocessing: Preprocessing, device: str) -> tuple[torch.Tenso
     return scale, shift
 
 
-def _as_vectors(output: object, count: int) -> Floats:
+def _as_vectors(output: object, count: int) -> torch.Tensor:
     import torch
 
     if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != count:
@@ -146,4 +171,4 @@ def _as_vectors(output: object, count: int) -> Floats:
             f"the network must return one vector a crop, a tensor ({count}, d); got {found}; "
             "pool feature maps and pick one output of several in the module's forward"
         )
-    return np.ascontiguousarray(output.float().cpu().numpy())
+    return output.float()
