@@ -30,5 +30,5 @@ def open_engine(context: typer.Context, *, load_encoder: bool = False) -> Engine
     if given["tuned"] is None:
         how |= query_settings(context)
         check_image_size(given["query_image_size"])
-    places = {name: given[name] for name in ("tuned", "root", "device", "first_stage")}
+    places = {name: given[name] for name in ("tuned", "root", "device", "first_stage", "rescore")}
     return Engine(given["gallery"], load_encoder=load_encoder, **places, **how)

@@ -27,6 +27,7 @@ from patchrerank.gallery.removed_rows import Flags, flags_of
 from patchrerank.gallery.stores import open_store
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.segments import plain
+from patchrerank.kernels.stores import RescoredStore
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
@@ -56,16 +57,23 @@ class Gallery(FindsIds, KeepsBackgrounds):
             :func:`patchrerank.gallery.merge`.
         root: the folder that its pictures are in now, where they have moved since (some of them
             are looked at); None: where they were.
+        rescore: where finer rows lie beside codes (``rabitq2+int8``): how many candidates of a
+            query are scored again by them; None: 60.
 
     Raises:
         GalleryError: not a gallery, half-written, damaged, or of another format; or its pictures
             are not in ``root``. Later: a shard is missing, or was changed since.
+        SettingError: ``rescore`` below 0, or beside a store without finer rows.
     """
 
     manifest: Manifest
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        root: str | os.PathLike[str] | None = None,
+        rescore: int | None = None,
     ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise GalleryError(f"a gallery is opened by its folder, not by {described(folder)}")
@@ -79,14 +87,17 @@ class Gallery(FindsIds, KeepsBackgrounds):
         use = lambda made: begin(self.folder, made.arrays, made.shards)  # noqa: E731
         self.manifest = settled(lambda: read_manifest(path), use)
         self._root = None if root is None else Path(root).absolute()
+        self._rescore = rescore
+        if rescore is not None:
+            _ = self.patch_store  # it fits, or is refused
         if root is not None:
             check_root(self.folder, self.pictures, self.sizes, root, self.live)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
-        if self._root is None:
+        if self._root is None and self._rescore is None:
             return make, given
-        here = partial(type(self), root=self._root)  # opened again where pictures are
+        here = partial(type(self), root=self._root, rescore=self._rescore)  # opened again so
         return (
             here if make is type(self) else make,
             tuple(here if isinstance(item, type) else item for item in given),
@@ -130,7 +141,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
     @cached_property
     def patch_store(self) -> Store:
         """The patch vectors as the scoring kernels take them."""
-        return open_store(self.manifest.store, self._arrays)
+        return open_store(self.manifest.store, self._arrays, self._rescore)
 
     @cached_property
     def patch_requests(self) -> PatchRequests | None:
@@ -138,7 +149,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         from patchrerank.kernels.requests import PatchRequests
 
         store = self.patch_store
-        if isinstance(store, PQStore | RabitqStore):
+        if isinstance(store, PQStore | RabitqStore | RescoredStore):
             return None
         boxes = plain(self.floats("boxes")) if self.has_boxes else None
         return PatchRequests(store, self.patch_ends, boxes)

@@ -12,7 +12,7 @@ from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.packed_codes import MOST_BITS
-from patchrerank.kernels.stores import Int8Store, Store
+from patchrerank.kernels.stores import Int8Store, SingleStore
 from patchrerank.types import Floats, Rows
 
 Tensor: TypeAlias = torch.Tensor
@@ -23,7 +23,7 @@ BLOCK_BYTES = 256 * 1024 * 1024
 
 
 def patch_max_torch(
-    queries: Floats, store: Store, spans: Spans, device: str
+    queries: Floats, store: SingleStore, spans: Spans, device: str
 ) -> tuple[Floats, Rows]:
     """Score checked arguments on ``device``; see :func:`patchrerank.kernels.patch_max`.
 
@@ -72,7 +72,7 @@ def _gather(spans: Spans, slots: Rows) -> tuple[Rows, Rows]:
     return offsets[inverse], gathered
 
 
-def _scorer(store: Store, rows: Rows, queries: Tensor) -> Scorer:
+def _scorer(store: SingleStore, rows: Rows, queries: Tensor) -> Scorer:
     """Upload the rows; return the inner products of (query numbers, row numbers ``(n, P)``)."""
     device = queries.device
     if isinstance(store, PQStore) and store.bits == MOST_BITS:

@@ -34,6 +34,7 @@ class Places:
         device: of the encoder.
         first_stage: a faiss index-factory string.
         load_encoder: whether the encoder is loaded at once, and not when a picture comes.
+        rescore: see :class:`patchrerank.Gallery`.
     """
 
     gallery: Path
@@ -43,6 +44,7 @@ class Places:
     device: str = "auto"
     first_stage: str = "Flat"
     load_encoder: bool = False
+    rescore: int | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -67,6 +69,7 @@ class Engine:
         first_stage: a faiss index-factory string, for searches.
         load_encoder: load the encoder at once, and not when the first picture or word comes.
         encoder: one that is loaded already, in place of the gallery's own.
+        rescore: see :class:`patchrerank.Gallery`.
         settings: of :meth:`patchrerank.pipeline.Recipe.parse`, beside stages as text.
 
     Raises:
@@ -84,6 +87,7 @@ class Engine:
         first_stage: str = "Flat",
         load_encoder: bool = False,
         encoder: Encoder | None = None,
+        rescore: int | None = None,
         **settings: Any,
     ) -> None:
         if tuned is not None and settings:
@@ -96,6 +100,7 @@ class Engine:
             device,
             first_stage,
             load_encoder,
+            rescore,
         )
         self._settings = settings
         self._given, self._encoder = encoder, cast("tuple[str, Encoder] | None", None)
@@ -142,7 +147,7 @@ class Engine:
 
     def _load(self) -> Loaded:
         places, stamp = self._places, self._places.stamp
-        gallery = Gallery(places.gallery, root=places.root)
+        gallery = Gallery(places.gallery, root=places.root, rescore=places.rescore)
         check_factory(places.first_stage, gallery.dim, gallery.live_count or None)
         made = self._recipe()
         encoder = self._given
