@@ -194,7 +194,8 @@ for store in (Float32Store(data), Float16Store(data.astype("f2")), Int8Store(*qu
     blocks = store.decode(np.arange(60)).reshape(10, 6, 36)
     table = np.einsum("knd,qd->qkn", blocks, queries)
     want = table.max(2)[np.arange(3)[:, None], rows]
-    np.testing.assert_allclose(patch_max(queries[:3], store, ends, rows)[0], want, atol=1e-4)
+    off = 1e-3 if isinstance(store, Int8Store) else 1e-4
+    np.testing.assert_allclose(patch_max(queries[:3], store, ends, rows)[0], want, atol=off)
     want = table.max(2).reshape(3, 10, 10).mean(1)[np.arange(3)[:, None], rows]
     got = chamfer(queries, np.array([10, 20, 30]), store, ends, rows)
     np.testing.assert_allclose(got, want, atol=1e-4)

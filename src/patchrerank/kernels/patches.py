@@ -149,23 +149,23 @@ def _walked(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Images wanted once are walked query by query, the others image by image."""
-    from patchrerank.kernels import _row_walks as kernels
+    from patchrerank.kernels import _image_walks, _row_walks
 
     where = layout(store)
     starts, scales, places = row_places(store, spans.begins)
     if threads == 1 and len(vectors) == 1:
         answers = (spans.counts[0], scores[0], patches[0])
-        kernels.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
+        _row_walks.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
         return
     groups, members, alone = _group(spans, starts, scales, places)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):
         here = (query, slice(start, stop))
         views = (starts[here], scales[here], places, alone[here], scores[here], patches[here])
-        jobs.append((kernels.walk_slots, *where, vectors[query], *views))
+        jobs.append((_row_walks.walk_slots, *where, vectors[query], *views))
     run_parts(threads, _call, jobs)
     shares = [
-        (kernels.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
+        (_image_walks.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
         for start, stop in parts_of(len(groups), threads)
     ]
     run_parts(threads, _call, shares)

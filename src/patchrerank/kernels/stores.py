@@ -77,7 +77,7 @@ class Float16Store:
 
 @dataclass(frozen=True, eq=False)
 class Int8Store:
-    """A quarter of the bytes: row t is ``scales[t] * codes[t]``; the query stays float.
+    """A quarter of the bytes: row t is ``scales[t] * codes[t]``; queries are rounded to 16 bits.
 
     Attributes:
         codes: int8 ``(T, d)``, C-contiguous.
