@@ -83,6 +83,23 @@ def test_lam_one_is_the_first_stage(dataset, tiny_encoder, tmp_path):
     assert first.measured.metrics["mAP"] == none.measured.metrics["mAP"]
 
 
+def test_what_is_read_where_the_best_are_scored_again(dataset, tiny_encoder, tmp_path):
+    read, found = {}, {}
+    both = "store=rabitq1+int8 rescore="
+    for word in ("store=rabitq1", "store=int8", f"{both}0", f"{both}2"):
+        run = evaluate(dataset, tiny_encoder, settings(), tmp_path, f"patchify {word}")
+        read[word], found[word] = run.measured.bytes_per_query["patches_read"], run.ranking
+        assert run.measured.settings["store"] == parse_method(f"patchify {word}").store.label
+    codes, exact, none, two = read.values()
+    images = len(dataset.images)
+    assert none == pytest.approx(codes)
+    assert two == pytest.approx(codes + 2 / images * exact)
+    assert len(list(tmp_path.glob("*rabitq1+int8*"))) == 1, "one folder, whatever is rescored"
+    many = evaluate(dataset, tiny_encoder, settings(), tmp_path, "patchify store=rabitq1+int8")
+    assert many.measured.bytes_per_query["patches_read"] == pytest.approx(exact)
+    assert np.array_equal(many.ranking.scores, found["store=int8"].scores)
+
+
 @pytest.mark.parametrize(
     "store",
     [StoreSettings("int8"), StoreSettings("pq", m=4, nbits=4), StoreSettings("float32", whiten=6)],

@@ -321,6 +321,22 @@ def test_compress_and_storage(gallery, tmp_path):
     assert "int8" in run("storage", tmp_path / "g", "--m", 8).stdout
 
 
+def test_finer_rows_beside_codes(gallery, tmp_path):
+    run("compress", gallery, tmp_path / "g", "--store", "rabitq1+int8", "--quiet")
+    opened = Gallery(tmp_path / "g")
+    assert "rabitq1+int8" in run("info", tmp_path / "g", "--verify").stdout
+    np.save(tmp_path / "q.npy", opened.global_vectors[0])
+    (tmp_path / "s.json").write_text(json.dumps(list(opened.ids)))
+    words = ["rerank", tmp_path / "g", tmp_path / "q.npy", tmp_path / "s.json", "--json"]
+    more = (["--rescore", 1], [], ["--rescore", 99])
+    few, usual, all_ = (run(*words, *option).stdout for option in more)
+    assert usual == all_ != few
+    assert json.loads(usual)["hits"][0]["local_score"] == pytest.approx(1, abs=0.01)
+    for folder, value, message in ((tmp_path / "g", -1, "at least 0"), (gallery, 5, "finer rows")):
+        said = run("rerank", folder, *words[2:], "--rescore", value, code=2)
+        assert message in said.stderr
+
+
 def test_the_published_storage_table_in_a_unit_of_ones_own():
     rows = json.loads(run("storage", "--table7", "--json").stdout)["rows"]
     shown = run("storage", "--table7", "--unit", "GB").stdout

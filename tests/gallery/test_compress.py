@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +15,12 @@ from patchrerank.gallery import (
     build_gallery,
     compress,
     encode_queries,
+    export_gallery,
     verify,
 )
 from patchrerank.gallery.storage import training_rows
 from patchrerank.images import list_images
+from patchrerank.kernels.stores import RESCORE
 from patchrerank.regions import GridPyramid
 from patchrerank.rerankers import Patchify
 
@@ -36,6 +39,8 @@ PQ = CompressOptions("pq", m=4, nbits=5, progress=False)
         (CompressOptions("rabitq3", progress=False), 0.95),
         (CompressOptions("rabitq2", progress=False), 0.85),
         (CompressOptions("rabitq1", progress=False), 0.6),
+        (CompressOptions("rabitq1+int8", progress=False), 0.999),
+        (replace(PQ, store="pq+float16"), 0.99999),
     ],
 )
 def test_stores_keep_what_they_promise(tmp_path, tiny_gallery, options, worst):
@@ -106,7 +111,7 @@ def test_pq_equals_faiss(tmp_path, tiny_gallery):
     assert np.allclose(small.patch_store.decode(np.arange(50)), quantiser.decode(codes[:50]))
 
 
-@pytest.mark.parametrize("store", ["int8", "pq", "float16", "rabitq3"])
+@pytest.mark.parametrize("store", ["int8", "pq", "float16", "rabitq3", "rabitq2+int8", "pq+int8"])
 def test_append_to_a_compressed_gallery(tmp_path, tiny_encoder, photo_folder, quiet, store):
     pairs = [(path.name, path) for path in list_images(photo_folder)]
     part = build_gallery(tmp_path / "a", pairs[:32], tiny_encoder, GridPyramid(2), quiet)
@@ -137,15 +142,77 @@ def test_whitening(tmp_path, tiny_gallery, tiny_encoder, photo_folder):
     assert Gallery(tmp_path / "i").whitening.fingerprint == white.whitening.fingerprint
 
 
-@pytest.mark.parametrize("store", ["int8", "rabitq2"])
+@pytest.mark.parametrize("store", ["int8", "rabitq2", "rabitq1+float16"])
 def test_codes_at_build_time(tmp_path, tiny_encoder, photo_folder, tiny_gallery, quiet, store):
     built = build_gallery(
         tmp_path / "g", photo_folder, tiny_encoder, GridPyramid(2), replace(quiet, store=store)
     )
     compress(tiny_gallery, tmp_path / "h", CompressOptions(store, progress=False))
     assert np.array_equal(built.patches, Gallery(tmp_path / "h").patches)
-    with pytest.raises(SettingError, match="compress"):
-        build_gallery(tmp_path / "i", photo_folder, tiny_encoder, None, replace(quiet, store="pq"))
+    for untrained in ("pq", "pq+int8"):
+        how = replace(quiet, store=untrained)
+        with pytest.raises(SettingError, match="compress"):
+            build_gallery(tmp_path / "i", photo_folder, tiny_encoder, None, how)
+
+
+@pytest.mark.parametrize("store", ["rabitq1+int8", "rabitq2+float16", "pq+int8"])
+def test_finer_rows_beside_codes_decide(tmp_path, tiny_gallery, store):
+    codes, exact = store.split("+")
+    for name in (store, codes, exact):
+        compress(tiny_gallery, tmp_path / name, replace(PQ, store=name))
+    fine, rough, queries = Gallery(tmp_path / exact), Gallery(tmp_path / codes), asked(tiny_gallery)
+    whole = ranked(fine, queries)
+    for rescore in (40, 1000):
+        found = ranked(Gallery(tmp_path / store, rescore=rescore), queries)
+        for name in ("rows", "scores", "local_scores", "boxes"):
+            assert np.array_equal(getattr(found, name), getattr(whole, name)), "bit for bit"
+    few = pickle.loads(pickle.dumps(Gallery(tmp_path / store, rescore=5)))
+    assert few.patch_store.rescore == 5
+    assert Gallery(tmp_path / store).patch_store.rescore == RESCORE
+    best, by_codes = ranked(few, queries), ranked(rough, queries)
+    for number in range(len(queries)):
+        first = best.rows[number, :5]
+        assert set(first) == set(by_codes.rows[number, :5])
+        places = [list(whole.rows[number]).index(row) for row in first]
+        assert places == sorted(places)
+        assert np.array_equal(best.scores[number, :5], whole.scores[number, places])
+        assert np.array_equal(best.boxes[number, :5], whole.boxes[number, places])
+        assert np.array_equal(best.rows[number, 5:], by_codes.rows[number, 5:])
+    zero = ranked(Gallery(tmp_path / store, rescore=0), queries)
+    assert np.array_equal(zero.scores, by_codes.scores)
+
+
+def asked(gallery):
+    rng = np.random.default_rng(0)
+    vectors = np.asarray(gallery.global_vectors)[:4] + rng.normal(0, 0.1, (4, gallery.dim))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def ranked(gallery, vectors):
+    return Patchify(gallery).rank_arrays(vectors, rows=np.tile(np.arange(40), (len(vectors), 1)))
+
+
+def test_finer_rows_are_checked_and_exported(tmp_path, tiny_gallery):
+    compress(tiny_gallery, tmp_path / "b", CompressOptions("rabitq2+int8", progress=False))
+    compress(tiny_gallery, tmp_path / "i", CompressOptions("int8", progress=False))
+    both, fine = Gallery(tmp_path / "b"), Gallery(tmp_path / "i")
+    sizes = both.nbytes()
+    assert sizes["exact_patches"] == fine.nbytes()["patches"] > sizes["patches"]
+    for name, one in (("both.npz", both), ("fine.npz", fine)):
+        export_gallery(one, tmp_path / name.removesuffix(".npz"), progress=False)
+    one, other = (np.load(tmp_path / name / "patches.npy") for name in ("both", "fine"))
+    assert np.array_equal(one, other)
+    path = both.files()["exact_patches"]
+    damaged = bytearray(path.read_bytes())
+    damaged[5] ^= 255
+    path.write_bytes(damaged)
+    assert any("exact_patches" in line for line in verify(Gallery(tmp_path / "b")))
+    for rescore, store, message in ((-1, "b", "at least 0"), (5, "i", "rabitq2.int8")):
+        with pytest.raises(SettingError, match=message):
+            Gallery(tmp_path / store, rescore=rescore)
+    for wrong in ("int8+int8", "rabitq2+float32", "rabitq2+", "rabitq2+int8+int8"):
+        with pytest.raises(SettingError, match="unknown"):
+            CompressOptions(wrong)
 
 
 def test_training_vectors(tmp_path, tiny_gallery, tiny_encoder):

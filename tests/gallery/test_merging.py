@@ -48,7 +48,7 @@ from patchrerank.rerankers import (
 )
 from patchrerank.types import Shortlist
 
-STORES = ("float32", "float16", "int8", "pq", "rabitq2")
+STORES = ("float32", "float16", "int8", "pq", "rabitq2", "rabitq1+int8")
 IMAGES = sum(COUNTS)
 QUIET = {"progress": False}
 RERANKERS = {
@@ -68,7 +68,7 @@ def made(tmp_path_factory):
     """Both galleries of each store: of shards, and one folder."""
     folder, found = tmp_path_factory.mktemp("made"), {}
     local = {"float32": "float32", "float16": "float16", "int8": "int8", "pq": "binary"}
-    local["rabitq2"] = "binary"
+    local |= {"rabitq2": "binary", "rabitq1+int8": "binary"}
     for store in STORES:
         parts = draw_shards(folder / store, store if store != "pq" else "float32", local[store])
         joined = merge(folder / store / "set", parts)

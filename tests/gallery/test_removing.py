@@ -231,7 +231,7 @@ def test_only_the_living_are_exported(tmp_path, kind, format):
     assert np.array_equal(taken.boxes, compacted.boxes)
 
 
-@pytest.mark.parametrize("store", ["int8", "pq", "rabitq2"])
+@pytest.mark.parametrize("store", ["int8", "pq", "rabitq2", "rabitq1+int8", "pq+float16"])
 def test_only_the_living_are_compressed(tmp_path, store):
     drawn(tmp_path / "g", store="float32")
     remove(tmp_path / "g", [IDS["text"][row] for row in GONE])

@@ -42,6 +42,7 @@ def test_stores():
     assert storage_of(1000, 768, "pq", m=64).stored == 64_000 + 256 * 768 * 4
     assert storage_of(1000, 768, "pq", m=64, nbits=4).stored == 32_000 + 16 * 768 * 4
     assert storage_of(1000, 764, "rabitq3").stored == 1000 * (3 * 96 + 4)
+    assert storage_of(1000, 764, "rabitq3+int8").stored == 1000 * (3 * 96 + 4 + 764 + 4)
     assert storage_of(0, 768).raw == 0
     with pytest.raises(SettingError, match="did you mean float16"):
         storage_of(1, 8, "float61")

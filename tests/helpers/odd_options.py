@@ -27,7 +27,8 @@ def odd_calls(gallery, picture, shortlist, dataset, out) -> Iterator[list[str]]:
         yield from ([*words, "--stages", value] for value in (*STAGES, *TEXTS))
         for option in ("--query-crop", "--device", "--tuned", "--query-part"):
             yield from ([*words, option, value] for value in TEXTS)
-        yield from ([*words, "--query-image-size", value] for value in NUMBERS)
+        for option in ("--query-image-size", "--rescore"):
+            yield from ([*words, option, value] for value in NUMBERS)
     yield from ([*search, "--first-stage", value] for value in (*FACTORIES, *TEXTS))
     for option in ("--index", "--index-ids", "--missing"):
         yield from ([*search, option, value] for value in TEXTS)

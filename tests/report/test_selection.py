@@ -112,6 +112,12 @@ def test_gains_are_counted():
             StoreSettings("pq", 16, 8, 4, "boxes"),
         ),
         ("patchify store=int8", "patchify store=int8", "patchify", StoreSettings("int8")),
+        (
+            "patchify:9 store=pq+int8 m=8 rescore=20 label=both",
+            "both",
+            "patchify:9",
+            StoreSettings("pq+int8", m=8, rescore=20),
+        ),
         ("ames@w=1.pt:3 label=AMES", "AMES", "ames@w=1.pt:3", StoreSettings()),
     ],
 )

@@ -9,6 +9,7 @@ import numpy as np
 
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.stores import PATCH_ARRAYS
+from patchrerank.kernels import RescoredStore
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers.execution import one_torch_thread
 from patchrerank.types import Queries, Shortlist
@@ -65,8 +66,20 @@ def bytes_per_query(stages: Sequence[Stage], gallery: Gallery, candidates: int) 
         rescored = candidates if size is None else min(size, candidates)
         for kind, size_each in stage.reranker.bytes_read().items():
             name = f"{kind}_read"
-            read[name] = read.get(name, 0.0) + rescored * size_each
+            unread = _unread(gallery, rescored) if kind == "patches" else 0.0
+            read[name] = read.get(name, 0.0) + rescored * size_each - unread
     return {"vector": 4.0 * gallery.dim, **read}
+
+
+def _unread(gallery: Gallery, candidates: int) -> float:
+    """Return the bytes of candidates' patches that are left alone where there are two of each."""
+    store = gallery.patch_store
+    if not isinstance(store, RescoredStore):
+        return 0.0
+    each = len(store) / max(len(gallery), 1)
+    if store.rescore >= candidates:
+        return candidates * each * store.codes.bytes_per_row
+    return (candidates - store.rescore) * each * store.exact.bytes_per_row
 
 
 def warm_up(cascade: Cascade, queries: Queries, shortlist: Shortlist) -> None:

@@ -22,7 +22,7 @@ from patchrerank.gallery import (
 )
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
-from patchrerank.gallery.stores import check_store
+from patchrerank.gallery.stores import check_store, split_store
 from patchrerank.gallery.whiten_choice import AUTO, NONE, check_whiten
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
 
@@ -40,12 +40,14 @@ class StoreSettings:
     """How the patch vectors of an evaluated gallery are stored.
 
     Attributes:
-        name: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``.
+        name: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``; of the last
+            five also with finer rows beside them, as in ``rabitq2+int8``.
         whiten: dimensions kept by PCA-whitening, ``auto``, or None.
         m: parts of a product quantiser.
         nbits: bits of each part.
         train_on: what it is trained on; see
             :func:`patchrerank.analysis.training_vectors.training_vectors`.
+        rescore: how many candidates finer rows score again; None: as many as is usual.
     """
 
     name: str = "float32"
@@ -53,6 +55,7 @@ class StoreSettings:
     m: int = 64
     nbits: int = 8
     train_on: str = "all"
+    rescore: int | None = None
 
     def __post_init__(self) -> None:
         check_store(self.name)
@@ -66,10 +69,12 @@ class StoreSettings:
     @property
     def label(self) -> str:
         """The settings as text, for folders and tables."""
-        name = self.name
-        if name == "pq":
+        name, (codes, exact) = self.name, split_store(self.name)
+        if codes == "pq":
             name = f"pq{self.m}x{self.nbits}-{train_label(self.train_on)}"
-        return name if self.whiten is None else f"{name}-w{self.whiten}"
+            name += f"+{exact}" * bool(exact)
+        name = name if self.whiten is None else f"{name}-w{self.whiten}"
+        return name if self.rescore is None else f"{name}-rescore{self.rescore}"
 
 
 def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Regions) -> Path:
@@ -154,9 +159,10 @@ def stored_gallery(
     """Return the gallery with its patch vectors stored as asked, compressed beside it once."""
     if store == StoreSettings():
         return gallery
-    folder = gallery.folder.with_name(f"{gallery.folder.name}-{store.label}")
+    label = replace(store, rescore=None).label  # asked anew each time, not kept
+    folder = gallery.folder.with_name(f"{gallery.folder.name}-{label}")
     if not (folder / MANIFEST).is_file():
-        quantised = store.name == "pq"
+        quantised = split_store(store.name)[0] == "pq"
         train = (
             training_vectors(gallery, store.train_on, dataset.root, encoder) if quantised else None
         )
@@ -170,7 +176,7 @@ def stored_gallery(
             progress=progress,
         )
         compress(gallery, folder, options)
-    return Gallery(folder)
+    return Gallery(folder, rescore=store.rescore)
 
 
 class _Pairs:

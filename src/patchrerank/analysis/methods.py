@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from patchrerank.analysis.galleries import StoreSettings
 from patchrerank.errors import SettingError, near_matches
+from patchrerank.gallery.stores import split_store
 from patchrerank.gallery.whiten_choice import AUTO
 from patchrerank.pipeline.stages import check_reranker, needs_local, parse_stages
 from patchrerank.types import QueryViews
@@ -25,6 +26,7 @@ WORDS: Mapping[str, type] = {
     "m": int,
     "nbits": int,
     "train-on": str,
+    "rescore": int,
     "views": str,
 }
 """What may follow the stages, as ``word=value``: fields of :class:`StoreSettings`, and views."""
@@ -128,7 +130,8 @@ FIRST_STAGE = Method(GLOBAL)
 
 
 def parse_method(text: str) -> Method:
-    """Parse ``STAGES [store=…] [whiten=N|auto] [m=…] [nbits=…] [train-on=…] [views=…] [label=…]``.
+    """Parse ``STAGES [store=…] [whiten=N|auto] [m=…] [nbits=…] [train-on=…] [rescore=…]
+    [views=…] [label=…]``.
 
     ``patchify:400`` reads the gallery as it was built, ``patchify store=pq train-on=boxes`` a copy
     with quantised patches, ``patchify views=8:20`` asks queries in views. Words are set apart by
@@ -142,7 +145,7 @@ def parse_method(text: str) -> Method:
     body, _, label = plain.partition(" label=")
     stages, *words = re.split(r" (?=[^ =]*=)", body)
     given = dict(_word(text, *word.split("=", 1)) for word in words)
-    if given.get("store") != "pq":
+    if split_store(str(given.get("store")))[0] != "pq":
         for name in QUANTISER:
             if name in given:
                 raise SettingError(f"method {text!r}: {name} is for store=pq; add that or leave it")

@@ -15,7 +15,7 @@ from patchrerank.kernels import (
     Int8Store,
     PQStore,
     RabitqStore,
-    Store,
+    SingleStore,
     quantise_int8,
 )
 from patchrerank.types import Floats
@@ -44,7 +44,7 @@ def quantise(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     return codes[turns], scales[turns]
 
 
-def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store:
+def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> SingleStore:
     """Return a store of about ``sizes.store_mib`` MiB, whole images only."""
     size = sizes.store_mib << 20
     width = {"float32": 4 * sizes.dim, "float16": 2 * sizes.dim, "int8": sizes.dim}
@@ -61,7 +61,7 @@ def make_store(kind: str, sizes: Sizes, generator: np.random.Generator) -> Store
     return Float32Store(block[turns])
 
 
-def _codes(kind: str, sizes: Sizes, size: int, generator: np.random.Generator) -> Store:
+def _codes(kind: str, sizes: Sizes, size: int, generator: np.random.Generator) -> SingleStore:
     """Return random codes; those of 4 bits take as many bytes as those of 8."""
     bits = int(kind.removeprefix("rabitq")) if kind.startswith("rabitq") else 0
     width = -(-sizes.dim // 8) * bits or sizes.parts
@@ -76,6 +76,6 @@ def _codes(kind: str, sizes: Sizes, size: int, generator: np.random.Generator) -
     return PQStore(codes, generator.standard_normal(shape, dtype=np.float32) / sizes.dim**0.5)
 
 
-def memory_of(store: Store) -> npt.NDArray[Any]:
+def memory_of(store: SingleStore) -> npt.NDArray[Any]:
     """Return the array that holds the rows."""
     return store.data if isinstance(store, (Float32Store, Float16Store)) else store.codes

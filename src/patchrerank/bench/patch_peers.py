@@ -14,7 +14,7 @@ from patchrerank.kernels import (
     Int8Store,
     PQStore,
     RabitqStore,
-    Store,
+    SingleStore,
     patch_max,
     quantise_int8,
 )
@@ -22,7 +22,7 @@ from patchrerank.kernels.packed_codes import MOST_BITS
 from patchrerank.types import Floats, Rows
 
 
-def ours(query: Floats, store: Store, patches: int) -> Contestant:
+def ours(query: Floats, store: SingleStore, patches: int) -> Contestant:
     """Return our own kernel, straight from the store."""
     ends = np.arange(patches, len(store) + 1, patches, dtype=np.int64)
     return Contestant(
@@ -30,7 +30,7 @@ def ours(query: Floats, store: Store, patches: int) -> Contestant:
     )
 
 
-def peers_of(query: Floats, store: Store, patches: int) -> list[Contestant]:
+def peers_of(query: Floats, store: SingleStore, patches: int) -> list[Contestant]:
     """Return who else can do the job on this kind of store; none of them keeps the arg-max."""
     if isinstance(store, RabitqStore) or (isinstance(store, PQStore) and store.bits < MOST_BITS):
         return [Contestant("numpy, decoded", _numpy_decoded(query, store, patches))]
@@ -66,7 +66,7 @@ def _numpy_loop(query: Floats, table: npt.NDArray[Any]) -> Any:
     return lambda rows: [(table[row].astype(np.float32, copy=False) @ query).max() for row in rows]
 
 
-def _numpy_decoded(query: Floats, store: Store, patches: int) -> Any:
+def _numpy_decoded(query: Floats, store: SingleStore, patches: int) -> Any:
     def run(rows: Rows) -> Any:
         wanted = (rows[:, None] * patches + np.arange(patches)).ravel()
         return (store.decode(wanted) @ query).reshape(-1, patches).max(axis=1)

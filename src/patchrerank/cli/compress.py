@@ -21,7 +21,7 @@ EXAMPLE = "patchrerank compress gallery/ small/ --store int8"
 def command(
     gallery: Annotated[Path, typer.Argument(help="Gallery with float patches.")],
     out: Annotated[Path, typer.Argument(help="Gallery folder to write.")],
-    store: Annotated[opt.Store, typer.Option(help="How patch vectors are stored.")] = "int8",
+    store: Annotated[opt.Store, typer.Option(help=opt.STORES)] = "int8",
     whiten: opt.Whiten = None,
     m: opt.Parts = 64,
     nbits: opt.Bits = 8,
@@ -45,15 +45,16 @@ def command(
 ) -> None:
     """Copy a gallery with its patch vectors stored another way; report bytes and what is lost."""
     from patchrerank.gallery import CompressOptions, Gallery, compress
+    from patchrerank.gallery.stores import split_store
     from patchrerank.gallery.whitening import explained
 
-    opened = Gallery(gallery)
+    opened, quantised = Gallery(gallery), split_store(store)[0] == "pq"
     how = CompressOptions(
         store=store,
         whiten=opt.whitening(whiten),
         m=m,
         nbits=nbits,
-        train=_training_vectors(opened, train_on, boxes, device) if store == "pq" else None,
+        train=_training_vectors(opened, train_on, boxes, device) if quantised else None,
         train_on=train_on,
         seed=seed,
         progress=not quiet,

@@ -57,7 +57,7 @@ def command(
     ] = None,
     store: Annotated[
         opt.Store | None,
-        typer.Option(help="How patch vectors are stored. [float32, or as with --tuned]"),
+        typer.Option(help=f"{opt.STORES} [float32, or as with --tuned]"),
     ] = None,
     whiten: opt.Whiten = None,
     m: opt.Parts = 64,

@@ -33,6 +33,7 @@ def command(
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
     first_stage: opt.FirstStage = "Flat",
+    rescore: opt.Rescore = None,
     root: opt.Root = None,
     device: opt.Device = "auto",
     browser: Annotated[

@@ -55,8 +55,8 @@ def command(
     store: Annotated[
         opt.Store | None,
         typer.Option(
-            help="How patch vectors are stored; pq is trained on all of them, and the float32 "
-            "gallery stays beside it as GALLERY.float32. [int8 if whitened, else float32]"
+            help=f"{opt.STORES} pq is trained on all of them, and the float32 gallery stays beside "
+            "it as GALLERY.float32. [int8 if whitened, else float32]"
         ),
     ] = None,
     whiten: opt.IndexWhiten = None,
@@ -142,13 +142,14 @@ def command(
         load_own_encoder,
     )
     from patchrerank.gallery.manifest import BUILDING, MANIFEST
+    from patchrerank.gallery.stores import split_store
     from patchrerank.gallery.whitening import explained
     from patchrerank.regions import FixedBoxes, parse_regions
 
     ray_option.check_engine(context)
     logging.getLogger("patchrerank.gallery.whiten_choice").setLevel(logging.INFO)
     dense = LocalPass(local_image_size, local_scales, local_count, local_store) if local else None
-    quantised = store == "pq" and not (gallery / MANIFEST).exists()
+    quantised = split_store(store or "")[0] == "pq" and not (gallery / MANIFEST).exists()
     target = gallery.with_name(f"{gallery.name}.float32") if quantised else gallery
     begun_before = any((target / name).exists() for name in (MANIFEST, BUILDING))
     if quantised and whiten is None and not begun_before and SPECTRUM_STEP % m:
@@ -189,7 +190,7 @@ def command(
             built = build_gallery(target, _source(images), maker, strategy, how)
         ran = {"device": model.device, "backend": model.backend.name}
     if quantised:
-        small = CompressOptions("pq", m=m, nbits=nbits, progress=not quiet)
+        small = CompressOptions(store or "pq", m=m, nbits=nbits, progress=not quiet)
         ray_option.squeeze(context, built, gallery, small)
         built = Gallery(gallery)
     found = None

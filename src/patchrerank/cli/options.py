@@ -21,7 +21,11 @@ Precision = Literal["fp32", "bf16", "fp16"]
 Backend = Literal["auto", "eager", "compile", "openvino", "onnx"]
 QueryPart = Literal["box", "foreground", "salient", "all"]
 QueryCrop = Literal["none", "box"]
-Store = Literal["float32", "float16", "int8", "pq", "rabitq1", "rabitq2", "rabitq3", "rabitq4"]
+Store = str
+STORES = (
+    "How patch vectors are stored: float32, float16, int8, pq, rabitq1 … rabitq4; pq and rabitq "
+    "also with finer rows beside them, as in rabitq2+int8 or pq+float16."
+)
 OnError = Literal["raise", "skip"]
 
 SPECS = (
@@ -73,6 +77,14 @@ Root = Annotated[
     typer.Option(
         "--root",
         help="Folder or address that the gallery's pictures are in now, where they have moved.",
+    ),
+]
+Rescore = Annotated[
+    int | None,
+    typer.Option(
+        "--rescore",
+        help="Of a gallery with finer rows beside codes (rabitq2+int8): how many candidates they "
+        "score again. [60]",
     ),
 ]
 RegionsOption = Annotated[str, typer.Option("--regions", help="grid:L, sliding:L:stride, …")]

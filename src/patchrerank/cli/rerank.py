@@ -87,6 +87,7 @@ def command(
     tuned: TunedFile = None,
     query_image_size: opt.QueryImageSize = 224,
     query_part: opt.QueryPartOption = "box",
+    rescore: opt.Rescore = None,
     root: opt.Root = None,
     device: opt.Device = "auto",
     json: opt.Json = False,

@@ -50,6 +50,7 @@ def command(
             "its place; or drop: it has no result."
         ),
     ] = "error",
+    rescore: opt.Rescore = None,
     root: opt.Root = None,
     device: opt.Device = "auto",
     on_device: Annotated[

@@ -46,5 +46,5 @@ def open_engine(context: typer.Context, *, load_encoder: bool = False, **where: 
     if given["tuned"] is None:
         how |= query_settings(context)
         check_image_size(given["query_image_size"])
-    places = {name: given[name] for name in ("tuned", "root", "device", "first_stage")}
+    places = {name: given[name] for name in ("tuned", "root", "device", "first_stage", "rescore")}
     return Engine(given["gallery"], load_encoder=load_encoder, **where, **places, **how)

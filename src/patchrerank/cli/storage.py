@@ -33,7 +33,10 @@ def command(
     dim: Annotated[int | None, typer.Option(help="Dimensions of a vector.")] = None,
     level: Annotated[int, typer.Option(help="Grid level: 1, 5, 14, 30 patches an image.")] = 3,
     store: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(STORES)}; may be repeated. [all]")
+        list[str] | None,
+        typer.Option(
+            help=f"{', '.join(STORES)}, or two such as rabitq2+int8; may be repeated. [all]"
+        ),
     ] = None,
     m: Annotated[int, typer.Option("--m", help="Sub-quantisers of pq and ivfpq.")] = 64,
     nbits: Annotated[int, typer.Option(help="Bits of each sub-code.")] = 8,

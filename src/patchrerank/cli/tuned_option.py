@@ -76,7 +76,7 @@ def open_reranker(
     """Make the reranker that the options of ``search`` and ``rerank`` name.
 
     Args:
-        context: of the command, with the options in ``DECIDED`` and ``root``.
+        context: of the command, with the options in ``DECIDED``, ``root`` and ``rescore``.
         gallery: its folder.
         stages: what the options ask for where no ``--tuned`` decides it.
         tuned: the content of ``--tuned``.
@@ -91,7 +91,7 @@ def open_reranker(
     given = context.params
     check_crop(context)
     asked = query_settings(context)
-    opened = Gallery(gallery, root=given["root"])
+    opened = Gallery(gallery, root=given["root"], rescore=given["rescore"])
     if tuned is not None:
         return load_reranker(opened, tuned, device=device)
     return load_reranker(

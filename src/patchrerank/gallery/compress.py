@@ -33,7 +33,7 @@ from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.merging import write_set
 from patchrerank.gallery.region_vectors import decoded_patches, live_patches, named_patches
 from patchrerank.gallery.removed_rows import Flags
-from patchrerank.gallery.stores import PATCH_ARRAYS, store_columns, store_records
+from patchrerank.gallery.stores import PATCH_ARRAYS, split_store, store_columns, store_records
 from patchrerank.gallery.whitening import Learned, whitened_manifest
 
 if TYPE_CHECKING:
@@ -220,4 +220,4 @@ def _write_manifest(
 
 
 def _trained_on(options: CompressOptions) -> str:
-    return options.train_on if options.store == "pq" else ""
+    return options.train_on if split_store(options.store)[0] == "pq" else ""

@@ -11,7 +11,7 @@ from patchrerank.boxes import Floats
 from patchrerank.errors import SettingError
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.region_vectors import decoded_patches, live_patches
-from patchrerank.gallery.stores import check_store, pq_train
+from patchrerank.gallery.stores import check_store, pq_train, split_store
 from patchrerank.gallery.whiten_choice import Whiten, check_whiten
 from patchrerank.gallery.whitening import Learned, find_whitening
 from patchrerank.types import Rows
@@ -28,7 +28,8 @@ class CompressOptions:
     """How patch vectors are stored.
 
     Attributes:
-        store: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``.
+        store: ``float32``, ``float16``, ``int8``, ``pq``, or ``rabitq1`` to ``rabitq4``; the last
+            five also with finer rows beside them, ``+float16`` or ``+int8``.
         whiten: dimensions to keep by PCA-whitening learned on the gallery's patches, ``auto``, or
             a whitened gallery whose whitening is taken; None for none. Global vectors are
             whitened too, and queries from then on.
@@ -106,7 +107,7 @@ def sample_of(numbers: Rows | range, most: int, seed: int) -> Rows:
 def _centroids(
     gallery: Gallery, whitening: Whitening | None, options: CompressOptions
 ) -> Floats | None:
-    if options.store != "pq":
+    if split_store(options.store)[0] != "pq":
         return None
     train = options.train
     if train is None:

@@ -30,6 +30,7 @@ from patchrerank.gallery.rows_ahead import RowsAhead
 from patchrerank.gallery.stores import open_store
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
 from patchrerank.kernels.segments import plain
+from patchrerank.kernels.stores import RescoredStore
 from patchrerank.types import Queries, Rows
 
 if TYPE_CHECKING:
@@ -59,10 +60,13 @@ class Gallery(FindsIds, KeepsBackgrounds):
             :func:`patchrerank.gallery.merge`.
         root: the folder that its pictures are in now, where they have moved since (some of them
             are looked at); None: where they were.
+        rescore: where finer rows lie beside codes (``rabitq2+int8``): how many candidates of a
+            query are scored again by them; None: 60.
 
     Raises:
         GalleryError: not a gallery, half-written, damaged, or of another format; or its pictures
             are not in ``root``. Later: a shard is missing, or was changed since.
+        SettingError: ``rescore`` below 0, or beside a store without finer rows.
     """
 
     manifest: Manifest
@@ -72,6 +76,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         folder: str | os.PathLike[str],
         *,
         root: str | os.PathLike[str] | Address | None = None,
+        rescore: int | None = None,
     ) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise GalleryError(f"a gallery is opened by its folder, not by {described(folder)}")
@@ -85,14 +90,17 @@ class Gallery(FindsIds, KeepsBackgrounds):
         use = lambda made: begin(self.folder, made.arrays, made.shards)  # noqa: E731
         self.manifest = settled(lambda: read_manifest(path), use)
         self._root = None if root is None else place_of(root).absolute()
+        self._rescore = rescore
+        if rescore is not None:
+            _ = self.patch_store  # it fits, or is refused
         if root is not None:
             check_root(self.folder, self.pictures, self.sizes, root, self.live)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make, given = super().__reduce__()
-        if self._root is None:
+        if self._root is None and self._rescore is None:
             return make, given
-        here = partial(type(self), root=self._root)  # opened again where pictures are
+        here = partial(type(self), root=self._root, rescore=self._rescore)  # opened again so
         return (
             here if make is type(self) else make,
             tuple(here if isinstance(item, type) else item for item in given),
@@ -136,7 +144,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
     @cached_property
     def patch_store(self) -> Store:
         """The patch vectors as the scoring kernels take them."""
-        return open_store(self.manifest.store, self._arrays)
+        return open_store(self.manifest.store, self._arrays, self._rescore)
 
     @cached_property
     def patch_requests(self) -> PatchRequests | None:
@@ -144,7 +152,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
         from patchrerank.kernels.requests import PatchRequests
 
         store = self.patch_store
-        if isinstance(store, PQStore | RabitqStore):
+        if isinstance(store, PQStore | RabitqStore | RescoredStore):
             return None
         boxes = plain(self.floats("boxes")) if self.has_boxes else None
         return PatchRequests(store, self.patch_ends, boxes)
@@ -153,6 +161,7 @@ class Gallery(FindsIds, KeepsBackgrounds):
     def rows_ahead(self) -> RowsAhead:
         """What asks the system ahead for the patches of rows that lie on a disk."""
         names = [name for name, ends in CUT_BY.items() if ends == "patch_ends"]
+        names = [name for name in names if not name.startswith("exact_")]  # of few candidates
         held = [plain(self.array(name)) for name in names if name in self._arrays]
         return RowsAhead(self.patch_ends, held)
 

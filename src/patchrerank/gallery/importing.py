@@ -30,6 +30,7 @@ from patchrerank.gallery.stores import (
     UNTRAINED,
     check_store,
     gallery_records,
+    split_store,
 )
 from patchrerank.version import __version__
 
@@ -119,7 +120,7 @@ def import_gallery(
     """
     if not isinstance(folder, str | os.PathLike):
         raise GalleryError(f"a gallery is written to a folder, not to {described(folder)}")
-    if check_store(store) == "pq":
+    if split_store(check_store(store))[0] == "pq":
         raise SettingError(UNTRAINED)
     packed, whole = open_globals(ids, global_vectors, id_type, lossy=lossy)
     parts = _patches(patches, whole)

@@ -12,6 +12,8 @@ ARRAYS = (
     *("ids", "id_ends", "id_table", "sizes", "globals", "patches", "patch_scales", "pq_centroids"),
     *(
         "patch_ends",
+        "exact_patches",
+        "exact_scales",
         "boxes",
         "places",
         "removed",

@@ -15,7 +15,9 @@ from patchrerank.types import Rows
 
 CUT_BY = {
     **dict.fromkeys(("ids",), "id_ends"),
-    **dict.fromkeys(("patches", "patch_scales", "boxes"), "patch_ends"),
+    **dict.fromkeys(
+        ("patches", "patch_scales", "exact_patches", "exact_scales", "boxes"), "patch_ends"
+    ),
     **dict.fromkeys(("descriptors", "descriptor_scales", "positions", "scales", "weights"), "ends"),
 }
 """Array → the ends by which it is cut into what belongs to each row; others hold one a row."""

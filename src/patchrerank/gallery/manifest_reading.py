@@ -26,7 +26,14 @@ from patchrerank.gallery.manifest_checks import (
 from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.removed_rows import REMOVED_RECORD
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
-from patchrerank.gallery.stores import MOST_BITS, STORES, gallery_records
+from patchrerank.gallery.stores import (
+    EXACT_ARRAYS,
+    MOST_BITS,
+    STORES,
+    gallery_records,
+    is_store,
+    split_store,
+)
 from patchrerank.json_files import read_json
 from patchrerank.records import from_json
 
@@ -110,7 +117,7 @@ def _with_generations(content: dict[str, object]) -> dict[str, object]:
 def _check_manifest(made: Manifest, where: str) -> None:
     counts = {"images": made.images, "patches": made.patches, "numbering": made.numbering}
     check_sizes(where, made.dim, made.chunk, **counts)
-    if made.store not in STORES:
+    if not is_store(made.store):
         raise damaged(where, "store", f"{made.store!r} is none of {', '.join(STORES)}")
     if made.root is not None and "\0" in made.root:
         raise damaged(where, "root", "no path has a null character")
@@ -120,7 +127,7 @@ def _check_manifest(made: Manifest, where: str) -> None:
     parts, bits = _quantiser(made, where)
     template = gallery_records(made.store, made.dim, parts, bits)
     images = dict.fromkeys(("id_ends", "sizes", "globals", "patch_ends"), made.images)
-    patches = dict.fromkeys(("patches", "patch_scales", "boxes"), made.patches)
+    patches = dict.fromkeys((*EXACT_ARRAYS, *EXACT_ARRAYS.values(), "boxes"), made.patches)
     if made.id_type not in ID_TYPES:
         raise damaged(where, "id_type", f"{made.id_type!r} is none of {', '.join(ID_TYPES)}")
     rows = {**images, **patches, "pq_centroids": parts}
@@ -174,7 +181,7 @@ def check_encoder(record: Mapping[str, object], where: str) -> None:
 
 def _quantiser(made: Manifest, where: str) -> tuple[int, int]:
     """Return the parts of a product quantiser and the bits of each; 1 and 8 for other stores."""
-    if made.store != "pq" or "pq_centroids" not in made.arrays:
+    if split_store(made.store)[0] != "pq" or "pq_centroids" not in made.arrays:
         return 1, MOST_BITS
     shape = made.arrays["pq_centroids"].shape
     counts = [1 << bits for bits in range(1, MOST_BITS + 1)]

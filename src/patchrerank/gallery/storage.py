@@ -8,7 +8,7 @@ import numpy as np
 
 from patchrerank.errors import GalleryError, SettingError, near_matches, shown
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.stores import RABITQ
+from patchrerank.gallery.stores import RABITQ, is_store, split_store
 from patchrerank.types import Rows
 
 IVF_LIST_BYTES = 8
@@ -55,7 +55,8 @@ def storage_of(
         dim: d.
         store: ``float32``, ``float16``, ``int8`` (one float32 scale a row), ``pq`` (packed codes,
             and ``2 ** nbits`` centroids a part), ``rabitq1`` to ``rabitq4`` (so many bits a
-            dimension, and one float32 factor a row), or ``ivfpq`` (a faiss ``IVFn,PQm`` file:
+            dimension, and one float32 factor a row), codes and finer rows beside them as in
+            ``rabitq2+int8``, or ``ivfpq`` (a faiss ``IVFn,PQm`` file:
             coarse centroids, codebooks, code and 64-bit id of each vector, list lengths).
         m: sub-quantisers of pq and ivfpq; must divide ``dim``.
         nbits: bits of each sub-code.
@@ -64,6 +65,10 @@ def storage_of(
     Raises:
         SettingError: unknown store, or ``m`` does not divide ``dim``.
     """
+    codes, exact = split_store(store)
+    if exact and is_store(store):
+        both = [storage_of(vectors, dim, one, m=m, nbits=nbits) for one in (codes, exact)]
+        return Storage(vectors, both[0].raw, sum(one.stored for one in both))
     if store in ("pq", "ivfpq") and (m < 1 or dim % m):
         raise SettingError(f"m = {m} does not divide the {dim} dimensions")
     small = max(vectors, dim, nlist) < LARGEST

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 RABITQ = {f"rabitq{bits}": bits for bits in (1, 2, 3, 4)}
 """Stores of rotated codes, and their bits a dimension."""
 STORES = ("float32", "float16", "int8", "pq", *RABITQ)
-PATCH_ARRAYS = ("patches", "patch_scales", "pq_centroids")
+CODES, EXACT = ("pq", *RABITQ), ("float16", "int8")
+"""Stores beside whose rows finer ones may lie, and those: ``rabitq2+int8`` has both."""
+EXACT_ARRAYS = {"patches": "exact_patches", "patch_scales": "exact_scales"}
+"""Arrays of a store → those of the finer rows beside codes."""
+PATCH_ARRAYS = ("patches", "patch_scales", "pq_centroids", *EXACT_ARRAYS.values())
 """All arrays that a store may consist of."""
 
 UNTRAINED = (
     "product-quantised patches need a trained quantiser: build the gallery as float32 and "
     "compress it (patchrerank compress GALLERY OUT --store pq)"
+)
+
+NOT_EXACT = (
+    "rescore says how many candidates are scored again by finer rows, and a gallery of {store} has "
+    "none beside it; make one that has: patchrerank compress GALLERY OUT --store rabitq2+int8"
 )
 
 FLOATS = {"float32": "<f4", "float16": "<f2"}
@@ -39,11 +48,25 @@ def check_store(store: str) -> str:
     Raises:
         SettingError: there is not; near matches are listed.
     """
-    if store not in STORES:
+    if not is_store(store):
+        both = [f"{codes}+{exact}" for codes in CODES for exact in EXACT]
         raise SettingError(
-            f"store {store!r} is unknown{near_matches(store, STORES)}; use {', '.join(STORES)}"
+            f"store {store!r} is unknown{near_matches(store, [*STORES, *both])}; use "
+            f"{', '.join(STORES)}, or one of codes with finer rows beside it, such as {both[-3]}"
         )
     return store
+
+
+def is_store(store: str) -> bool:
+    """Tell the name of a store."""
+    codes, exact = split_store(store)
+    return store in STORES or (codes in CODES and exact in EXACT)
+
+
+def split_store(store: str) -> tuple[str, str]:
+    """Return the store that all candidates are scored by, and that of finer rows, if any."""
+    codes, _, exact = store.partition("+")
+    return codes, exact
 
 
 def store_records(store: str, dim: int, m: int = 1, nbits: int = 8) -> dict[str, ArrayRecord]:
@@ -55,13 +78,18 @@ def store_records(store: str, dim: int, m: int = 1, nbits: int = 8) -> dict[str,
         m: codes a row for pq.
         nbits: bits of each.
     """
+    codes, exact = split_store(store)
+    if exact:
+        fine = store_records(exact, dim).items()
+        both = {EXACT_ARRAYS[name]: record for name, record in fine}
+        return {**store_records(codes, dim, m, nbits), **both}
     if store in FLOATS:
         return {"patches": ArrayRecord(FLOATS[store], (0, dim))}
     if store == "int8":
         return {"patches": ArrayRecord("|i1", (0, dim)), "patch_scales": ArrayRecord("<f4", (0,))}
     if store in RABITQ:
-        codes = ArrayRecord("|u1", (0, -(-dim // 8) * RABITQ[store]))
-        return {"patches": codes, "patch_scales": ArrayRecord("<f4", (0,))}
+        packed = ArrayRecord("|u1", (0, -(-dim // 8) * RABITQ[store]))
+        return {"patches": packed, "patch_scales": ArrayRecord("<f4", (0,))}
     _check_quantiser(dim, m, nbits)
     return {
         "patches": ArrayRecord("|u1", (0, (m * nbits + 7) // 8)),
@@ -99,6 +127,11 @@ def store_columns(store: str, vectors: Floats, centroids: Floats | None) -> dict
     """
     from patchrerank.kernels import quantise_int8, quantise_rabitq
 
+    coded, exact = split_store(store)
+    if exact:
+        fine = store_columns(exact, vectors, None).items()
+        both = {EXACT_ARRAYS[name]: rows for name, rows in fine}
+        return {**store_columns(coded, vectors, centroids), **both}
     if store in FLOATS:
         return {"patches": vectors}
     if store == "int8":
@@ -112,10 +145,26 @@ def store_columns(store: str, vectors: Floats, centroids: Floats | None) -> dict
     return {"patches": pq_encode(vectors, centroids)}
 
 
-def open_store(store: str, arrays: Mapping[str, Array]) -> Store:
-    """Return a gallery's patch vectors as the scoring kernels take them."""
+def open_store(store: str, arrays: Mapping[str, Array], rescore: int | None = None) -> Store:
+    """Return a gallery's patch vectors as the scoring kernels take them.
+
+    Args:
+        store: its name.
+        arrays: by name.
+        rescore: how many candidates are scored again by finer rows; None: as many as is usual.
+
+    Raises:
+        SettingError: arrays that do not fit, ``rescore`` below 0, or no finer rows for it.
+    """
     from patchrerank import kernels
 
+    codes, exact = split_store(store)
+    if exact:
+        fine = {old: arrays[new] for old, new in EXACT_ARRAYS.items() if new in arrays}
+        both: Any = open_store(codes, arrays), open_store(exact, fine)
+        return kernels.RescoredStore(*both, *([] if rescore is None else [rescore]))
+    if rescore is not None:
+        raise SettingError(NOT_EXACT.format(store=store))
     # whatever the arrays hold: a store refuses another dtype than its own
     held: Mapping[str, npt.NDArray[Any]] = arrays
     if store == "float32":

@@ -23,7 +23,8 @@ from patchrerank.gallery.manifest import BUILDING, REMOVED
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.shard_agreement import id_table_of
 from patchrerank.gallery.shards import OWN_ARRAYS
-from patchrerank.gallery.stores import RABITQ
+from patchrerank.gallery.stores import EXACT_ARRAYS, RABITQ, split_store
+from patchrerank.kernels.stores import RescoredStore
 from patchrerank.types import Rows
 
 BLOCK_ROWS = 16_384
@@ -141,11 +142,15 @@ def _check_ends(gallery: Gallery) -> Iterator[str]:
 
 
 def _check_vectors(gallery: Gallery) -> Iterator[str]:
-    stored, store = gallery.patch_store, gallery.manifest.store
+    stored, (store, exact) = gallery.patch_store, split_store(gallery.manifest.store)
     readers: list[tuple[str, int, Callable[[Rows], Floats], str]] = [
         ("globals", len(gallery), lambda rows: gallery.global_vectors[rows], "float32"),
-        ("patches", len(stored), stored.decode, store),
     ]
+    if isinstance(stored, RescoredStore):
+        fine = EXACT_ARRAYS["patches"]
+        readers.append((fine, len(stored), stored.exact.decode, exact))
+        stored = stored.codes
+    readers.append(("patches", len(stored), stored.decode, store))
     for name, count, read, kind in readers:
         for start in range(0, count, BLOCK_ROWS):
             block = read(np.arange(start, min(start + BLOCK_ROWS, count)))

@@ -35,7 +35,7 @@ from patchrerank.gallery.settings import (
     whitening_of,
 )
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD, Stamp, write_stamps
-from patchrerank.gallery.stores import UNTRAINED
+from patchrerank.gallery.stores import UNTRAINED, split_store
 from patchrerank.gallery.superseded import superseded
 from patchrerank.types import Rows
 
@@ -84,7 +84,7 @@ def _take_up(
     begun, complete = folder / BUILDING, folder / MANIFEST
     if not begun.exists() and not complete.exists():
         check_empty(folder)
-        if options.store == "pq":
+        if split_store(options.store or "")[0] == "pq":
             raise SettingError(UNTRAINED)
         return GalleryWriter(folder, new, None, lock)
     if not begun.exists() and not options.append:

@@ -20,6 +20,8 @@ from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
+    RescoredStore,
+    SingleStore,
     Store,
     quantise_int8,
 )
@@ -31,6 +33,8 @@ __all__ = [
     "Matches",
     "PQStore",
     "RabitqStore",
+    "RescoredStore",
+    "SingleStore",
     "Store",
     "chamfer",
     "chamfer_matches",

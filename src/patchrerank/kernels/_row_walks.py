@@ -3,19 +3,25 @@
 ``tag`` is any float32, uint16 (half floats) or int8 value whose type says how rows are stored,
 ``stride`` the bytes from row to row, ``scaled`` whether each row has a float32 scale. Images may
 lie anywhere: ``begins``, ``scales`` and ``places`` (``base, unit, scale_base, scale_unit``) tell
-the address of an image's first row, ``base + unit * begins[slot]``, and of its scale.
+the address of an image's first row, ``base + unit * begins[slot]``, and of its scale. Rows that are
+scaled are int8, for which queries are rounded to 16 bits.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.kernels._byte_tiles import halved
 from patchrerank.kernels._tiles import dot_tile, scale_at
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
+Halves = npt.NDArray[np.int16]
+
 ROWS = 4  # rows walked at a time: four memory streams
-QUERIES = 4  # queries that share the loaded rows of one image
 SLOT, AT, LEFT, BEGIN, WIN, SCALE = range(6)  # what a lane of the walk holds
 
 
@@ -54,7 +60,7 @@ def _stride_on(
     tag: np.generic,
     stride: int,
     scaled: bool,
-    query: int,
+    query: Any,
     dim: int,
     steps: int,
     lanes: Rows,
@@ -98,9 +104,30 @@ def walk_slots(
     patches: Rows,
 ) -> None:
     """Answer all slots ``(K,)`` of one query, four images at a time."""
+    halves, step = np.empty(len(query) if scaled else 0, dtype=np.int16), 1.0
+    if scaled:
+        step = halved(query, halves)
+    source = (begins, scales, places)
+    _walk(tag, stride, scaled, query, halves, step, source, counts, scores, patches)
+
+
+@compiled
+def _walk(
+    tag: np.generic,
+    stride: int,
+    scaled: bool,
+    query: Floats,
+    halves: Halves,
+    step: float,
+    source: tuple[Rows, Rows, tuple[int, int, int, int]],
+    counts: Rows,
+    scores: Floats,
+    patches: Rows,
+) -> None:
+    """Do so; arrays whose addresses are taken must be the caller's, or they may be freed."""
     lanes = np.zeros((ROWS, 6), dtype=np.int64)
     best = np.empty(ROWS, dtype=np.float32)
-    address, slot, source = query.ctypes.data, 0, (begins, scales, places)
+    address, slot = np.int64(halves.ctypes.data if scaled else query.ctypes.data), 0
     for lane in range(ROWS):
         slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
     while True:
@@ -120,91 +147,6 @@ def walk_slots(
             lanes[lane, LEFT] -= steps
             if lanes[lane, SLOT] >= 0 and lanes[lane, LEFT] == 0:
                 done = lanes[lane, SLOT]
-                scores[done] = best[lane]
+                scores[done] = np.float32(best[lane] * step)
                 patches[done] = (lanes[lane, WIN] - lanes[lane, BEGIN]) // stride
                 slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
-
-
-@compiled
-def _share_image(
-    tag: np.generic,
-    stride: int,
-    scaled: bool,
-    dim: int,
-    image: tuple[int, int, int],
-    addresses: tuple[int, ...],
-    sums: Floats,
-    best: Floats,
-    win: Rows,
-) -> None:
-    """Walk one image in four streams for up to four queries; best and win are ``(4, 4)``."""
-    begin, count, scales = image
-    quarter = (count + ROWS - 1) // ROWS
-    out, last = np.int64(sums.ctypes.data), count - 1
-    best[:] = -np.inf
-    win[:] = 0
-    for step in range(quarter):
-        b, c = min(step + quarter, last), min(step + 2 * quarter, last)
-        d = min(step + 3 * quarter, last)
-        rows = (
-            begin + step * stride,
-            begin + b * stride,
-            begin + c * stride,
-            begin + d * stride,
-        )
-        dot_tile(tag, addresses, rows, dim, out)
-        if scaled:
-            sums[0] *= scale_at(scales, step)
-            sums[1] *= scale_at(scales, b)
-            sums[2] *= scale_at(scales, c)
-            sums[3] *= scale_at(scales, d)
-        for row in range(ROWS):
-            for query in range(len(addresses)):
-                better = sums[row, query] > best[row, query]
-                best[row, query] = sums[row, query] if better else best[row, query]
-                win[row, query] = step if better else win[row, query]
-    for row in range(1, ROWS):
-        for query in range(len(addresses)):
-            if best[row, query] > best[0, query]:
-                best[0, query] = best[row, query]
-                win[0, query] = min(win[row, query] + row * quarter, count - 1)
-
-
-@compiled
-def walk_images(
-    tag: np.generic,
-    stride: int,
-    scaled: bool,
-    queries: Floats,
-    images: Rows,
-    members: Rows,
-    scores: Floats,
-    patches: Rows,
-) -> None:
-    """Answer slots grouped by image: each image is read once for all queries that want it.
-
-    ``images`` int64 ``(G, 5)``: address of the first row and of its scale, count, first and
-    past-the-last member; ``members`` int64 ``(M, 2)``: query and slot; ``scores`` and ``patches``
-    ``(Q, K)``.
-    """
-    dim = queries.shape[1]
-    base_q, step_q = np.int64(queries.ctypes.data), 4 * dim
-    sums = np.empty((ROWS, QUERIES), dtype=np.float32)
-    best = np.empty((ROWS, QUERIES), dtype=np.float32)
-    win = np.empty((ROWS, QUERIES), dtype=np.int64)
-    for number in range(len(images)):
-        begin, scales, count, first, stop = images[number]
-        image = (begin, count, scales)
-        for member in range(first, stop, QUERIES):
-            last = stop - 1
-            addresses = (
-                base_q + members[member, 0] * step_q,
-                base_q + members[min(member + 1, last), 0] * step_q,
-                base_q + members[min(member + 2, last), 0] * step_q,
-                base_q + members[min(member + 3, last), 0] * step_q,
-            )
-            _share_image(tag, stride, scaled, dim, image, addresses, sums, best, win)
-            for column in range(min(QUERIES, stop - member)):
-                query, slot = members[member + column]
-                scores[query, slot] = best[0, column]
-                patches[query, slot] = win[0, column]

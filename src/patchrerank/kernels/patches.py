@@ -17,6 +17,7 @@ from patchrerank.kernels.stores import (
     Float32Store,
     Int8Store,
     Places,
+    RescoredStore,
     Store,
     layout,
     row_places,
@@ -44,7 +45,9 @@ def patch_max(
 
     Args:
         queries: float32 ``(Q, d)``, finite.
-        store: the patch vectors of the gallery, ``T`` rows, free of NaN.
+        store: the patch vectors of the gallery, ``T`` rows, free of NaN. Of a ``RescoredStore``
+            the best candidates by codes get exactly the scores of its finer rows; the others
+            stay behind them, in the order of their codes' scores.
         ends: int64 ``(N,)`` cumulative patch counts: image n owns the rows
             ``ends[n-1] … ends[n]``; images without patches are allowed; ``ends[-1] == T``.
         rows: int64 ``(Q, K)`` image rows of each query's shortlist, ``-1`` for an empty slot.
@@ -88,9 +91,11 @@ def _answer(
     threads: int,
     device: str,
 ) -> tuple[Floats, Rows, Spans]:
+    if isinstance(store, RescoredStore):
+        return _rescored(queries, store, ends, rows, threads, device)
     score = _KERNELS.get(type(store))
     if score is None:
-        known = ", ".join(kind.__name__ for kind in _KERNELS)
+        known = ", ".join(kind.__name__ for kind in (*_KERNELS, RescoredStore))
         raise SettingError(f"{type(store).__name__} is no store; use one of {known}")
     vectors = check_queries(queries, store.dim)
     spans = check_spans(rows, ends, len(store))
@@ -114,27 +119,59 @@ def _answer(
     return scores, patches, spans
 
 
+def _rescored(
+    queries: npt.ArrayLike,
+    store: RescoredStore,
+    ends: npt.ArrayLike | Segments,
+    rows: npt.ArrayLike,
+    threads: int,
+    device: str,
+) -> tuple[Floats, Rows, Spans]:
+    """Score all candidates by codes, and the best of them again by exact rows."""
+    how, best = (threads, device), store.rescore
+    if best >= check_spans(rows, ends, len(store)).rows.shape[1]:
+        return _answer(queries, store.exact, ends, rows, *how)
+    scores, patches, spans = _answer(queries, store.codes, ends, rows, *how)
+    slots = np.argsort(-scores, axis=1, kind="stable")
+    again, others = slots[:, :best], slots[:, best:]
+    chosen = np.take_along_axis(spans.rows, again, axis=1)
+    fine, winners, _ = _answer(queries, store.exact, ends, chosen, *how)
+    behind = _behind(np.take_along_axis(scores, others, axis=1), fine)
+    np.put_along_axis(scores, others, behind, axis=1)
+    np.put_along_axis(scores, again, fine, axis=1)
+    np.put_along_axis(patches, again, winners, axis=1)
+    return scores, patches, spans
+
+
+def _behind(rough: Floats, fine: Floats) -> Floats:
+    """Return scores by codes, falling, all lowered by as much as the first needs to lie behind."""
+    worst = fine.min(axis=1, keepdims=True, initial=np.inf, where=np.isfinite(fine))
+    below = np.nextafter(worst, np.float32(-np.inf))
+    over = np.maximum(rough[:, :1] - below, 0)
+    return np.asarray(np.minimum(rough - np.where(np.isfinite(over), over, 0), below))
+
+
 def _walked(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Images wanted once are walked query by query, the others image by image."""
-    from patchrerank.kernels import _row_walks as kernels
+    from patchrerank.kernels import _image_walks, _row_walks
 
     where = layout(store)
     starts, scales, places = row_places(store, spans.begins)
     if threads == 1 and len(vectors) == 1:
         answers = (spans.counts[0], scores[0], patches[0])
-        kernels.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
+        _row_walks.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
         return
     groups, members, alone = _group(spans, starts, scales, places)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):
         here = (query, slice(start, stop))
         views = (starts[here], scales[here], places, alone[here], scores[here], patches[here])
-        jobs.append((kernels.walk_slots, *where, vectors[query], *views))
+        jobs.append((_row_walks.walk_slots, *where, vectors[query], *views))
     run_parts(threads, _call, jobs)
     shares = [
-        (kernels.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
+        (_image_walks.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
         for start, stop in parts_of(len(groups), threads)
     ]
     run_parts(threads, _call, shares)

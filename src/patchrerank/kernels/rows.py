@@ -12,6 +12,7 @@ from patchrerank.kernels.stores import (
     Float16Store,
     Float32Store,
     Int8Store,
+    RescoredStore,
     layout,
     row_places,
 )
@@ -59,6 +60,7 @@ def row_products(query: Floats, store: Decodable, rows: Rows) -> Floats:
     if wanted.size and not 0 <= int(wanted.min()) <= int(wanted.max()) < len(store):
         raise ShortlistError(f"rows must lie within 0 … {len(store) - 1} of the store")
     products = np.empty(len(wanted), dtype=np.float32)
+    store = store.exact if isinstance(store, RescoredStore) else store
     if isinstance(store, Float32Store | Float16Store | Int8Store):
         _in_place(vector, store, wanted, products)
         return products

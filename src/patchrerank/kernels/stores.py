@@ -77,7 +77,7 @@ class Float16Store:
 
 @dataclass(frozen=True, eq=False)
 class Int8Store:
-    """A quarter of the bytes: row t is ``scales[t] * codes[t]``; the query stays float.
+    """A quarter of the bytes: row t is ``scales[t] * codes[t]``; queries are rounded to 16 bits.
 
     Attributes:
         codes: int8 ``(T, d)``, C-contiguous.
@@ -111,8 +111,57 @@ class Int8Store:
         return self.codes[rows].astype(np.float32) * self.scales[rows][:, None]
 
 
+Coded: TypeAlias = PQStore | RabitqStore
+Plain: TypeAlias = Float32Store | Float16Store | Int8Store
+RESCORE = 60
+"""How many candidates of a query are scored again by exact rows, unless said otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class RescoredStore:
+    """Codes by which all candidates are scored, and finer rows that score the best of them again.
+
+    Attributes:
+        codes: T rows.
+        exact: the same rows, finer.
+        rescore: how many candidates of each query are scored again, at least 0; where that is all
+            of them, codes are not looked at.
+    """
+
+    codes: Coded
+    exact: Plain
+    rescore: int = RESCORE
+
+    def __post_init__(self) -> None:
+        if (len(self.codes), self.codes.dim) != (len(self.exact), self.exact.dim):
+            raise SettingError(
+                f"codes of {len(self.codes)} rows of {self.codes.dim} dimensions, and "
+                f"{len(self.exact)} exact rows of {self.exact.dim}; both must be the same rows"
+            )
+        if not isinstance(self.rescore, int) or self.rescore < 0:
+            raise SettingError(f"rescore must be a whole number of at least 0, got {self.rescore}")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions d."""
+        return self.exact.dim
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of one row; of a candidate that is not among the best only the codes are read."""
+        return self.codes.bytes_per_row + self.exact.bytes_per_row
+
+    def decode(self, rows: Rows) -> Floats:
+        """Return rows ``(n,)`` as float32 ``(n, d)``, from the exact ones."""
+        return self.exact.decode(rows)
+
+
 Places: TypeAlias = tuple[int, int, int, int]
-Store: TypeAlias = Float32Store | Float16Store | Int8Store | PQStore | RabitqStore
+SingleStore: TypeAlias = Plain | Coded
+Store: TypeAlias = SingleStore | RescoredStore
 
 
 def quantise_int8(vectors: npt.ArrayLike) -> tuple[Codes, Floats]:
@@ -137,7 +186,7 @@ def quantise_int8(vectors: npt.ArrayLike) -> tuple[Codes, Floats]:
     return np.clip(np.rint(steps), -127, 127).astype(np.int8), scales
 
 
-def layout(store: Float32Store | Float16Store | Int8Store) -> tuple[Any, int, bool]:
+def layout(store: Plain) -> tuple[Any, int, bool]:
     """Return a value whose type says how rows are stored, the bytes of one, and if it is scaled."""
     if isinstance(store, Int8Store):
         return np.int8(0), store.dim, True
@@ -146,7 +195,7 @@ def layout(store: Float32Store | Float16Store | Int8Store) -> tuple[Any, int, bo
     return np.uint16(0), 2 * store.dim, False
 
 
-def row_places(store: Store, rows: Rows) -> tuple[Rows, Rows, Places]:
+def row_places(store: SingleStore, rows: Rows) -> tuple[Rows, Rows, Places]:
     """Return what tells the kernels where rows and their scales lie.
 
     Args:

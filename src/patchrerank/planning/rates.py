@@ -16,7 +16,7 @@ from patchrerank.bench.data import make_store, memory_of, unit
 from patchrerank.bench.sizes import Sizes
 from patchrerank.errors import SettingError
 from patchrerank.gallery.rows_ahead import RowsAhead
-from patchrerank.kernels import Store, patch_max
+from patchrerank.kernels import SingleStore, patch_max
 from patchrerank.planning.workload import Workload
 
 NAN = float("nan")
@@ -62,7 +62,7 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
     ends = np.arange(1, images + 1, dtype=np.int64) * workload.patches
     query = unit(generator.standard_normal((1, workload.dim), dtype=np.float32))
 
-    def ask(of: Store, ahead: RowsAhead | None = None) -> float:
+    def ask(of: SingleStore, ahead: RowsAhead | None = None) -> float:
         rows = generator.choice(images, min(workload.candidates, images), replace=False)[None]
         begun = time.perf_counter()
         if ahead is not None:  # as a gallery asks for rows that lie on a disk
@@ -81,7 +81,7 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
     return warm, float(np.median(times)) if times else NAN
 
 
-def _on_disk(store: Store, path: Path) -> Store:
+def _on_disk(store: SingleStore, path: Path) -> SingleStore:
     """Return the store with its rows mapped from a file; scales and centroids stay in memory."""
     held = memory_of(store)
     changed: dict[str, Any] = {

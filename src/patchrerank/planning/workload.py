@@ -9,7 +9,13 @@ from patchrerank.gallery.arrays import record_bytes
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_FROM, TABLE_RECORD, table_size
 from patchrerank.gallery.manifest import ArrayRecord
 from patchrerank.gallery.storage import patches_at
-from patchrerank.gallery.stores import PATCH_ARRAYS, STORES, check_store, gallery_records
+from patchrerank.gallery.stores import (
+    PATCH_ARRAYS,
+    STORES,
+    check_store,
+    gallery_records,
+    split_store,
+)
 
 ID_BYTES = 24
 
@@ -37,7 +43,8 @@ class Workload:
     id_bytes: int = ID_BYTES
 
     def __post_init__(self) -> None:
-        check_store(self.store)
+        if split_store(check_store(self.store))[1]:
+            raise SettingError(f"{self.store} is of two stores; plan them one by one, and add up")
         for name in ("images", "dim", "patches", "m", "candidates", "id_bytes"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -110,13 +110,15 @@ class Patchify(Reranker):
         return self._with_device(device)
 
     def _held(self, device: Device) -> HeldRows:
-        """Return the patches on the device, with their boxes."""
+        """Return the patches on the device, with their boxes; finer rows, where codes have some."""
         from patchrerank.kernels.segments import plain, taken
+        from patchrerank.kernels.stores import RescoredStore
 
-        gallery = self.gallery
+        gallery, store = self.gallery, self.gallery.patch_store
+        store = store.exact if isinstance(store, RescoredStore) else store
         boxes = plain(gallery.boxes) if gallery.has_boxes else None
         seen = None if boxes is None else partial(taken, boxes)
-        return device.hold(gallery.patch_store, gallery.patch_ends, seen)
+        return device.hold(store, gallery.patch_ends, seen)
 
     def _best(self, device: Device, queries: Queries, shortlist: Shortlist) -> Best:
         from patchrerank.kernels.checks import check_queries

@@ -36,6 +36,7 @@ class Places:
         load_encoder: whether the encoder is loaded at once, and not when a picture comes.
         on_device: where the reranker scores; see :meth:`patchrerank.rerankers.Ranker.on_device`.
         device_memory: bytes that the gallery may take there; None: see there.
+        rescore: see :class:`patchrerank.Gallery`.
     """
 
     gallery: Path
@@ -47,6 +48,7 @@ class Places:
     load_encoder: bool = False
     on_device: str = "cpu"
     device_memory: int | None = None
+    rescore: int | None = None
 
     @property
     def stamp(self) -> Stamp:
@@ -73,6 +75,7 @@ class Engine:
         encoder: one that is loaded already, in place of the gallery's own.
         on_device: where the reranker scores; see :meth:`patchrerank.rerankers.Ranker.on_device`.
         device_memory: bytes that the gallery may take there; None: see there.
+        rescore: see :class:`patchrerank.Gallery`.
         settings: of :meth:`patchrerank.pipeline.Recipe.parse`, beside stages as text.
 
     Raises:
@@ -92,6 +95,7 @@ class Engine:
         encoder: Encoder | None = None,
         on_device: str = "cpu",
         device_memory: int | None = None,
+        rescore: int | None = None,
         **settings: Any,
     ) -> None:
         if tuned is not None and settings:
@@ -106,6 +110,7 @@ class Engine:
             load_encoder,
             on_device,
             device_memory,
+            rescore,
         )
         self._settings = settings
         self._given, self._encoder = encoder, cast("tuple[str, Encoder] | None", None)
@@ -152,7 +157,7 @@ class Engine:
 
     def _load(self) -> Loaded:
         places, stamp = self._places, self._places.stamp
-        gallery = Gallery(places.gallery, root=places.root)
+        gallery = Gallery(places.gallery, root=places.root, rescore=places.rescore)
         check_factory(places.first_stage, gallery.dim, gallery.live_count or None)
         made = self._recipe()
         encoder = self._given
