@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 TOLERANCE = 12
 """How far a background pixel may lie from the background's colour, in 8-bit steps a channel."""
 
-PLAIN_SHARE = 0.9
+PLAIN_SHARE = 0.95
 """The share of the picture's outermost pixels that must be background for it to be plain."""
 
 

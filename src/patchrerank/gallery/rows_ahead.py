@@ -20,7 +20,7 @@ import numpy as np
 with suppress(ImportError):
     import resource
 
-from patchrerank.kernels.segments import Rowwise, Segments
+from patchrerank.kernels.segments import Rowwise, Segments, spans_of
 from patchrerank.types import Rows
 
 ON_LINUX = sys.platform == "linux"
@@ -64,13 +64,13 @@ class RowsAhead:
         """Ask for what is read of rows."""
         known = np.unique(rows)
         known = known[(known >= 0) & (known < len(self._ends))]
-        if not len(known):
+        if not len(known) or not self._arrays:
             return
-        _ask(self._ends, np.maximum(known - 1, 0), known + 1)
-        begins = np.where(known > 0, np.asarray(self._ends[np.maximum(known - 1, 0)]), 0)
-        ends = np.asarray(self._ends[known])
+        _ask(self._ends, known, known + 1)
+        begins, counts, _ = spans_of(known, self._ends, len(self._arrays[0]))
+        begins, counts = begins[counts > 0], counts[counts > 0]
         for array in self._arrays:
-            _ask(array, begins, ends)
+            _ask(array, begins, begins + counts)
 
 
 def blocks_read() -> int:
