@@ -53,7 +53,7 @@ def main(
     galleries: Annotated[list[Path], typer.Argument(help="Of the data set's pictures.")],
     dataset: Annotated[Path, typer.Option(help="Folder with index.json.")],
     stages: Annotated[list[str], typer.Option(help="With λ and γ.")] = list(STAGES),  # noqa: B006
-    views: Annotated[list[str], typer.Option(help="As --query-views.")] = ["0:20", "8:20:1"],  # noqa: B006
+    views: Annotated[list[str], typer.Option(help="As --query-views.")] = ["0:20", "2:20", "8:20"],  # noqa: B006
 ) -> None:
     """Print mAP in percent by kind of queries, gallery and views, a column for each stage."""
     data = load_dataset(dataset)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from patchrerank.serving.batching import QUICK, TRUSTED, Batcher
+from patchrerank.serving.batching import Batcher
 
 
 def batcher(work, collect=0.0, most=8, others=lambda: 8):
@@ -94,53 +94,3 @@ def test_it_waits_no_longer_than_it_was_told():
     waited, both = asyncio.run(run())
     assert 0.04 < waited < 1
     assert both < 3
-
-
-def test_work_that_has_been_quick_is_done_at_once_until_it_is_slow():
-    where, nap = [], [0.0]
-
-    def work(items):
-        where.append(threading.current_thread() is threading.main_thread())
-        time.sleep(nap[0])
-        return items
-
-    async def run():
-        found = batcher(work, collect=5, others=lambda: 1)
-        for _ in range(TRUSTED + 3):
-            await found.ask(1)
-        found = Batcher(work, "score", 5, 8, lambda: 8, lambda *_: None, lambda size: size)
-        found._paces.extend([QUICK / 10] * TRUSTED)
-        begun = time.perf_counter()
-        await found.ask(1)  # nobody is waited for
-        assert time.perf_counter() - begun < 4
-        nap[0] = 2 * QUICK
-        await found.ask(1)
-        found._others = lambda: 1
-        await found.ask(1)  # the last was slow
-        nap[0] = 0.0
-        for _ in range(TRUSTED - 1):
-            await found.ask(1)
-        return where.copy()
-
-    seen = asyncio.run(run())
-    assert seen[:TRUSTED] == [False] * TRUSTED  # nothing is known yet
-    assert seen[TRUSTED : TRUSTED + 3] == [True] * 3
-    assert seen[TRUSTED + 3 :] == [True, True] + [False] * TRUSTED
-
-
-def test_items_that_are_large_go_to_the_thread_at_the_same_pace():
-    where = []
-
-    def work(items):
-        where.append(threading.current_thread() is threading.main_thread())
-        return items
-
-    async def run():
-        found = Batcher(work, "score", 0, 8, lambda: 1, lambda *_: None, lambda size: size)
-        found._paces.extend([QUICK / 100] * TRUSTED)
-        await found.ask(1)
-        found._paces.extend([QUICK / 100] * TRUSTED)
-        await found.ask(1000)
-        return where
-
-    assert asyncio.run(run()) == [True, False]

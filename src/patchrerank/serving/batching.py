@@ -1,15 +1,11 @@
-"""Requests that are waiting at the same time are worked on together, on a thread of their own.
-
-What is done sooner than a thread is woken is done at once, where it is.
-"""
+"""Requests that are waiting at the same time are worked on together, on a thread of their own."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeAlias, TypeVar
 
@@ -20,18 +16,12 @@ Observe: TypeAlias = Callable[[str, float], None]
 
 STEP = 0.0005
 """Seconds between two looks at who has come."""
-QUICK = 0.001
-"""Seconds of work for which no thread is woken and nobody is waited for: both would take longer."""
-TRUSTED = 16
-"""How many batches in a row must have been as fast as that: a disk may be cold, a stage slow."""
 
 
 class Batcher(Generic[Item, Found]):
     """Collects items for a moment and hands them to one thread; meanwhile the next ones wait.
 
-    Who stopped waiting before work began (a deadline, a client that left) is left out. Work that
-    should take less than :data:`QUICK`, by the slowest of the last :data:`TRUSTED` batches, is done
-    on the event loop's own thread, without waiting for others.
+    Who stopped waiting before work began (a deadline, a client that left) is left out.
 
     Args:
         work: from items to what was found for each, or why it failed.
@@ -40,7 +30,6 @@ class Batcher(Generic[Item, Found]):
         most: items that are worked on at once.
         others: how many requests there are that might still come; with none, nobody waits.
         observe: is told seconds: of waiting (``wait``), and of the work of a batch (its name).
-        size: how much work an item is, in any unit; work is as long as the items are large.
     """
 
     def __init__(
@@ -51,11 +40,8 @@ class Batcher(Generic[Item, Found]):
         most: int,
         others: Callable[[], int],
         observe: Observe,
-        size: Callable[[Item], float] = lambda item: 1,
     ) -> None:
         self._work, self._name, self._observe = work, name, observe
-        self._size = size
-        self._paces = deque([math.inf] * TRUSTED, TRUSTED)  # of batches, seconds for a size of 1
         self._collect, self._most, self._others = collect, most, others
         self._waiting: deque[tuple[Item, asyncio.Future[Found], float]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"patchrerank-{name}")
@@ -77,36 +63,26 @@ class Batcher(Generic[Item, Found]):
         self._thread.shutdown(wait=False)
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
             await self._gather()
             batch = self._taken()
             if not batch:
                 continue
-            items = [item for item, _ in batch]
             begun = time.perf_counter()
             try:
-                found = await self._worked(items)
+                found = await loop.run_in_executor(
+                    self._thread, self._work, [item for item, _ in batch]
+                )
             except Exception as error:  # of the work itself: nobody may wait for ever
                 found = [error] * len(batch)
-            spent = time.perf_counter() - begun
-            self._paces.append(spent / max(sum(map(self._size, items)), 1))
-            self._observe(self._name, spent)
+            self._observe(self._name, time.perf_counter() - begun)
             for (_, future), each in zip(batch, found, strict=True):
                 _settle(future, each)
-
-    async def _worked(self, items: list[Item]) -> Sequence[Found | Exception]:
-        if self._is_quick(items):
-            return self._work(items)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._work, items)
-
-    def _is_quick(self, items: Iterable[Item]) -> bool:
-        return max(self._paces) * sum(map(self._size, items)) < QUICK
 
     async def _gather(self) -> None:
         until = self._waiting[0][2] + self._collect
         while len(self._waiting) < min(self._most, self._others()):
-            if self._is_quick(item for item, _, _ in self._waiting):
-                return
             left = until - time.perf_counter()
             if left <= 0:
                 return

@@ -73,7 +73,6 @@ class Rescoring:
         reranker: that rescores it.
         queries: one, encoded.
         first: makes the first stage's order.
-        size: how many candidates it has.
         top: hits that are wanted; None: all.
         shortlist: the first stage's order, once it is made.
     """
@@ -81,7 +80,6 @@ class Rescoring:
     reranker: Cascade
     queries: Queries
     first: Callable[[], Shortlist]
-    size: int
     top: int | None
     shortlist: Shortlist | None = None
 

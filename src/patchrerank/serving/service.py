@@ -65,9 +65,7 @@ class Service:
         self._encoding: Batcher[Encoding | Documents, Queries | Cascade] = Batcher(
             partial(encode_all, vectors=self._vectors), "encode", *shared
         )
-        self._rescoring: Batcher[Rescoring, Lines] = Batcher(
-            self._rescored, "score", *shared, size=lambda job: job.size
-        )
+        self._rescoring: Batcher[Rescoring, Lines] = Batcher(self._rescored, "score", *shared)
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
@@ -139,7 +137,7 @@ class Service:
             async with asyncio.timeout_at(_loop_time(until)):
                 queries = await self._queries(ask.query, loaded, until)
                 first = partial(loaded.search, queries, ask.candidates)
-                found = Rescoring(loaded.reranker, queries, first, ask.candidates, ask.top)
+                found = Rescoring(loaded.reranker, queries, first, ask.top)
                 await asyncio.to_thread(found.first_stage)
                 job = found
                 return await self._rescoring.ask(job)
@@ -167,7 +165,7 @@ class Service:
                     sent = dict(zip(keys, pictures, strict=True))
                     reranker = await self._encoded(Documents(loaded, sent, until))
                 how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
-                job = Rescoring(reranker, queries, partial(listed, *how), len(ids), top)
+                job = Rescoring(reranker, queries, partial(listed, *how), top)
                 return await self._rescoring.ask(job), places
         except TimeoutError:
             if job is not None:
