@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
-from patchrerank.remote_files import errors_of, file_system, name_inside
+from patchrerank.remote_files import check_plain, errors_of, file_system, name_inside
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(?=.)")
 BUFFER = 8 << 20
@@ -46,10 +46,14 @@ class Address:
     Args:
         text: ``scheme://place/name/…``.
         state: what a listing said of it.
+
+    Raises:
+        GalleryError: it holds credentials or options, which galleries and messages would keep.
     """
 
     def __init__(self, text: str, state: State | None = None) -> None:
         scheme, _, rest = text.partition("://")
+        check_plain(scheme.lower(), rest)
         self._scheme, self._inside = scheme.lower(), rest.rstrip("/")
         self._state = state
 
@@ -140,7 +144,7 @@ class Address:
             listed = files.get_file_info(FileSelector(inside, recursive=True))
         for found in listed:
             if found.type.name == "File" and fnmatch.fnmatchcase(found.base_name, pattern):
-                below = found.path.strip("/")[len(inside.strip("/")) :].strip("/")
+                below = found.path.strip("/")[len(inside.strip("/")) :].removeprefix("/")
                 yield Address(f"{self}/{below}", _state(found))
 
     def opened(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -9,6 +10,8 @@ from typing import Any
 
 from patchrerank.errors import GalleryError, MissingExtraError, PatchRerankError, short_reason
 
+BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss")
+SIGNED = re.compile(r"[?&][a-z-]*(sig|signature)=", re.IGNORECASE)
 OF_ARROW = ("abfs", "abfss", "file", "gcs", "gs", "hdfs", "s3", "viewfs")
 HINTS = {
     "NO_SUCH_BUCKET": "there is no such bucket",
@@ -16,10 +19,31 @@ HINTS = {
     "AWS_SECRET_ACCESS_KEY, AWS_PROFILE, …)",
     "INVALID_ACCESS_KEY_ID": "the key is not known there; set AWS_ACCESS_KEY_ID",
     "SIGNATURE_DOES_NOT_MATCH": "the secret is another; set AWS_SECRET_ACCESS_KEY",
-    "403": "set credentials that may list and read it",
+    "HTTP status 301": "the bucket is of another region; set AWS_DEFAULT_REGION to its own",
+    "HTTP status 403": "set credentials that may list and read it",
     "NETWORK_CONNECTION": "nobody answers; look at the network, and at AWS_ENDPOINT_URL where it "
     "is not Amazon's",
 }
+
+
+def check_plain(scheme: str, inside: str) -> None:
+    """Refuse an address with credentials or options in it, without repeating them.
+
+    Args:
+        scheme: of the address, in small letters.
+        inside: what is behind ``://``.
+
+    Raises:
+        GalleryError: says where they belong.
+    """
+    place = inside.partition("/")[0]
+    secret = ":" in (place if scheme in BUCKETS else place.rpartition("@")[0])
+    if secret or "?" in place or SIGNED.search(inside):
+        raise GalleryError(
+            f"{scheme}://…: an address takes no credentials, signature or options, which the "
+            "gallery would keep; set them in the environment (AWS_ACCESS_KEY_ID, "
+            "AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, …)"
+        )
 
 
 @contextmanager
@@ -54,7 +78,7 @@ def file_system(scheme: str, place: str) -> Any:
         from pyarrow import fs
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"{scheme}:// addresses are read with pyarrow: pip install 'patchrerank[remote]'"
+            f"{scheme}://{place}: is read with pyarrow: pip install 'patchrerank[remote]'"
         ) from error
     with errors_of(f"{scheme}://{place}", "reached"):
         if scheme in OF_ARROW:
@@ -76,6 +100,6 @@ def _of_fsspec(scheme: str) -> Any:
 
 def name_inside(scheme: str, place: str) -> str:
     """Return how a file system calls a bucket, container or host."""
-    if scheme in ("s3", "gs", "gcs", "abfs", "abfss"):
-        return place.partition("@")[0]
+    if scheme in BUCKETS:  # CONTAINER@ACCOUNT of Azure's, anonymous@BUCKET of Google's
+        return place.split("@")[0 if scheme.startswith("abfs") else -1]
     return place if scheme not in OF_ARROW else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -185,11 +186,13 @@ def test_other_addresses(tmp_path, photo_folder, tiny_encoder, scheme):
 
 
 def test_what_is_not_there(tmp_path, s3, tiny_encoder):
+    s3.open_output_stream("photos/a-file.png").close()
     for address, message in (
         ("s3://nobody-has-this/x", "no such bucket"),
         ("s3://photos/nothing-here", "nothing below this address"),
         ("s3://photos/nothing/*.tar", "no file fits"),
         ("s3://photos/nothing/{0..1}.tar", r"nothing/0\.tar: no such file"),
+        ("s3://photos/a-file.png", "a-file.png: is a file; pass the address of a folder"),
         ("never://photos/x", "never:// addresses are read by fsspec"),
     ):
         with pytest.raises((GalleryError, ImageError), match=message):
@@ -211,8 +214,55 @@ def test_reasons_are_given(monkeypatch):
         raise OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation: Access Denied")
     file_system.cache_clear()
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"patchrerank\[remote\]"):
+    with pytest.raises(MissingExtraError, match=r"^s3://b: .*patchrerank\[remote\]"):
         Address("s3://b/x").is_file()
+
+    for told, hint in (
+        ("AWS Error UNKNOWN (HTTP status 301) during ListObjectsV2", "AWS_DEFAULT_REGION"),
+        ("AWS Error NETWORK_CONNECTION for 'photos403'", "nobody answers"),
+    ):
+        with pytest.raises(GalleryError, match=hint), errors_of("s3://b/x", "listed"):
+            raise OSError(told)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "s3://KEY:SECRET@photos/x",
+        "s3://KEY:SEC/RET@photos/x",
+        "s3://photos?access_key=KEY&secret_key=SECRET",
+        "ftp://me:SECRET@host/x",
+        "https://host/x.jpg?X-Amz-Signature=SECRET",
+    ],
+)
+def test_credentials_are_refused_unrepeated(inside):
+    with pytest.raises(GalleryError, match="takes no credentials") as told:
+        Address(inside)
+    assert "SEC" not in str(told.value).replace("AWS_ACCESS", "")
+
+
+def test_a_name_with_an_empty_part_is_left_out(tmp_path, s3, photo_folder, tiny_encoder, caplog):
+    upload(s3, photo_folder, "photos/empty-part")
+    import boto3
+
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    client.put_object(Bucket="photos", Key="empty-part//a.png", Body=b"x")
+    made = build_gallery(tmp_path / "g", "s3://photos/empty-part", tiny_encoder, "grid:1", QUIET)
+    assert len(made) == 40 and "left out 1 file: 1 with // in the name" in caplog.text
+
+
+def test_a_pattern_is_listed_anew(tmp_path, s3, tiny_encoder):
+    write_shards(tmp_path / "photos", [3, 2])
+    upload(s3, tmp_path / "photos", "photos/anew")
+    _, last = sorted((tmp_path / "photos").glob("*.tar"))
+    s3.delete_file(f"photos/anew/{last.name}")
+    for count in (3, 5):
+        made = build_gallery(
+            tmp_path / "g", "s3://photos/anew/*.tar", tiny_encoder, "grid:1",
+            replace(QUIET, append=count == 5),
+        )  # fmt: skip
+        assert len(made) == count
+        upload(s3, tmp_path / "photos", "photos/anew")
 
 
 def test_nobody_answers(monkeypatch):
@@ -247,6 +297,12 @@ def test_the_command(tmp_path, s3, photo_folder):
     from command_line import run
 
     upload(s3, photo_folder, "photos/command")
-    given = ["index", "s3://photos/command", str(tmp_path / "g"), "--random-weights"]
-    done = run(*given, "--image-size", "32", "--regions", "grid:1", "--json", "--quiet")
-    assert json.loads(done.stdout)["images"] == 40
+    how = ["--random-weights", "--image-size", "32", "--regions", "grid:1", "--json", "--quiet"]
+    names = [path.relative_to(photo_folder).as_posix() for path in photo_folder.rglob("*.png")][:3]
+    listed = tmp_path / "list.txt"
+    listed.write_text(
+        "".join(f"s3://photos/command/{name}\r\n" for name in names), encoding="utf-8-sig"
+    )
+    for images, count in (("s3://photos/command", 40), (str(listed), 3)):
+        done = run("index", images, str(tmp_path / f"{count}"), *how)
+        assert json.loads(done.stdout)["images"] == count

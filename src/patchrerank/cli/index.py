@@ -228,7 +228,7 @@ def _source(images: str) -> str | list[str]:
     if is_packed(images) or not Path(images).is_file():
         return images
     try:
-        lines = Path(images).read_text(encoding="utf-8").splitlines()
+        lines = Path(images).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise GalleryError(
             f"{images}: not a text file of paths; pass a folder, or a list of paths"

@@ -93,6 +93,7 @@ def _matching(pattern: str) -> tuple[list[Place], Place]:
     fixed = list(itertools.takewhile(lambda part: not PATTERN.search(part), parts))
     root = place_of("/".join(fixed)) if is_address(pattern) else Path(*fixed)
     files: list[Place] = []
+    _listed.cache_clear()  # patterns of one call share a listing, later ones see what is new
     for name in itertools.islice(_expanded(pattern), MOST_EXPANDED):
         files += _fitting(name, root) if glob.has_magic(name) else [place_of(name)]
     if not files:

@@ -108,8 +108,16 @@ def _at_address(root: Address) -> FoundImages:
     walk = _Walk(heic=can_read_heic())
     try:
         for address in root.rglob():
-            walk.take(address)
+            if "" in address.parts[len(root.parts) :]:
+                walk.left_out["with // in the name, which cannot be asked for"] += 1
+            else:
+                walk.take(address)
     except FileNotFoundError as error:
+        if root.is_file():
+            raise ImageError(
+                f"{root}: is a file; pass the address of a folder of pictures, of tar shards or "
+                "of Parquet files, or a list of addresses"
+            ) from error
         raise ImageError(f"{root}: there is nothing below this address") from error
     files = sorted(walk.files, key=lambda one: one.relative_to(root).parts)
     return FoundImages(tuple(files), dict(walk.left_out))
