@@ -46,6 +46,7 @@ def test_the_service_has_it_too_behind_its_token(gallery):
         (["--candidates", "0"], "candidates"),
         (["--stages", "nobody"], "nobody"),
         (["--port", "99999999"], "port"),
+        (["--rescore", "5"], "finer rows"),
     ],
 )
 def test_bad_words_are_explained(gallery, words, why):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import socket
 
+import httpx
 import pytest
 
 from command_line import run
+from drawn_galleries import draw_gallery
+from patchrerank.gallery import CompressOptions, compress
 from patchrerank.testing.made_galleries import made_gallery
+from served import served_process
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -57,6 +61,7 @@ def test_a_port_that_is_taken(gallery):
         ("--device", "x"),
         ("--on-device", "x"),
         ("--device-memory", "-1"),
+        ("--rescore", "5"),
     ],
 )
 def test_options_that_cannot_be(gallery, words):
@@ -67,3 +72,21 @@ def test_options_that_cannot_be(gallery, words):
 
 def test_no_gallery(tmp_path):
     assert "is this a gallery folder?" in run("serve", tmp_path / "g", code=2).stderr
+
+
+def test_codes_with_finer_rows_are_served(tmp_path):
+    whole = draw_gallery(tmp_path / "g", [str(n) for n in range(30)], 3, 16, store="float32")
+    for kind in ("rabitq1+int8", "int8"):
+        compress(whole, tmp_path / kind, CompressOptions(kind, progress=False))
+    body = {"query": {"vector": whole.global_vectors[3].tolist()}, "documents": list(whole.ids)}
+    found = []
+    for kind, *words in (
+        ("int8",),
+        ("rabitq1+int8", "--rescore", 30),
+        ("rabitq1+int8", "--rescore", 0),
+        ("rabitq1+int8", "--rescore", 0, "--on-device", "torch:cpu", "--device-memory", 0),
+    ):
+        with served_process(tmp_path / kind, "--lazy", *words) as (_, address):
+            results = httpx.post(f"{address}/rerank", json=body).json()["results"]
+            found.append([(hit["id"], hit["box"]) for hit in results])
+    assert found[0] == found[1] == found[3] != found[2]

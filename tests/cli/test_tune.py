@@ -129,7 +129,8 @@ def test_tuned_for_galleries_that_are_whitened_and_stored_smaller(dataset, tmp_p
     model = ["--encoder", "timm:test_resnet", "--image-size", 64]
     study = tmp_path / "study.toml"
     study.write_text(
-        'stages = "patchify"\ntrials = 8\nfolds = 2\n[scores]\nwhiten = 12\nstore = "int8"\n'
+        'stages = "patchify"\ntrials = 8\nfolds = 2\n[scores]\nwhiten = 12\n'
+        'store = "rabitq2+int8"\n'
         'encoder = "timm:test_resnet"\nimage_size = 64\nregions = "grid:1"\n'
         "[space.patchify]\nsizes = [2, 18]\n"
     )
@@ -138,11 +139,11 @@ def test_tuned_for_galleries_that_are_whitened_and_stored_smaller(dataset, tmp_p
     assert "share 1/2: 6 queries" in tune(*words, "--share", "1/2").stdout
     found = json.loads(tune(*words, "--out", tuned, "--record", record, "--json").stdout)
     on = Tuned.load(tuned).tuned_on
-    assert (on.whiten, on.store) == (12, "int8")
+    assert (on.whiten, on.store) == (12, "rabitq2+int8")
     assert json.loads(record.read_text())["table"]["whitening"] == "12 dimensions"
     folders = sorted(path.name for path in cache.iterdir())
-    assert any(name.endswith("-int8-w12") for name in folders), "as compare keeps it"
-    assert any("-int8-w12-table-" in name for name in folders)
+    assert any(name.endswith("-rabitq2+int8-w12") for name in folders), "as compare keeps it"
+    assert any("-rabitq2+int8-w12-table-" in name for name in folders)
     again = [dataset, "--tuned", tuned, "--cache", cache, "--image-size", 64, "--json", *TINY]
     value = pytest.approx(100 * found["value"])
     assert json.loads(run("evaluate", *again).stdout)["metrics"]["mAP"] == value
@@ -152,22 +153,22 @@ def test_tuned_for_galleries_that_are_whitened_and_stored_smaller(dataset, tmp_p
     pictures.mkdir()
     for path in sorted(dataset.glob("d*.png"))[3:]:
         shutil.copy(path, pictures)
-    smaller = ["--whiten", 12, "--store", "int8"]
+    smaller = ["--whiten", 12, "--store", "rabitq2+int8"]
     run("index", pictures, tmp_path / "own", *model, "--regions", "grid:1", *smaller, *TINY)
     asked = run("search", tmp_path / "own", pictures / "d3-1.png", "--tuned", tuned, "--json")
     assert json.loads(asked.stdout)["hits"][0]["id"] == "d3-1.png"
     run("index", pictures, tmp_path / "plain", *model, "--regions", "grid:1", *TINY)
     refused = run("search", tmp_path / "plain", pictures / "d3-1.png", "--tuned", tuned, code=2)
-    mended = f"patchrerank compress {tmp_path / 'plain'} FOLDER --whiten 12 --store int8"
+    mended = f"patchrerank compress {tmp_path / 'plain'} FOLDER --whiten 12 --store rabitq2+int8"
     assert mended in " ".join(refused.stderr.split())
     other = json.loads(tuned.read_text())
     other["tuned_on"]["whiten"] = 8
     tuned.write_text(json.dumps(other))
     refused = run("search", tmp_path / "own", pictures / "d3-1.png", "--tuned", tuned, code=2)
     index = "patchrerank index PICTURES FOLDER --encoder timm:test_resnet --image-size 64 "
-    index += "--random-weights --regions grid:1 --whiten 8 --store int8"
+    index += "--random-weights --regions grid:1 --whiten 8 --store rabitq2+int8"
     assert index in " ".join(refused.stderr.split())
-    assert "patchrerank tune … --whiten 12 --store int8" in " ".join(refused.stderr.split())
+    assert "patchrerank tune … --whiten 12 --store rabitq2+int8" in " ".join(refused.stderr.split())
     auto = tune(*words, "--whiten", "auto", "--store", "float32", "--build-only")
     assert "6 queries, 18 candidates" in auto.stdout
     assert any(path.name.endswith("-float32-wauto") for path in cache.iterdir())

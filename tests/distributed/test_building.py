@@ -222,7 +222,7 @@ def test_compressed_side_by_side(tmp_path):
     joined = merge(tmp_path / "set", draw_shards(tmp_path / "parts", "float32", None))
     remove(joined.folder, [joined.ids[3]])
     joined = Gallery(joined.folder)
-    how = CompressOptions("pq", m=4, nbits=4, progress=False)
+    how = CompressOptions("pq+int8", m=4, nbits=4, progress=False)
     compress(joined, tmp_path / "here", how)
     compress_with_ray(joined, tmp_path / "ray", how, ONE)
     here, made = Gallery(tmp_path / "here"), Gallery(tmp_path / "ray")

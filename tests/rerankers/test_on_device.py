@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,7 +18,14 @@ from local_twins import KINDS as LOCAL_KINDS
 from local_twins import FakeGallery, make_local, make_queries, make_shortlist
 from patchrerank.errors import QueryError, SettingError, ShortlistError
 from patchrerank.fusion import Fusion
-from patchrerank.gallery import Gallery, encode_queries
+from patchrerank.gallery import (
+    CompressOptions,
+    Gallery,
+    compact,
+    compress,
+    encode_queries,
+    remove,
+)
 from patchrerank.gallery.merging import merge
 from patchrerank.kernels import RabitqStore
 from patchrerank.kernels.copies import fetched
@@ -121,6 +130,81 @@ def test_shards(tiny_gallery, asked, tmp_path, device, memory):
     merged = merge(tmp_path / "shards", [tiny_gallery], progress=False)
     plain = Patchify(Gallery(merged.folder), fusion=Fusion(0.3, 4))
     assert_same_ranking(plain.on_device(device, memory).rerank(*asked), plain.rerank(*asked))
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory, tiny_gallery):
+    """Codes with finer rows beside them, and the finer rows alone."""
+    folder = tmp_path_factory.mktemp("coded")
+    for store in ("rabitq1+int8", "int8"):
+        compress(tiny_gallery, folder / store, CompressOptions(store, progress=False))
+    return folder
+
+
+def assert_same_hits(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert [(h.id, h.rank, h.status, h.box) for h in one] == [
+            (h.id, h.rank, h.status, h.box) for h in other
+        ]
+        assert [h.score for h in one] == pytest.approx([h.score for h in other], abs=1e-5)
+
+
+@pytest.mark.parametrize("memory", [None, 0, 1, 1500])
+@pytest.mark.parametrize("device", WHERE)
+@pytest.mark.parametrize("stages", ["patchify", "patchify:9:0.3:4,patchify+refine-patches:4:0.5:2"])
+def test_finer_rows_score_all_whatever_is_rescored(coded, asked, stages, device, memory):
+    fine, vectors = load_reranker(coded / "int8", stages), list(asked[0].vectors)
+    ids = list(fine.gallery.ids)
+    lists = [ids, [], ids[3:4], ["nobody", *ids[::-1]], ids[5:]]
+    joined = merge(coded / f"set-{memory}-{len(stages)}-{device[:4]}", [coded / "rabitq1+int8"])
+    for place in (coded / "rabitq1+int8", joined.folder):
+        for rescore in (0, 2, None):
+            plain = load_reranker(Gallery(place, rescore=rescore), stages)
+            there = plain.on_device(device, memory)
+            for missing in ("keep", "drop"):
+                how = {"missing": missing}
+                assert_same_hits(
+                    there.rank_batch(vectors, lists, **how), fine.rank_batch(vectors, lists, **how)
+                )
+
+
+@pytest.mark.parametrize("device", WHERE)
+def test_threads_share_what_is_kept_there(coded, asked, device):
+    fine, vectors = load_reranker(coded / "int8"), list(asked[0].vectors)
+    there = load_reranker(coded / "rabitq1+int8").on_device(device, 1500)
+    orders = [list(np.random.default_rng(n).permutation(fine.gallery.ids)) for n in range(30)]
+    with ThreadPoolExecutor(5) as pool:
+        jobs = [pool.submit(there.rank, vectors[n % 5], ids) for n, ids in enumerate(orders)]
+        found = [job.result() for job in jobs]
+    for n, (hits, ids) in enumerate(zip(found, orders, strict=True)):
+        expected = fine.rank(vectors[n % 5], ids)
+        one, other = ({h.id: h.local_score for h in each} for each in (hits, expected))
+        assert one == pytest.approx(other, abs=1e-5)
+        scores = [[h.score for h in each] for each in (hits, expected)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5), "in order, but for near ties"
+
+
+@pytest.mark.parametrize("memory", [None, 0, 1])
+@pytest.mark.parametrize("device", WHERE)
+def test_a_gallery_that_changes_beneath(coded, tmp_path, asked, device, memory):
+    for name in ("rabitq1+int8", "int8"):
+        shutil.copytree(coded / name, tmp_path / name)
+    there = load_reranker(tmp_path / "rabitq1+int8").on_device(device, memory)
+    vector, ids = asked[0].vectors[0], list(there.gallery.ids)
+    before = there.rank(vector, ids)
+    for name in ("rabitq1+int8", "int8"):
+        remove(tmp_path / name, ids[:3])
+        compact(tmp_path / name)
+    assert there.rank(vector, ids) == before, "what is open stays as it was"
+    fine = load_reranker(tmp_path / "int8")
+    again = load_reranker(tmp_path / "rabitq1+int8").on_device(device, memory)
+    assert_same_hits([again.rank(vector, ids[3:])], [fine.rank(vector, ids[3:])])
+    with pytest.raises(ShortlistError, match="3 of 40"):
+        again.rank(vector, ids)
+    remove(tmp_path / "rabitq1+int8", ids[3:])
+    none = load_reranker(compact(tmp_path / "rabitq1+int8")).on_device(device, memory)
+    assert none.rank(vector, []) == []
+    assert [hit.status for hit in none.rank(vector, ids[:2], missing="keep")] == ["kept"] * 2
 
 
 COUNTS = [39, 0, 12, 1, 39, 5, 20, 39, 2, 33]

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn_galleries import draw_gallery
 from patchrerank.calibration import Calibration
 from patchrerank.errors import SettingError
 from patchrerank.first_stage import GlobalSearch
+from patchrerank.gallery import CompressOptions, compress, remove
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Recipe, load_reranker
 from patchrerank.serving import Engine, ServiceSettings
@@ -304,3 +306,27 @@ def test_a_calibrated_service_says_when_nothing_was_found(colours, tmp_path, lim
 def test_a_service_that_is_not_calibrated_does_not_say_it(client):
     body = {"query": {"image": uri(colour_query("red"))}, "documents": NAMES}
     assert "nothing_found" not in client.post("/rerank", json=body).json()
+
+
+def test_finer_rows_of_a_gallery_that_changes_score_on_a_device(tmp_path):
+    names = [f"{n}.jpg" for n in range(30)]
+    whole = draw_gallery(tmp_path / "g", names, 3, 16, store="float32")
+    compress(whole, tmp_path / "both", CompressOptions("rabitq2+int8", progress=False))
+    compress(whole, tmp_path / "fine", CompressOptions("int8", progress=False))
+    body = {"query": {"vector": np.asarray(whole.global_vectors[0]).tolist()}, "documents": names}
+    for memory in (None, 0, 1):
+        there = {"on_device": "torch:cpu", "device_memory": memory, "rescore": 1}
+        engines = Engine(tmp_path / "both", **there), Engine(tmp_path / "fine")
+        for gone in ([], [names[len(names) - 1]]):
+            left = [name for name in names if name not in gone]
+            for engine in engines if gone else ():
+                remove(engine.files[0], gone)
+                assert engine.changed
+                assert engine.reload().gallery.live_count == len(left)
+            found, expected = [], []
+            for engine, hits in zip(engines, (found, expected), strict=True):
+                with served(engine) as running, running.client() as asking:
+                    hits += results_of(asking, {**body, "documents": left})
+            assert [hit["id"] for hit in found] == [hit["id"] for hit in expected]
+            assert [hit["box"] for hit in found] == [hit["box"] for hit in expected]
+        names = left

@@ -34,8 +34,8 @@ def compare(before: Gallery, after: Gallery, seed: int) -> Compression:
     """Compare a gallery with its copy, over a sample of patches that the seed draws."""
     whitening = after.whitening if not before.manifest.whitened else None
     rows = sample_of(range(after.manifest.patches), SAMPLE_ROWS, seed)
-    there = live_patches(before)
-    first = whitened(before.patch_store.decode(np.asarray(there)[rows]), whitening)
+    there = np.asarray(live_patches(before), dtype=np.int64)
+    first = whitened(before.patch_store.decode(there[rows]), whitening)
     second = after.patch_store.decode(rows)
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosines = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)

@@ -30,7 +30,8 @@ class OnDevices:
         Patches (and local descriptors, for ``chamfer``, ``ames`` and ``elvis``) are copied there
         when they are first asked for: all, if they fit; else images stay there as they are asked
         for until the memory is full, and the rest is copied with each request. The order and the
-        boxes are those of the CPU, but for rounding. See ``docs/devices.md``.
+        boxes are those of the CPU, but for rounding; where a gallery has finer rows beside codes,
+        they score all candidates, as if ``rescore`` were no limit. See ``docs/devices.md``.
 
         Args:
             device: ``cuda``, ``cuda:<number>``, ``mps``; ``cpu``: nothing but the CPU's kernels;

@@ -7,7 +7,9 @@ from later import later
 
 lancedb = later("lancedb")
 
+from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError
+from patchrerank.gallery import CompressOptions, Gallery, compress
 from patchrerank.integrations.stores.lancedb import LanceStore
 from patchrerank.testing.made_galleries import made_gallery, made_queries
 from patchrerank.testing.stores import StoreConformance
@@ -49,3 +51,14 @@ def test_an_index_changes_nothing(tmp_path):
         )
     assert store.best(vector, keys) == pytest.approx(before, abs=1e-6)
     np.testing.assert_allclose(store.search(made_queries(), 5).scores, first.scores, atol=1e-6)
+
+
+def test_of_codes_with_finer_rows_the_finer_ones_are_pushed(tmp_path):
+    whole = draw_gallery(tmp_path / "g", [str(n) for n in range(9)], 3, 16, store="float32")
+    found = []
+    for kind in ("rabitq1+int8", "int8"):
+        compress(whole, tmp_path / kind, CompressOptions(kind, progress=False))
+        store = LanceStore(lancedb.connect(str(tmp_path / f"{kind}-db")), "images")
+        store.push(Gallery(tmp_path / kind), progress=False)
+        found.append(store.best(np.asarray(whole.global_vectors[4]), list(whole.ids)))
+    assert found[0] == found[1]
