@@ -130,5 +130,7 @@ def test_impossible_whitenings_and_vectors():
     whitening = learn_whitening(correlated(20, 5), 2)
     with pytest.raises(EncoderError, match=r"takes vectors \(N, 5\), got \(2, 6\)"):
         whitening.apply(np.zeros((2, 6)))
+    with pytest.raises(EncoderError, match=r"got one of \(5,\); pass apply\(vector\[None\]\)"):
+        whitening.apply(np.ones(5))
     with pytest.raises(EncoderError, match="row 0"):
         whitening.apply(whitening.mean[None])

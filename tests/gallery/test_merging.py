@@ -370,8 +370,8 @@ def test_ids_of_other_kinds(tmp_path):
 
 
 DIFFERENT = {
-    "store": ({"store": "float16"}, "'float32' and 'float16'"),
-    "dim": ({"dim": 8}, "16 and 8"),
+    "store": ({"store": "float16"}, "'float32' and 'float16'; index .* --store of the other"),
+    "dim": ({"dim": 8}, "16 and 8; make one again as the other was"),
     "id_type": ({"id_type": "int", "ids": [1, 2]}, "'text' and 'int'"),
 }
 
@@ -398,7 +398,7 @@ def changed(folder, **values):
     ("values", "message"),
     [
         ({"identity": "another"}, "differ in identity, other weights, image size"),
-        ({"regions": "grid:2"}, "differ in regions, 'grid:3' and 'grid:2'"),
+        ({"regions": "grid:2"}, "differ in regions, 'grid:3' and 'grid:2'; .*--regions"),
     ],
 )
 def test_other_encoders_and_regions_are_refused(tmp_path, parts, values, message):

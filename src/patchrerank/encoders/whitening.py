@@ -57,12 +57,17 @@ class Whitening:
         return digest.hexdigest()
 
     def apply(self, vectors: npt.ArrayLike) -> Floats:
-        """Whiten ``vectors`` ``(N, d)``; returns float32 ``(N, m)`` with rows of L2 norm 1.
+        """Whiten ``vectors`` ``(N, d)`` of L2 norm 1; returns float32 ``(N, m)``, likewise.
 
         Raises:
             EncoderError: another dimension, NaN, or a row that equals the mean (no direction).
         """
         array = np.asarray(vectors, dtype=np.float32)
+        if array.shape == self.mean.shape:
+            raise EncoderError(
+                f"this whitening takes vectors (N, {len(self.mean)}), got one of {array.shape}; "
+                "pass apply(vector[None])[0]"
+            )
         if array.ndim != 2 or array.shape[1] != len(self.mean):
             raise EncoderError(
                 f"this whitening takes vectors (N, {len(self.mean)}), got {array.shape}; it was "

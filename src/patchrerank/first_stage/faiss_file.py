@@ -73,7 +73,10 @@ class FaissFile:
         self.index = open_index(path)
         self._l2 = _metric_is_l2(self.index, self.path)
         if self.index.d != gallery.dim:
-            whitened = " and whitening, or a gallery of --whiten none" * gallery.manifest.whitened
+            whitened = (
+                " and whitening, a gallery of --whiten none, or rerank what your index finds: "
+                "its ids and scores (patchrerank rerank)"
+            ) * gallery.manifest.whitened
             raise GalleryError(
                 f"{path}: its vectors have {self.index.d} dimensions, those of the gallery "
                 f"{gallery.folder} {gallery.dim}; use an index of the gallery's encoder{whitened}"

@@ -180,6 +180,8 @@ def _check_plan(folder: Path, old: Manifest, new: Manifest) -> None:
     how = loading_call(old.encoder)
     if not is_module(old.encoder) and not is_imported(old.encoder):
         how += f"; on the command line {index_options(old.encoder)}"
+    if old.store != new.store:
+        how += f"; store={old.store!r}, --store {old.store}"
     remedy = f"use the same settings ({how}), or another folder"
     check_plan(folder, old, new, remedy)
 

@@ -20,6 +20,11 @@ from patchrerank.kernels.segments import Segments
 
 KEYS = ("identity", "whitened", "regions", "store", "dim", "id_type")
 """What galleries that are to be one must agree in; ``identity`` covers the whitening too."""
+REMEDIES = {
+    "store": "index the pictures of one again with the --store of the other",
+    "regions": "index the pictures of one again with the --regions of the other",
+}
+"""What to do where galleries differ in a key; for all others there is one answer."""
 MOST_IMAGES = (1 << 32) - 2
 """What a table of ids can number."""
 
@@ -65,7 +70,8 @@ def _told(key: str, mine: Manifest, theirs: Manifest) -> str:
             "product quantisers that were trained apart; join the float galleries first, and "
             "compress what that gives"
         )
-    return f"{shown(_value(mine, key))} and {shown(_value(theirs, key))}"
+    told = f"{shown(_value(mine, key))} and {shown(_value(theirs, key))}"
+    return f"{told}; {REMEDIES.get(key, 'make one again as the other was made')}"
 
 
 def id_table_of(galleries: Sequence[Gallery], removed: Flags) -> npt.NDArray[np.uint32]:

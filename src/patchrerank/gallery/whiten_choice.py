@@ -37,8 +37,9 @@ def why_plain(dim: int | None, images: int | None) -> str | None:
     if dim is not None and dim < LEAST_DIM:
         return f"its vectors have {dim} dimensions, fewer than {LEAST_DIM}"
     if images is not None and images < FEW_IMAGES:
+        told = "1 image is" if images == 1 else f"{images} images are"
         return (
-            f"{images} images are fewer than the {FEW_IMAGES} that whitening is learned from "
+            f"{told} fewer than the {FEW_IMAGES} that whitening is learned from "
             "(index anew once there are more)"
         )
     return None
