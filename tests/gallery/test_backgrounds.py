@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 
 import numpy as np
@@ -145,3 +146,12 @@ def test_crops_of_replaced_pictures_are_deleted_at_once(tmp_path, tiny_encoder):
     new = [("1.png", scene(30))]
     left = replace(tmp_path / "g", new, tiny_encoder, GridPyramid(1), how)
     assert "1.png" not in left.backgrounds.ids and "2.png" in left.backgrounds.ids
+
+
+def test_those_that_were_resized_travel_to_other_processes(gallery):
+    crops = gallery.backgrounds
+    wanted = crops.sized((20, 24))
+    assert crops.sized((20, 24)) is wanted and wanted.shape[1:] == (20, 24, 3)
+    again = pickle.loads(pickle.dumps(crops))
+    np.testing.assert_array_equal(again.sized((20, 24)), wanted)
+    assert again.jpegs == crops.jpegs

@@ -7,8 +7,8 @@ import shutil
 import zipfile
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class Backgrounds:
 
     jpegs: tuple[bytes, ...]
     ids: tuple[str, ...]
+    _at_sizes: dict[tuple[int, int], Bytes] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.jpegs)
@@ -67,11 +68,9 @@ class Backgrounds:
 
     def sized(self, size: tuple[int, int]) -> Bytes:
         """Return the crops at a size, (height, width): uint8 ``(n, height, width, 3)``; kept."""
-        return self._sized(size)
-
-    @cached_property
-    def _sized(self) -> Callable[[tuple[int, int]], Bytes]:
-        return cache(lambda size: np.stack([_resized(crop, size) for crop in self.crops]))
+        if size not in self._at_sizes:
+            self._at_sizes[size] = np.stack([_resized(crop, size) for crop in self.crops])
+        return self._at_sizes[size]
 
     @cached_property
     def _mean(self) -> Bytes:
