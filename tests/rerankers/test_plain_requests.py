@@ -14,7 +14,7 @@ from drawn_galleries import draw_gallery
 from patchrerank.errors import PatchRerankError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, merge, remove
-from patchrerank.kernels.requests import fused
+from patchrerank.kernels._requests import fused
 from patchrerank.pipeline import Cascade, Stage
 from patchrerank.rerankers import Patchify, Ranker
 from patchrerank.types import Queries, Shortlist
@@ -119,6 +119,30 @@ def test_rankings_are_the_general_ones_behind_other_stages_too(tmp_path):
                 assert ours.dtype == theirs.dtype
                 np.testing.assert_array_equal(ours, theirs)
             assert found.settings == expected.settings
+
+
+@pytest.mark.parametrize("store", ["float32", "float16", "int8"])
+def test_rankings_of_several_lists_are_the_general_ones(tmp_path, store):
+    gallery = drawn(tmp_path / "g", store=store)
+    lists = [asked(count, count) for count in (100, 3, 250, 1)]
+    shortlist = Shortlist.joined(
+        [
+            Shortlist(rows[None], np.asarray(scores, dtype=np.float32)[None])
+            for _, _, scores, rows in lists
+        ]
+    )
+    queries = Queries(np.stack([query for query, *_ in lists]))
+    for fusion in FUSIONS:
+        first = Fusion(0.2, 3.0, 60)
+        second = Fusion(fusion.lam, fusion.gamma, min(fusion.size_of(60), 60))
+        found, expected = (
+            Cascade([Stage(kind(gallery), first), Stage(kind(gallery), second)]).rerank(
+                queries, shortlist
+            )
+            for kind in (Patchify, General)
+        )
+        for ours, theirs in zip(found.tables, expected.tables, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 def test_what_is_not_plain_ends_as_ever(tmp_path):

@@ -45,6 +45,31 @@ def test_no_batch_is_larger_than_allowed_and_none_is_worked_on_beside_another():
     assert len(set(at_once)) == 1
 
 
+@pytest.mark.parametrize(
+    ("waiting", "others", "sizes"),
+    [
+        (16, 16, [8, 8]),  # half is worked on while the loop has the other half
+        (15, 16, [8, 7]),
+        (1, 1, [1]),
+        (40, 1, [32, 8]),  # one request of 40 parts: nobody to answer meanwhile
+        (40, 9, [32, 5, 3]),
+    ],
+)
+def test_a_batch_leaves_half_of_the_requests_to_the_loop(waiting, others, sizes):
+    taken = []
+
+    def work(items):
+        taken.append(len(items))
+        return items
+
+    async def run():
+        found = batcher(work, most=32, others=lambda: others)
+        return await asyncio.gather(*map(found.ask, range(waiting)))
+
+    assert asyncio.run(run()) == list(range(waiting))
+    assert taken == sizes
+
+
 def test_who_gave_up_before_its_turn_costs_nothing():
     seen = []
 

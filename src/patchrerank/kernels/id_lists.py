@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels.ids import Bytes, Table, _find, _places
-from patchrerank.kernels.jit import compiled, entry_of
+from patchrerank.kernels.jit import compiled, compiled_short, entry_of
 from patchrerank.kernels.segments import Rowwise
 from patchrerank.kernels.zeros import _zeros
 from patchrerank.types import Floats, Rows
@@ -56,7 +56,7 @@ class ListReader:
         return (rows, given) if plain else None
 
 
-@compiled
+@compiled_short
 def _read(
     table: Table,
     starts: Rows,

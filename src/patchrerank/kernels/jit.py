@@ -23,13 +23,21 @@ def compiled(function: Kernel) -> Kernel:
     return _compile(function, False)
 
 
+def compiled_short(function: Kernel) -> Kernel:
+    """Compile strictly, and keep the interpreter lock: for what takes some ten microseconds.
+
+    Who lets go of the lock must win it back, which takes far longer where other threads are busy.
+    """
+    return _compile(function, False, nogil=False)
+
+
 def compiled_loose(function: Kernel) -> Kernel:
     """Compile with sums that may be reordered (see ``REASSOCIATE``)."""
     return _compile(function, set(REASSOCIATE))
 
 
-def _compile(function: Kernel, fastmath: Any) -> Kernel:
-    kernel: Any = numba.njit(nogil=True, fastmath=fastmath)(function)
+def _compile(function: Kernel, fastmath: Any, *, nogil: bool = True) -> Kernel:
+    kernel: Any = numba.njit(nogil=nogil, fastmath=fastmath)(function)
     kernel._cache = KernelCache.of(function)
     KERNELS.append(kernel)
     found: Kernel = kernel

@@ -196,21 +196,15 @@ def _codes(
 
 def _group(spans: Spans, starts: Rows, scales: Rows, places: Places) -> tuple[Rows, Rows, Rows]:
     """Return images wanted more than once, who wants them, and the counts of all other slots."""
-    images, members = np.empty((0, 5), dtype=np.int64), np.empty((0, 2), dtype=np.int64)
-    flat = np.flatnonzero(spans.counts)
-    if len(spans.rows) < 2 or flat.size == 0:
-        return images, members, spans.counts
-    flat = flat[np.argsort(spans.rows.ravel()[flat], kind="stable")]
-    first = np.flatnonzero(np.diff(spans.rows.ravel()[flat], prepend=-1))
-    wanted = np.diff(first, append=len(flat))
-    shared = wanted > 1
-    alone = spans.counts.copy()
-    alone.ravel()[flat[np.repeat(shared, wanted)]] = 0
-    first, wanted = first[shared], wanted[shared]
-    begins, steps, counts = (table.ravel()[flat[first]] for table in (starts, scales, spans.counts))
-    rows_at, scales_at = places[0] + places[1] * begins, places[2] + places[3] * steps
-    images = np.stack([rows_at, scales_at, counts, first, first + wanted], axis=1)
-    members = np.stack(np.divmod(flat, spans.rows.shape[1]), axis=1)
+    from patchrerank.kernels._shared_images import group_slots
+
+    lists, width = spans.rows.shape
+    alone, tables = spans.counts.copy(), (spans.rows, starts, scales)
+    rows, begins, steps = (np.ascontiguousarray(table).reshape(-1) for table in tables)
+    if lists < 2:
+        rows = begins = steps = rows[:0]
+    images, members = group_slots(width, rows, begins, steps, alone.reshape(-1))
+    images[:, :2] = images[:, :2] * places[1::2] + places[::2]
     return images, members, alone
 
 

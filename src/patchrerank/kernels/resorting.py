@@ -13,6 +13,7 @@ from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Keys = npt.NDArray[np.uint64]
 Tables: TypeAlias = tuple[Rows, Floats, Floats, Floats, Floats]
 """Rows, scores, global and local scores of lists, and boxes."""

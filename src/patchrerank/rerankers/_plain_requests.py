@@ -7,7 +7,7 @@ the same hits and says what is wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,11 @@ import numpy.typing as npt
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.hit_scores import falling_scores
-from patchrerank.kernels.patches import best_rows
 from patchrerank.rerankers.given_queries import is_unit
 from patchrerank.rerankers.score_scale import COSINES
 from patchrerank.search_results import LARGEST
 from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows, rank_scores
+from patchrerank.types.arrays import nan_table
 
 if TYPE_CHECKING:
     from patchrerank.kernels.requests import PatchRequests, Places
@@ -34,20 +34,25 @@ SAFELY = 1e-6
 """By how much less than ``COSINES`` scores are that nobody is warned of."""
 
 
-def rescored_alone(
-    gallery: Gallery, fusion: Fusion, query: Floats, ranking: Ranking, size: int
+def rescored_plainly(
+    gallery: Gallery, fusion: Fusion, queries: Floats, ranking: Ranking, size: int
 ) -> Ranking | None:
-    """Rescore the head of one query's ranking; None: it is not plain."""
+    """Rescore the heads of rankings, float32 ``(Q, d)`` queries; None: something is not plain."""
     requests, tables = gallery.patch_requests, ranking.tables
-    if requests is None or not all(map(_is_plain, (query, *tables), (FLOAT, ROW, *4 * (FLOAT,)))):
+    if requests is None or not all(map(_is_plain, (queries, *tables), (FLOAT, ROW, *4 * (FLOAT,)))):
         return None
-    rows, scores, global_scores, local_scores, boxes = (table[0] for table in tables)
-    before = rows, scores, global_scores, local_scores, boxes
-    ahead = gallery.rows_ahead
-    mark = ahead.begin(rows[:size])
-    found = requests.rerank(query, before, len(rows), fusion.lam, fusion.gamma, size)
+    ahead, how = gallery.rows_ahead, (fusion.lam, fusion.gamma, size)
+    mark, width = ahead.begin(tables[0][:, :size]), tables[0].shape[1]
+    if len(queries) == 1:
+        rows, scores, first, local, boxes = (table[0] for table in tables)
+        one = requests.rerank(queries[0], (rows, scores, first, local, boxes), width, *how)
+        after = None if one is None else tuple(table[None] for table in one[1])
+    else:
+        all_places = np.full(len(queries), width)
+        several = requests.rerank_all(queries, cast("Tables", tables), all_places, *how)
+        after = None if several is None else several[1]
     ahead.end(mark)
-    return None if found is None else ranking.with_tables(tuple(t[None] for t in found[1]))
+    return None if after is None else ranking.with_tables(after)
 
 
 def plain_answers(
@@ -65,7 +70,7 @@ def plain_answers(
     before = [(rows, given, given, NO_SCORES, NO_BOXES) for rows, given in asked]
     ahead = gallery.rows_ahead
     mark = ahead.begin(asked[0][0] if len(asked) == 1 else np.concatenate([r for r, _ in asked]))
-    found = _reranked(gallery, requests, fusion, vectors, before, top_k)
+    found = _reranked(requests, fusion, vectors, before, top_k)
     ahead.end(mark)
     width = max(len(rows) for rows, _ in asked)
     made = [
@@ -93,28 +98,36 @@ def _read(
 
 
 def _reranked(
-    gallery: Gallery,
     requests: PatchRequests,
     fusion: Fusion,
     vectors: Sequence[Floats],
     before: Sequence[Tables],
     top_k: int | None,
 ) -> list[Places | None]:
-    """Rescore one list in one call; several share what they read."""
+    """Rescore one list in one call, or several, which share what they read."""
     counts = [len(tables[0]) for tables in before]
     firsts = [count if top_k is None else min(top_k, count) for count in counts]
-    sizes, how = [fusion.size_of(count) for count in counts], (fusion.lam, fusion.gamma)
+    how = (fusion.lam, fusion.gamma, fusion.size_of(max(counts)))
     if len(vectors) == 1:
-        return [requests.rerank(vectors[0], before[0], firsts[0], *how, sizes[0])]
-    table = np.full((len(vectors), max(sizes)), EMPTY, dtype=np.int64)
-    for line, tables, size in zip(table, before, sizes, strict=True):
-        line[:size] = tables[0][:size]
-    store, ends = gallery.patch_store, gallery.patch_ends
-    local, winners = best_rows(np.array(vectors), store, ends, table)
+        return [requests.rerank(vectors[0], before[0], firsts[0], *how)]
+    found = requests.rerank_all(np.array(vectors), _joined(before), np.array(firsts), *how)
+    if found is None:
+        return [None] * len(vectors)
+    order, after, falls = found
+    lists = zip(order, *after, falls.tolist(), firsts, strict=True)
     return [
-        requests.finish(before[q], local[q, :size], winners[q, :size], firsts[q], *how)
-        for q, size in enumerate(sizes)
+        (slots[:n], (rows[:n], fused[:n], first[:n], local[:n], boxes[:n]), fall)
+        for slots, rows, fused, first, local, boxes, fall, n in lists
     ]
+
+
+def _joined(lists: Sequence[Tables]) -> Tables:
+    """Return lists that nobody has rescored yet as one table, filled up to one width."""
+    shape = len(lists), max(len(tables[0]) for tables in lists)
+    rows, scores = np.full(shape, EMPTY, dtype=np.int64), np.full(shape, -np.inf, dtype=np.float32)
+    for number, (own, given, *_) in enumerate(lists):
+        rows[number, : len(own)], scores[number, : len(own)] = own, given
+    return rows, scores, scores, nan_table(*shape), nan_table(*shape, 4)
 
 
 def _hits_of(gallery: Gallery, ids: Sequence[Any], places: Places, width: int) -> list[Hit]:

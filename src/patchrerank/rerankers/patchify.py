@@ -14,7 +14,7 @@ from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.gallery.rows_ahead import RowsAhead
 from patchrerank.kernels.checks import check_threads
-from patchrerank.rerankers._plain_requests import plain_answers, rescored_alone
+from patchrerank.rerankers._plain_requests import plain_answers, rescored_plainly
 from patchrerank.rerankers.base import Reranker
 from patchrerank.types import Hit, LocalScores, Queries, QueryCrop, Ranking, Rows, Shortlist
 
@@ -78,7 +78,7 @@ class Patchify(Reranker):
         return LocalScores(scores, boxes)
 
     def rescored(self, fusion: Fusion, queries: Queries, ranking: Ranking, size: int) -> Ranking:
-        """Score and fuse one list in one call, if it is plain, or on the device; see there."""
+        """Score and fuse lists in one call, if they are plain, or on the device; see there."""
         if self.device is not None:
             from patchrerank.rerankers._on_device import resorted
 
@@ -87,9 +87,9 @@ class Patchify(Reranker):
             held = self._held(self.device)
             return resorted(fusion, ranking, best.scores, best.boxes, held)
         found = None
-        if len(ranking) == 1 and self._is_plain:
+        if len(ranking) and self._is_plain:
             self.gallery.check_queries(queries)
-            found = rescored_alone(self.gallery, fusion, queries.vectors[0], ranking, size)
+            found = rescored_plainly(self.gallery, fusion, queries.vectors, ranking, size)
         return super().rescored(fusion, queries, ranking, size) if found is None else found
 
     def plain_answers(

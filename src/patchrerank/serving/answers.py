@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from patchrerank.serving.asks import RerankAsk
 from patchrerank.serving.hit_lines import Lines
@@ -13,6 +14,9 @@ from patchrerank.serving.json_bodies import text_of
 
 USAGE = {"prompt_tokens": 0, "total_tokens": 0}
 """What clients of language models look for; nothing is counted in tokens here."""
+
+NUMBERS = count(uuid4().int >> 40 << 40)
+"""Of answers, each its own; drawn anew, each would cost a call to the system."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,12 @@ def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
     listed = ",".join(results[: ask.top])
     if bare:
         return f"[{listed}]"
-    about = {"id": str(uuid4()), "model": ask.model, "fallback": hits.fallback, "usage": USAGE}
+    about = {
+        "id": str(UUID(int=next(NUMBERS))),
+        "model": ask.model,
+        "fallback": hits.fallback,
+        "usage": USAGE,
+    }
     about["meta"] = {"api_version": {"version": "2"}}
     about |= _nothing(hits)
     return f'{text_of(about)[:-1]},"{ask.shape.results}":[{listed}]}}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +15,7 @@ from patchrerank.serving.answers import batch_answer
 from patchrerank.serving.asks import read_batch, read_rerank, read_search
 from patchrerank.serving.bodies import read_bytes, unless_gone
 from patchrerank.serving.engine import Engine
-from patchrerank.serving.guard import Guard
+from patchrerank.serving.guard import Guard, Receive, Scope, Send
 from patchrerank.serving.json_bodies import read_body, written
 from patchrerank.serving.openapi import PAGE_HEADERS, openapi, page
 from patchrerank.serving.refusals import RequestError, public_words, status_of
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 Work: TypeAlias = Callable[[Service, Mapping[str, Any]], Coroutine[Any, Any, str]]
-Handler: TypeAlias = "Callable[[Request], Awaitable[Response]]"
 
 LARGE = 1 << 17
 """Bytes of a body that is read on another thread, for others not to wait."""
@@ -152,23 +151,28 @@ def _routes(service: Service) -> list[Any]:
     gets |= {"/images/{id:path}": image, "/openapi.json": described, "/docs": docs}
     return [
         *(
-            Route(path, _posted(service, path, work), methods=["POST"])
+            Route(path, _Posted(service, path, work), methods=["POST"])
             for path, work in posts.items()
         ),
         *(Route(path, handler, methods=["GET"]) for path, handler in gets.items()),
     ]
 
 
-def _posted(service: Service, route: str, work: Work) -> Handler:
-    """Return what reads a body, has it answered, and counts."""
+class _Posted:
+    """Reads a body, has it answered, and counts; handles all errors, so Starlette need not."""
 
-    async def handle(request: Request) -> Response:
+    def __init__(self, service: Service, route: str, work: Work) -> None:
+        self._service, self._route, self._work = service, route, work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from starlette.requests import Request
+
         begun = time.perf_counter()
-        response = await _answered(service, request, work)
-        service.metrics.answered(route, response.status_code, time.perf_counter() - begun)
-        return response
-
-    return handle
+        request = Request(scope, receive, send)
+        response = await _answered(self._service, request, self._work)
+        took = time.perf_counter() - begun
+        self._service.metrics.answered(self._route, response.status_code, took)
+        await response(scope, receive, send)
 
 
 async def _answered(service: Service, request: Request, work: Work) -> Response:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from patchrerank.errors import shown
+from patchrerank.search_results import Doubles
 from patchrerank.serving.json_bodies import read_object
 from patchrerank.serving.refusals import RequestError
 from patchrerank.serving.sent_pictures import is_picture, sent_picture
@@ -24,7 +27,7 @@ class Asked:
 
     Attributes:
         kind: what ``value`` is.
-        value: words, a picture as it was sent, an id of the gallery, or a list of numbers.
+        value: words, a picture as it was sent, an id of the gallery, or float64 ``(d,)``.
         box: where the object is in the picture, in [0, 1], or None.
     """
 
@@ -112,22 +115,23 @@ def read_document(number: int, item: Any) -> Any:
     )
 
 
-def read_numbers(values: Any, what: str) -> list[float]:
-    """Return a list of numbers.
+def read_numbers(values: Any, what: str) -> Doubles:
+    """Return a list of numbers as float64 ``(n,)``.
 
     Raises:
         RequestError: it is none.
     """
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
         raise RequestError(f"{what} must be a list of numbers")
-    return values
+    return np.array(values, dtype=np.float64)
 
 
 def _box(value: Any) -> list[float]:
     box = read_numbers(value, "box")
     if len(box) != 4:
         raise RequestError("box must be four numbers x0, y0, x1, y1 in [0, 1] of the picture")
-    return box
+    found: list[float] = box.tolist()
+    return found
 
 
 def _refuse(why: object) -> Any:

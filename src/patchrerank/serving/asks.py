@@ -10,6 +10,7 @@ from typing import Any, get_args
 from patchrerank.errors import shown
 from patchrerank.rerankers.http_shapes import SHAPES, Shape
 from patchrerank.score_reading import Metric
+from patchrerank.search_results import Doubles
 from patchrerank.serving.ask_parts import (
     SEVERAL,
     Asked,
@@ -35,7 +36,7 @@ class RerankAsk:
         ids: of the gallery, as they were sent; None where pictures were.
         pictures: as they were sent, or None.
         documents: as they were sent.
-        scores: the first stage's, one a document, or None.
+        scores: the first stage's, float64, one a document, or None.
         metric: what the scores are; None: higher is better.
         top: results that are wanted; None: all.
         echo: whether results hold their documents.
@@ -49,7 +50,7 @@ class RerankAsk:
     ids: list[Any] | None
     pictures: list[Sent] | None
     documents: list[Any]
-    scores: list[float] | None
+    scores: Doubles | None
     metric: Metric | None
     top: int | None
     echo: bool
@@ -179,7 +180,7 @@ def _documents(body: Mapping[str, Any], key: str, most: int) -> list[Any]:
     return documents
 
 
-def _told_apart(documents: list[Any]) -> tuple[list[Any], list[float] | None]:
+def _told_apart(documents: list[Any]) -> tuple[list[Any], Doubles | None]:
     """Return an id or a picture for each document, and the scores that stand beside them."""
     if set(map(type, documents)) <= {str}:
         if max(map(len, documents), default=0) < SHORTEST_URI:
@@ -195,7 +196,7 @@ def _told_apart(documents: list[Any]) -> tuple[list[Any], list[float] | None]:
     return plain, _scores(scored, len(documents))
 
 
-def _scores(values: Any, count: int) -> list[float]:
+def _scores(values: Any, count: int) -> Doubles:
     found = read_numbers(values, "scores")
     if len(found) != count:
         raise RequestError(f"{count} documents but {len(found)} scores; one a document")

@@ -17,11 +17,17 @@ Observe: TypeAlias = Callable[[str, float], None]
 STEP = 0.0005
 """Seconds between two looks at who has come."""
 
+HANDOVER = 0.0002
+"""Seconds for which the loop stands still behind a batch while there are others: the thread takes
+the interpreter's lock meanwhile, which it would get else when the loop has nothing left to do."""
+
 
 class Batcher(Generic[Item, Found]):
     """Collects items for a moment and hands them to one thread; meanwhile the next ones wait.
 
-    Who stopped waiting before work began (a deadline, a client that left) is left out.
+    A batch leaves half of all requests that there are, if so many wait: while it is worked on, the
+    loop answers those of the last one, and reads what they are followed by. Who stopped waiting
+    before work began (a deadline, a client that left) is left out.
 
     Args:
         work: from items to what was found for each, or why it failed.
@@ -71,9 +77,10 @@ class Batcher(Generic[Item, Found]):
                 continue
             begun = time.perf_counter()
             try:
-                found = await loop.run_in_executor(
-                    self._thread, self._work, [item for item, _ in batch]
-                )
+                doing = loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
+                if self._others() > 1:
+                    time.sleep(HANDOVER)
+                found = await doing
             except Exception as error:  # of the work itself: nobody may wait for ever
                 found = [error] * len(batch)
             self._observe(self._name, time.perf_counter() - begun)
@@ -82,7 +89,7 @@ class Batcher(Generic[Item, Found]):
 
     async def _gather(self) -> None:
         until = self._waiting[0][2] + self._collect
-        while len(self._waiting) < min(self._most, self._others()):
+        while len(self._waiting) < min(self._most, -(-self._others() // 2)):
             left = until - time.perf_counter()
             if left <= 0:
                 return
@@ -91,7 +98,9 @@ class Batcher(Generic[Item, Found]):
     def _taken(self) -> list[tuple[Item, asyncio.Future[Found]]]:
         taken: list[tuple[Item, asyncio.Future[Found]]] = []
         now = time.perf_counter()
-        while self._waiting and len(taken) < self._most:
+        half = self._others() // 2
+        share = min(self._most, max(self._others() - half, len(self._waiting) - half))
+        while self._waiting and len(taken) < share:
             item, future, came = self._waiting.popleft()
             self._observe("wait", now - came)
             if not future.done():

@@ -18,6 +18,10 @@ GONE = 499
 """The status that logs have where a client left before its answer."""
 
 
+PATIENCE = 0.02
+"""Seconds after which somebody looks whether the client is still there."""
+
+
 async def read_bytes(request: Request, settings: ServiceSettings) -> bytearray:
     """Return the body of a request, counted as it comes, whatever its headers say.
 
@@ -46,20 +50,25 @@ async def read_bytes(request: Request, settings: ServiceSettings) -> bytearray:
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:
     """Return what ``work`` returns; it is cancelled when the client leaves.
 
+    Nobody looks whether it has, as long as work takes no longer than ``PATIENCE``.
+
     Raises:
         RequestError: it left.
     """
     doing = asyncio.current_task()
     assert doing is not None, "requests are answered in tasks"
-    left = False
+    loop, watching, left = asyncio.get_running_loop(), set[asyncio.Task[None]](), False
 
-    def leave(watching: asyncio.Future[None]) -> None:
+    def leave(task: asyncio.Task[None]) -> None:
         nonlocal left
-        if not watching.cancelled():
+        if not task.cancelled():
             left = doing.cancel()
 
-    watching = asyncio.ensure_future(_left(request))
-    watching.add_done_callback(leave)
+    def watch() -> None:
+        watching.add(task := loop.create_task(_left(request)))
+        task.add_done_callback(leave)
+
+    timer = loop.call_later(PATIENCE, watch)
     try:
         return await work
     except asyncio.CancelledError:
@@ -68,8 +77,10 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Fou
         doing.uncancel()
         raise RequestError("the client left", GONE) from None
     finally:
-        watching.remove_done_callback(leave)
-        watching.cancel()
+        timer.cancel()
+        for task in watching:
+            task.remove_done_callback(leave)
+            task.cancel()
 
 
 async def _left(request: Request) -> None:

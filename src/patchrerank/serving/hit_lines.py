@@ -12,7 +12,7 @@ from patchrerank.calibration import Calibration
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving.json_bodies import number_texts, text_of
-from patchrerank.types import EMPTY, Floats, Hit, Ranking
+from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows
 
 
 @dataclass(frozen=True)
@@ -52,52 +52,54 @@ def lines_of(
     if any(ranking.kept(query) is not None for query in range(len(ranking))):
         lists = hits_of(ranking, gallery, None)
         return [_of_hits(hits[:top], calibration) for hits, top in zip(lists, tops, strict=True)]
-    filled = (ranking.rows != EMPTY).sum(axis=1).tolist()
-    counts = [
-        most if top is None else min(most, top) for most, top in zip(filled, tops, strict=True)
-    ]
-    scores = ranking.hit_scores(max(counts, default=0))
-    return [
-        _lines(ranking, query, scores[query, :n], gallery, calibration)
-        for query, n in enumerate(counts)
-    ]
+    most = ranking.rows.shape[1]
+    wanted = [most if top is None else min(most, top) for top in tops]
+    counts = np.minimum((ranking.rows != EMPTY).sum(axis=1), wanted)
+    return _lines(ranking, counts, gallery, calibration)
 
 
 def _lines(
-    ranking: Ranking,
-    query: int,
-    scores: Floats,
-    gallery: Gallery,
-    calibration: Calibration | None,
-) -> Lines:
-    count = len(scores)
-    head = (query, slice(count))
-    ids, local = gallery.ids.at(ranking.rows[head]), ranking.local_scores[head]
-    failed = bool(ranking.failed and ranking.failed[query])
-    told, probable = number_texts(scores), ranking.probabilities
-    states = np.where(np.isnan(local), "behind", "rescored").tolist()
-    crop = ranking.crops[query] if ranking.crops else "none"
-    view = ranking.views[query] if ranking.views else "none"
+    ranking: Ranking, counts: Rows, gallery: Gallery, calibration: Calibration | None
+) -> list[Lines]:
+    """Write the first places of all lists at once, so many of each, and cut them apart."""
+    width = int(counts.max(initial=0))
+    head = np.arange(width) < counts[:, None]
+    first, local = (
+        table[:, :width][head] for table in (ranking.global_scores, ranking.local_scores)
+    )
+    scores, chances = ranking.hit_scores(width), ranking.probabilities
+    ids, told = gallery.ids.at(ranking.rows[:, :width][head]), number_texts(scores[head])
+    queries, places = head.nonzero()
     columns = (
         map(text_of, ids),
         told,
-        range(1, count + 1),
-        number_texts(ranking.global_scores[head]),
+        (places + 1).tolist(),
+        number_texts(first),
         number_texts(local),
-        _box_texts(ranking.boxes[head]),
-        ["null"] * count if probable is None else number_texts(probable[head]),
-        ["fallback"] * count if failed else states,
+        _box_texts(ranking.boxes[:, :width][head]),
+        ["null"] * len(ids) if chances is None else number_texts(chances[:, :width][head]),
+        np.where(np.isnan(local), "behind", "rescored").tolist(),
+        queries.tolist(),
     )
+    crops, views = (
+        ranking.crops or ("none",) * len(counts),
+        ranking.views or ("none",) * len(counts),
+    )
+    failed = [bool(why) for why in ranking.failed or ("",) * len(counts)]
     lines = [
-        f'"id":{item},"score":{score},"rank":{rank},"global_score":{first},"local_score":{second},'
-        f'"box":{box},"query_crop":"{crop}","probability":{chance},"status":"{state}",'
-        f'"query_views":"{view}"'
-        for item, score, rank, first, second, box, chance, state in zip(*columns, strict=True)
+        f'"id":{item},"score":{score},"rank":{rank},"global_score":{one},"local_score":{other},'
+        f'"box":{box},"query_crop":"{crops[query]}","probability":{chance},'
+        f'"status":"{"fallback" if failed[query] else state}","query_views":"{views[query]}"'
+        for item, score, rank, one, other, box, chance, state, query in zip(*columns, strict=True)
     ]
-    nothing = None
-    if calibration is not None and probable is not None:
-        nothing = calibration.finds_nothing(scores, probable[head])
-    return Lines(ids, told, lines, failed, nothing)
+    ends = np.cumsum(counts).tolist()
+    found = []
+    for query, (count, end) in enumerate(zip(counts.tolist(), ends, strict=True)):
+        own, nothing = slice(end - count, end), None
+        if calibration is not None and chances is not None:
+            nothing = calibration.finds_nothing(scores[query, :count], chances[query, :count])
+        found.append(Lines(ids[own], told[own], lines[own], failed[query], nothing))
+    return found
 
 
 def _box_texts(boxes: Floats) -> list[str]:

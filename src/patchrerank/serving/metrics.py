@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from patchrerank.errors import MissingExtraError
@@ -63,8 +64,13 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count an answer."""
-        self._requests.labels(route).observe(seconds)
-        self._statuses.labels(route, str(status)).inc()
+        took, count = self._of_route(route, status)
+        took.observe(seconds)
+        count.inc()
+
+    @cache  # noqa: B019, as long as the application
+    def _of_route(self, route: str, status: int) -> tuple[Any, Any]:
+        return self._requests.labels(route), self._statuses.labels(route, str(status))
 
     def together(self, count: int) -> None:
         """Count a batch."""

@@ -12,6 +12,7 @@ from patchrerank.gallery import Gallery
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
 from patchrerank.score_reading import Metric
+from patchrerank.search_results import Doubles
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
@@ -159,7 +160,7 @@ def listed(
     gallery: Gallery,
     queries: Queries,
     ids: list[Any],
-    scores: list[float] | None,
+    scores: Doubles | None,
     metric: Metric | None,
     missing: Missing,
 ) -> Shortlist:
@@ -197,7 +198,7 @@ def listed(
 def as_sent(
     gallery: Gallery,
     ids: list[Any],
-    scores: list[float] | None,
+    scores: Doubles | None,
     metric: Metric | None,
     missing: Missing,
     top: int | None,
@@ -215,8 +216,8 @@ def as_sent(
     Raises:
         ShortlistError: unknown ids, or scores that are no finite numbers.
     """
-    given = None if scores is None else [scores]
+    given = None if scores is None or not len(scores) else [scores]
     found = Shortlist.from_ids(
-        gallery, [ids], given, sort=True, metric=metric if scores else None, missing=missing
+        gallery, [ids], given, sort=True, metric=metric if given else None, missing=missing
     )
     return lines_of(replace(Ranking.of(found), failed=(LATE,)), gallery, [top])[0]

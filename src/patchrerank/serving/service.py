@@ -154,7 +154,7 @@ class Service:
         ids = list(places.first)
         scores = ask.scores
         if scores is not None and len(ids) < len(keys):
-            scores = [scores[places.first[key]] for key in ids]
+            scores = scores[[places.first[key] for key in ids]]
         top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
         try:

@@ -1,0 +1,174 @@
+"""Compiled requests: lists rescored in one call, with spans, walk, fusion, order and boxes.
+
+``spans`` are where counts of patches lie and how many patches are before each part, ``places`` and
+``scale_places`` where patches and scales do, ``box_places`` where boxes do; see ``_places``.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from patchrerank.kernels._image_walks import walk_images
+from patchrerank.kernels._places import fill_part_spans, locate
+from patchrerank.kernels._row_walks import walk_slots
+from patchrerank.kernels._shared_images import group_slots
+from patchrerank.kernels._tiles import prefetch
+from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.resorting import Flags, Tables, move_tables, write_order
+from patchrerank.types import Floats, Rows
+
+Parts: TypeAlias = tuple[Rows, Rows]
+
+CLOSER, DONE, FALLING = range(3)  # what a call answers
+HERE = 0, 1, 0, 1  # places that are addresses already
+
+
+@compiled
+def rerank_list(
+    tag: np.generic,
+    stride: int,
+    scaled: bool,
+    spans: tuple[Rows, Rows, Rows],
+    places: Parts,
+    scale_places: Parts,
+    query: Floats,
+    size: int,
+    before: Tables,
+    lam: float,
+    gamma: float,
+    box_places: Parts,
+    order: Rows,
+    after: Tables,
+) -> Any:
+    """Write the first places of the list; see ``PatchRequests.rerank``."""
+    rows = before[0][:size]
+    begins, counts = np.empty(size, np.int64), np.empty(size, np.int64)
+    _ask_for_ends(rows, spans[0], spans[1])
+    if fill_part_spans(rows, spans[0], spans[1], spans[2], begins, counts, 0) >= 0:
+        return CLOSER
+    starts = np.empty(size, np.int64)
+    if locate(begins, places[0], places[1], stride, starts, 0) >= 0:
+        return CLOSER
+    scales = np.empty(size if scaled else 0, np.int64)
+    if scaled and locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
+        return CLOSER
+    local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
+    steps = scales if scaled else starts
+    walk_slots(tag, stride, scaled, query, starts, steps, HERE, counts, local, winners)
+    for slot in range(size):
+        winners[slot] += begins[slot] if winners[slot] >= 0 else 0
+    return _finish(before, local, winners, lam, gamma, box_places, order, after)
+
+
+@compiled
+def rerank_lists(
+    tag: np.generic,
+    stride: int,
+    scaled: bool,
+    spans: tuple[Rows, Rows, Rows],
+    places: Parts,
+    scale_places: Parts,
+    queries: Floats,
+    size: int,
+    before: Tables,
+    lam: float,
+    gamma: float,
+    box_places: Parts,
+    firsts: Rows,
+    order: Rows,
+    after: Tables,
+    falls: Flags,
+) -> Any:
+    """Do the same for lists ``(Q, K)``; what several want is read once for all of them."""
+    lists, every = len(queries), len(queries) * size
+    rows, begins, counts = (
+        np.empty((lists, size), np.int64),
+        np.empty(every, np.int64),
+        np.empty(every, np.int64),
+    )
+    rows[:] = before[0][:, :size]
+    flat = rows.reshape(-1)
+    _ask_for_ends(flat, spans[0], spans[1])
+    if fill_part_spans(flat, spans[0], spans[1], spans[2], begins, counts, 0) >= 0:
+        return CLOSER
+    starts = np.empty(every, np.int64)
+    if locate(begins, places[0], places[1], stride, starts, 0) >= 0:
+        return CLOSER
+    scales = np.empty(every if scaled else 0, np.int64)
+    if scaled and locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
+        return CLOSER
+    steps = scales if scaled else starts
+    images, members = group_slots(size, flat, starts, steps, counts)
+    local, winners = np.empty((lists, size), np.float32), np.empty((lists, size), np.int64)
+    for query in range(lists):
+        own = slice(query * size, (query + 1) * size)
+        where = (starts[own], steps[own], HERE, counts[own])
+        walk_slots(tag, stride, scaled, queries[query], *where, local[query], winners[query])
+    walk_images(tag, stride, scaled, queries, images, members, local, winners)
+    for query in range(lists):
+        for slot in range(size):
+            found = winners[query, slot]
+            winners[query, slot] += begins[query * size + slot] if found >= 0 else 0
+        one, first = _list_of(before, query, before[0].shape[1]), firsts[query]
+        new = _list_of(after, query, first)
+        how = (lam, gamma, box_places)
+        answer = _finish(one, local[query], winners[query], *how, order[query, :first], new)
+        if answer == CLOSER:
+            return CLOSER
+        falls[query] = answer == FALLING
+    return DONE
+
+
+@compiled
+def _list_of(tables: Tables, query: int, first: int) -> Tables:
+    """Return the first places of one list of tables."""
+    rows, scores, before, local, boxes = tables
+    head = rows[query, :first], scores[query, :first], before[query, :first]
+    return (*head, local[query, :first], boxes[query, :first])
+
+
+@compiled
+def _finish(
+    before: Tables,
+    local: Floats,
+    winners: Rows,
+    lam: float,
+    gamma: float,
+    box_places: Parts,
+    order: Rows,
+    after: Tables,
+) -> Any:
+    """Fuse, sort and write the first places of a list whose head is scored."""
+    size = len(local)
+    exact = np.empty(size, np.float64)
+    for slot in range(size):
+        exact[slot] = fused(before[1][slot], local[slot], lam, gamma)
+    write_order(before[0], local, lam == 0 and gamma > 0, exact, order)
+    best, boxes_at = np.full(len(order), -1), np.zeros(len(order), np.int64)
+    for place in range(min(size, len(order))):
+        best[place] = winners[order[place]]
+    boxed = len(box_places[1]) > 0
+    if boxed and locate(best, box_places[0], box_places[1], 16, boxes_at, 0) >= 0:
+        return CLOSER
+    return FALLING if move_tables(order, before, exact, local, boxes_at, after) else DONE
+
+
+@compiled
+def _ask_for_ends(rows: Rows, starts: Rows, at: Rows) -> None:
+    """Ask for the ends of images in one part, since each look at them misses caches."""
+    if len(at) == 1 and at[0] != 0:
+        for row in rows:
+            if 0 <= row < starts[1]:
+                prefetch(at[0] + 8 * row)
+
+
+@compiled
+def fused(score: Any, local: Any, lam: float, gamma: float) -> Any:
+    """Return λ·g + (1−λ)·σ(γ·l) in float64, as :func:`patchrerank.fusion.fuse` does."""
+    sigmoid = 1.0 / (1.0 + exp(-(gamma * np.float64(local)))) if gamma > 0 else 0.5
+    first = lam * np.float64(score) if lam > 0 else 0.0
+    second = (1.0 - lam) * sigmoid if lam < 1 else 0.0
+    return first + second
