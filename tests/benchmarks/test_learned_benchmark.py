@@ -15,18 +15,23 @@ import time
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 import torch
 
-from patchrerank.gallery.local_manifest import CODES
-from patchrerank.kernels import Float16Store
-from patchrerank.rerankers import AMES, AmesSettings, ELViS, ElvisSettings, Execution
+from patchrerank.gallery import LocalVectors, import_gallery
+from patchrerank.rerankers import (
+    AMES,
+    AmesSettings,
+    ELViS,
+    ElvisSettings,
+    Execution,
+    compact_local,
+)
 from patchrerank.rerankers.networks.ames_network import AmesNetwork
 from patchrerank.rerankers.networks.elvis_network import ElvisNetwork
-from patchrerank.rerankers.networks.projection import coding_digest
 from patchrerank.types import LocalDescriptors, Queries, Shortlist
 
 DESCRIPTORS, DIM, CANDIDATES, ROUNDS = 100, 768, 40, 5
@@ -46,33 +51,13 @@ CELLS = np.stack(np.meshgrid(*[(np.arange(10, dtype=np.float32) + 0.5) / 10] * 2
 )
 
 
-class Store:
-    """A local store in memory."""
-
-    def __init__(self, vectors, codes_of=None):
-        self.store = Float16Store(vectors.astype(np.float16))
-        self.ends = np.arange(1, CANDIDATES + 1) * DESCRIPTORS
-        self.dim, self.folder, self.identity = vectors.shape[1], Path("drawn"), ""
-        self.positions = np.tile(CELLS, (CANDIDATES, 1))
-        self.scales, self.grids = np.zeros(len(vectors), np.int16), ((10, 10),)
-        encoder = {} if codes_of is None else {CODES: coding_digest(codes_of)}
-        self.manifest = SimpleNamespace(encoder=encoder, ids_crc32=None)
-
-    def __len__(self):
-        return CANDIDATES
-
-    def check_queries(self, queries):
-        pass
-
-
-class Images:
-    """A gallery of nothing but descriptors."""
-
-    def __init__(self, local):
-        self.local = local
-
-    def __len__(self):
-        return CANDIDATES
+def built(folder, vectors):
+    """A gallery of nothing but descriptors, in a regular grid."""
+    ids = [f"image {number}" for number in range(CANDIDATES)]
+    local = LocalVectors(vectors.reshape(CANDIDATES, DESCRIPTORS, DIM), [CELLS] * CANDIDATES)
+    globals_ = np.eye(CANDIDATES, dtype=np.float32)
+    how = {"local": local, "local_store": "float16", "encoder": "drawn", "progress": False}
+    return import_gallery(folder, ids, globals_, sizes=np.full((CANDIDATES, 2), 320), **how)
 
 
 def unit(rng, count):
@@ -112,13 +97,11 @@ def prepared(method):
     kind, network_kind, settings = METHODS[method]
     rng = np.random.default_rng(0)
     network, asked = random_network(network_kind), unit(rng, DESCRIPTORS)
-    local = Store(drawn(rng, asked))
-    with torch.inference_mode():
-        raw = torch.from_numpy(local.store.decode(np.arange(len(local.store))))
-        codes = Store(network.codes(raw).numpy(), network)
+    gallery = built(Path(mkdtemp()) / "g", drawn(rng, asked))
+    local, codes = gallery.local, compact_local(gallery, network, progress=False)
     nothing = np.zeros(DESCRIPTORS, np.float32)
     query = LocalDescriptors(asked, np.stack([nothing] * 2, 1), nothing.astype(np.int16), nothing)
-    queries = Queries(np.zeros((1, 2), np.float32), local=[query])
+    queries = Queries(np.eye(1, CANDIDATES, dtype=np.float32), local=[query])
     rows = rng.permutation(CANDIDATES)[None]
     shortlist = Shortlist(rows, np.linspace(1, 0, CANDIDATES, dtype=np.float32)[None])
 
@@ -132,7 +115,7 @@ def prepared(method):
 
     def reranker(threads, backend="eager", local=local):
         how = Execution(threads=threads, backend=backend)
-        made = kind(Images(local), network=network, settings=settings, execution=how)
+        made = kind(gallery, network=network, settings=settings, execution=how, local=local)
         return lambda: made.score(queries, shortlist).scores[0]
 
     contestants = {
