@@ -16,6 +16,7 @@ from patchrerank.search_results import Doubles
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
+from patchrerank.serving.refusals import own_pictures
 from patchrerank.types import Missing, Queries, Ranking, Shortlist
 
 Found = TypeVar("Found")
@@ -130,7 +131,8 @@ def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         queries = Queries.joined([job.queries for job in group])
         shortlist = Shortlist.joined([job.first_stage() for job in group])
         reranker = group[0].reranker
-        ranking = reranker.rerank(queries, shortlist)
+        with own_pictures():  # what was sent is read by now
+            ranking = reranker.rerank(queries, shortlist)
         tops = [job.top for job in group]
         return lines_of(ranking, reranker.gallery, tops, reranker.calibration)
 

@@ -23,7 +23,7 @@ from patchrerank.serving.hit_lines import Lines
 from patchrerank.serving.json_bodies import text_of
 from patchrerank.serving.loaded import Loaded
 from patchrerank.serving.metrics import Metrics
-from patchrerank.serving.refusals import RequestError, public_words, status_of
+from patchrerank.serving.refusals import RequestError, own_pictures, public_words, status_of
 from patchrerank.serving.scoring import (
     Documents,
     Encoding,
@@ -187,11 +187,16 @@ class Service:
             row = loaded.row_of(asked.value)
             if asked.box is None and not loaded.needs_pictures:
                 return loaded.reranker.encode([loaded.gallery.global_vectors[row]])
-            value = loaded.gallery.pictures[row]
+            with own_pictures():
+                value = loaded.gallery.pictures[row]
+                return await self._encoded_query(loaded, value, asked)
         elif asked.kind == "words":
             value = Text(asked.value)
         else:
             value = (await self._pictures([asked.value], until) or [])[0]
+        return await self._encoded_query(loaded, value, asked)
+
+    async def _encoded_query(self, loaded: Loaded, value: Any, asked: Asked) -> Queries:
         return cast(Queries, await self._encoding.ask(Encoding(loaded, value, asked.box)))
 
     async def _encoded(self, documents: Documents) -> Cascade:
