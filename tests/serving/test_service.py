@@ -170,6 +170,26 @@ def test_documents_that_the_gallery_does_not_hold(client, how, ids):
     assert [hit["id"] for hit in results_of(client, body)] == ids
 
 
+def test_what_is_dropped_is_counted_and_not_logged(client, reranker, caplog):
+    def counted(how):
+        found = re.search(rf'missing_total{{missing="{how}"}} (\S+)', client.get("/metrics").text)
+        return float(found[1]) if found else 0.0
+
+    documents, scores = ["grey0.png", "new", "red.png", "newer"], [0.9, 0.8, 0.7, 0.6]
+    body = {"query": "red", "documents": documents, "top_n": 1}
+    for how in ("drop", "keep"):
+        before = counted(how)
+        for extra in ({}, {"scores": scores}):
+            assert results_of(client, {**body, "missing": how, **extra})[0]["id"] == "red.png"
+        assert counted(how) == before + 4
+    assert not caplog.records
+    sent = results_of(client, {**body, "missing": "drop", "scores": scores, "top_n": 0})
+    expected = reranker.rank(Text("red"), documents, scores, missing="drop")
+    assert "2 of 4 candidates are not in the gallery and were dropped" in caplog.text
+    assert [hit["id"] for hit in sent] == [hit.id for hit in expected]
+    assert [hit["score"] for hit in sent] == pytest.approx([hit.score for hit in expected])
+
+
 def test_search_is_first_stage_and_rerank(client, reranker):
     answer = client.post("/search", json={"query": "blue", "top_k": 3, "candidates": 6}).json()
     found = GlobalSearch(reranker.gallery).search(reranker.encode([Text("blue")]), 6)

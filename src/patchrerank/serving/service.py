@@ -32,10 +32,11 @@ from patchrerank.serving.scoring import (
     encode_all,
     listed,
     rescore_all,
+    unscored,
 )
 from patchrerank.serving.sent_pictures import Sent, checked, decoded, digest_of
 from patchrerank.serving.settings import ServiceSettings
-from patchrerank.types import Queries, Text
+from patchrerank.types import Queries, Shortlist, Text
 
 SPARE = 0.1, 0.05
 """Of a deadline, what is kept for the answer itself: this share, and at most so many seconds."""
@@ -157,6 +158,7 @@ class Service:
             scores = scores[[places.first[key] for key in ids]]
         top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
+        made: Shortlist | None = None
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 queries = await self._queries(ask.query, loaded, until)
@@ -166,12 +168,16 @@ class Service:
                     reranker = await self._encoded(Documents(loaded, sent, until))
                 how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
                 job = Rescoring(reranker, queries, partial(listed, *how), top)
-                return await self._rescoring.ask(job), places
+                hits = await self._rescoring.ask(job)
         except TimeoutError:
             if job is not None:
-                return job.in_order(), places
-            known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
-            return as_sent(known, ids, scores, ask.metric, missing, top), places
+                hits = job.in_order()
+            else:
+                known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
+                made = as_sent(known, ids, scores, ask.metric, missing)
+                hits = unscored(made, known, top)
+        self.metrics.missed(missing, made if job is None else job.shortlist)
+        return hits, places
 
     async def _queries(self, asked: Asked, loaded: Loaded, until: float) -> Queries:
         """Return a query, encoded."""
