@@ -158,6 +158,21 @@ def test_the_first_so_many(client, top, count):
     assert len(results_of(client, {"query": "red", "documents": NAMES, "top_n": top})) == count
 
 
+def test_other_names_of_how_many_are_wanted_and_keys_that_mean_nothing(client):
+    asked = {"query": "red", "candidates": 5, "model": "x", "truncate": True, "rank_fields": ["a"]}
+    for path, key, body in (
+        ("/rerank", "results", {**asked, "documents": NAMES, "limit": None}),
+        ("/search", "hits", asked),
+    ):
+        for names in ({"top_n": 2}, {"top_k": 2}, {"top_k": 2, "top_n": 2}):
+            found = client.post(path, json={**body, **names}).json()[key]
+            assert [hit["id"] for hit in found][:1] == ["red.png"]
+            assert len(found) == 2, names
+    everything = client.post("/search", json={**asked, "top_n": 0}).json()["hits"]
+    assert len(everything) == 5
+    assert client.post("/search", json={**asked, "top_k": 0}).json()["hits"] == []
+
+
 def test_no_documents_no_results(client):
     assert results_of(client, {"query": "red", "documents": []}) == []
 
