@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeAlias
 
-from patchrerank.remote_files import check_plain, errors_of, file_system, name_inside
+from patchrerank.remote_files import check_bucket, check_plain, errors_of, file_system, name_inside
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(?=.)")
 BUFFER = 8 << 20
@@ -155,8 +155,12 @@ class Address:
             GalleryError: it cannot be read.
         """
         files = file_system(self._scheme, self.parts[0])
-        with self._errors("read"):
-            return files.open_input_file(self._path)
+        try:
+            with self._errors("read"):
+                return files.open_input_file(self._path)
+        except FileNotFoundError:
+            check_bucket(self._scheme, self.parts[0])
+            raise
 
     def open(self, mode: str = "rb", buffering: int = -1) -> Any:
         """Open it for reading, from front to back unless ``buffering`` is 0; see :meth:`opened`."""
@@ -179,7 +183,10 @@ class Address:
     def _look(self) -> Any:
         files = file_system(self._scheme, self.parts[0])
         with self._errors("looked at"):
-            return files.get_file_info(self._path)
+            found = files.get_file_info(self._path)
+        if found.type.name == "NotFound":
+            check_bucket(self._scheme, self.parts[0])
+        return found
 
     def _errors(self, what: str) -> AbstractContextManager[None]:
         return errors_of(str(self), what)

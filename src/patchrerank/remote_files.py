@@ -86,6 +86,22 @@ def file_system(scheme: str, place: str) -> Any:
         return fs.PyFileSystem(fs.FSSpecHandler(_of_fsspec(scheme)))
 
 
+def check_bucket(scheme: str, place: str) -> None:
+    """Refuse an address in which nothing was found, if its bucket or container is not there.
+
+    Raises:
+        GalleryError: there is no such bucket, as far as one may ask.
+    """
+    if scheme not in BUCKETS:
+        return
+    try:
+        found = file_system(scheme, place).get_file_info(name_inside(scheme, place))
+    except Exception:  # whoever may not look at the bucket is told of the file
+        return
+    if found.type.name == "NotFound":
+        raise GalleryError(f"{scheme}://{place}: {HINTS['NO_SUCH_BUCKET']}; look at its name")
+
+
 def _of_fsspec(scheme: str) -> Any:
     try:
         import fsspec

@@ -20,6 +20,8 @@ from patchrerank.analysis.workbench import Workbench
 from patchrerank.datasets import DatasetImage, DatasetQuery, load_dataset, write_index
 from patchrerank.errors import DatasetError
 from patchrerank.gallery import BuildOptions
+from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.named_files import FILES
 from patchrerank.metrics import FULL
 from patchrerank.pipeline import Cascade
 from patchrerank.regions import GridPyramid
@@ -181,6 +183,25 @@ def ranking_of(rows):
     flat = np.zeros(rows.shape, np.float32)
     boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (*rows.shape, 1))
     return Ranking(rows, flat, flat, flat, boxes)
+
+
+def test_a_kept_gallery_knows_its_pictures_whatever_their_ids_are(dataset, tiny_encoder, tmp_path):
+    """One that was kept before that was recorded is told, and not built again."""
+    files = {image.id: image.file for image in dataset.images}
+    stored = [parse_method("patchify store=int8"), parse_method("patchify")]
+    bench = Workbench(dataset, tiny_encoder, stored, settings(), tmp_path)
+    kept = []
+    for method in stored:
+        gallery = bench.gallery(method)
+        assert {str(name): gallery.pictures[row] for row, name in enumerate(gallery.ids)} == files
+        kept.append((gallery.folder, (gallery.folder / MANIFEST).read_bytes()))
+        (gallery.folder / FILES).unlink()
+    again = Workbench(dataset, tiny_encoder, stored, settings(), tmp_path)
+    for method, (folder, manifest) in zip(stored, kept, strict=True):
+        gallery = again.gallery(method)
+        assert (gallery.folder, again.index_ms(method)) == (folder, None)
+        assert (folder / MANIFEST).read_bytes() == manifest
+        assert gallery.pictures[0] == files[str(gallery.ids[0])]
 
 
 def test_relevance_by_hand(dataset, tiny_encoder, tmp_path):

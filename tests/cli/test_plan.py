@@ -32,6 +32,11 @@ def test_a_whole_plan(tmp_path, monkeypatch):
     assert plan["steps"][0]["hours"] == pytest.approx(2_500_000 / 20 / 3600)
     assert plan["price"]["4"] == pytest.approx(3 * plan["total_hours"])
     assert plan["rates"]["warm_ms"] > 0
+    both = run(*words, "--disk", tmp_path, "--json", "--store", "rabitq2+int8", "--rescore", 9)
+    assert both.exit_code == 0, both.exception
+    plan = json.loads(both.stdout)
+    assert plan["arrays"]["exact_patches"] == 2_500_000 * 30 * 64
+    assert plan["workload"]["rescore"] == 9
     shown = run(*words, "--disk", tmp_path).stdout
     assert "where one machine ends" in shown
     assert "assumed:" in shown
@@ -47,6 +52,7 @@ def test_a_whole_plan(tmp_path, monkeypatch):
         (["--images", "10", "--dim", "8", "--disk", "nowhere"], "no such folder"),
         (["--images", "10", "--dim", "8", "--store", "int9"], "int9"),
         (["--images", "10", "--dim", "8", "--level", "-1"], "level"),
+        (["--images", "10", "--dim", "8", "--rescore", "9"], "has none beside it"),
     ],
 )
 def test_one_sentence_says_what_is_wrong(words, told):

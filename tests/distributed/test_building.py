@@ -141,6 +141,14 @@ def test_whitening_is_that_of_a_local_build(tmp_path, photo_folder, tiny_encoder
 
 
 @pytest.mark.slow
+def test_a_build_killed_in_its_sample_does_not_go_on_plain(tmp_path, photo_folder, tiny_encoder):
+    (tmp_path / "g" / "shards" / "sample" / "part").mkdir(parents=True)
+    with pytest.raises(GalleryError, match="begun with whitening"):
+        build_gallery_with_ray(
+            tmp_path / "g", photo_folder, tiny_encoder, "grid:1", replace(QUIET, whiten="none"), ONE
+        )
+
+
 def test_whitening_of_files_of_pictures(tmp_path, tiny_encoder):
     write_shards(tmp_path / "photos", [20, 15])
     how, photos = replace(QUIET, whiten="auto"), tmp_path / "photos"

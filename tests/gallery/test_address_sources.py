@@ -189,6 +189,7 @@ def test_what_is_not_there(tmp_path, s3, tiny_encoder):
     s3.open_output_stream("photos/a-file.png").close()
     for address, message in (
         ("s3://nobody-has-this/x", "no such bucket"),
+        ("s3://nobody-has-this/{0..1}.tar", r"^s3://nobody-has-this: there is no such bucket"),
         ("s3://photos/nothing-here", "nothing below this address"),
         ("s3://photos/nothing/*.tar", "no file fits"),
         ("s3://photos/nothing/{0..1}.tar", r"nothing/0\.tar: no such file"),
@@ -198,6 +199,19 @@ def test_what_is_not_there(tmp_path, s3, tiny_encoder):
         with pytest.raises((GalleryError, ImageError), match=message):
             build_gallery(tmp_path / "g", address, tiny_encoder, "grid:1", QUIET)
     assert not (tmp_path / "g").exists()
+
+
+def test_a_root_whose_bucket_is_not_there_names_it(tmp_path, s3, photo_folder, tiny_encoder):
+    made = build_gallery(tmp_path / "g", photo_folder, tiny_encoder, "grid:1", QUIET)
+    for root, message in (
+        ("s3://nobody-has-this/x", r"^s3://nobody-has-this: there is no such bucket"),
+        ("s3://photos/nothing-here", r"is not where the pictures .*: no such file"),
+    ):
+        with pytest.raises(GalleryError, match=message):
+            Gallery(made.folder, root=root)
+    listed = ["s3://nobody-has-this/1.jpg"]
+    with pytest.raises(GalleryError, match=r"^s3://nobody-has-this: there is no such bucket"):
+        build_gallery(tmp_path / "h", listed, tiny_encoder, "grid:1", QUIET)
 
 
 @pytest.mark.parametrize("kind", [str, Path])

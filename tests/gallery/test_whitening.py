@@ -130,6 +130,23 @@ def test_a_killed_build_goes_on_with_the_same_bits(
     assert not left_over & {whitening_sample.FOLDER, BUILDING}
 
 
+@pytest.mark.parametrize("whiten", ["none", None])
+def test_a_build_killed_in_its_sample_does_not_go_on_plain(
+    tmp_path, photo_folder, tiny_encoder, monkeypatch, whiten
+):
+    """Not asked (None), so few pictures of so few dimensions are not whitened either."""
+    monkeypatch.setattr("patchrerank.gallery.builder.MIN_CHUNK", 5)
+    monkeypatch.setattr("patchrerank.gallery.builder.CHUNK_CROPS", 1)
+    folder, plain = tmp_path / "g", replace(WHITE, whiten=whiten)
+    killed_after(2, monkeypatch, folder, photo_folder, tiny_encoder)
+    with pytest.raises(GalleryError, match=r"begun with whitening, .* give --whiten .* as then"):
+        build_gallery(folder, photo_folder, tiny_encoder, "grid:1", plain)
+    assert build_gallery(folder, photo_folder, tiny_encoder, "grid:1", WHITE).manifest.whitened
+    killed_after(0, monkeypatch, tmp_path / "h", photo_folder, tiny_encoder)  # of nothing yet
+    made = build_gallery(tmp_path / "h", photo_folder, tiny_encoder, "grid:1", plain)
+    assert not made.manifest.whitened and verify(made) == []
+
+
 def test_a_sample_that_is_gone_is_encoded_again(
     tmp_path, photo_folder, tiny_encoder, small_sample, monkeypatch
 ):

@@ -48,7 +48,10 @@ def test_what_is_no_number_of_images(text):
         parse_count(text)
 
 
-@pytest.mark.parametrize("store", STORES)
+BOTH = ("rabitq2+int8", "pq+float16")
+
+
+@pytest.mark.parametrize("store", [*STORES, *BOTH])
 @pytest.mark.parametrize("images", [60, 70_000])
 def test_bytes_are_those_of_a_gallery_on_disk(tmp_path, store, images):
     rng = np.random.default_rng(0)
@@ -76,6 +79,18 @@ def test_levels_and_stores():
     assert levels[0]["int8"] == 1000 * (768 + 4)
     assert levels[1]["pq"] == 1000 * 5 * 64 + 256 * 768 * 4
     assert "pq" not in bytes_by_level(Workload(1000, 100), 0)[0]
+
+
+def test_codes_with_finer_rows_beside_them():
+    work, machine = Workload(1000, 768, 10, "pq+int8", candidates=100), Machine(1, 1, 1, 1e9)
+    levels = bytes_by_level(work, 1)[1]
+    assert levels["pq+int8"] == levels["pq"] + levels["int8"]
+    codes, fine = 10 * 64 + 256 * 768 * 4 / 1000, 10 * (768 + 4)
+    for rescore, expected in ((60, 100 * codes + 60 * fine), (100, 100 * fine), (0, 100 * codes)):
+        plan = make_plan(replace(work, rescore=rescore), machine, Rates(vectors=100.0))
+        assert plan.read_ms == pytest.approx(expected / 1e9 * 1000)
+    assert [step.name for step in plan.steps] == ["encode", "quantise", "write"]
+    assert "int8 rows score the best 0 of a request's candidates again" in plan.assumptions
 
 
 def test_hours_are_the_sum_of_steps_and_shared_by_workers():
@@ -118,6 +133,8 @@ def test_what_is_not_measured_stays_open():
         ({"images": 0}, "images"),
         ({"candidates": 0}, "candidates"),
         ({"store": "pq", "m": 7}, "m = 7"),
+        ({"store": "pq+int8", "m": 7}, "m = 7"),
+        ({"store": "rabitq2+int8", "rescore": -1}, "rescore"),
     ],
 )
 def test_workloads_that_cannot_be(wrong, told):
@@ -141,7 +158,7 @@ def test_the_machine_is_measured(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", [*STORES, *BOTH])
 def test_requests_are_measured(tmp_path, store, monkeypatch):
     monkeypatch.setattr("patchrerank.planning.rates.STORE_MIB", 4)
     warm, cold = measure_requests(Workload(1, 32, 5, store, m=8, candidates=20), tmp_path)

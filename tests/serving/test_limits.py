@@ -79,7 +79,17 @@ REFUSED = {
     "no time": ({**BODY, "timeout_ms": 0}, 422, "timeout_ms"),
     "time as text": ({**BODY, "timeout_ms": "1"}, 422, "timeout_ms"),
     "a negative top": ({**BODY, "top_n": -1}, 422, "top_n"),
+    "two names, two numbers": ({**BODY, "top_n": 2, "top_k": 3}, 422, "top_n 2 and top_k 3"),
+    "a limit": ({**BODY, "limit": 3}, 422, "limit is not taken in a request: top_n says"),
+    "a k": ({**BODY, "k": 3}, 422, "k is not taken"),
+    "settings": ({**BODY, "lam": 0.5}, 422, "lam is not taken in a request: the service"),
     "a metric that is none": ({**BODY, "metric": "miles"}, 422, "metric"),
+}
+SEARCHES = {
+    ("documents", tuple(NAMES)): "ask /rerank",
+    ("scores", (1, 2)): "ask /rerank",
+    ("limit", 3): "top_n says",
+    ("stages", "patchify"): "has been started with it",
 }
 REFUSED["an infinite vector"] = (
     '{"query": {"vector": [1e999, 0, 0]}, "documents": ["red.png"]}',
@@ -107,6 +117,9 @@ def test_a_search_and_a_batch_are_refused_as_well(client):
     answer = client.post("/search", json={"query": "red", "candidates": 10**6})
     assert answer.status_code == 422
     assert "at most" in answer.json()["detail"]
+    for extra, words in SEARCHES.items():
+        answer = client.post("/search", json={"query": "red", **dict([extra])})
+        assert (answer.status_code, words in answer.json()["detail"]) == (422, True), answer.text
     answer = client.post("/batch", json={"requests": [BODY, {"documents": []}]})
     assert "request 1: query is None" in answer.json()["detail"]
     many = [{**BODY, "documents": ["red.png"] * 60}] * 2

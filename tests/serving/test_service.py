@@ -158,6 +158,21 @@ def test_the_first_so_many(client, top, count):
     assert len(results_of(client, {"query": "red", "documents": NAMES, "top_n": top})) == count
 
 
+def test_other_names_of_how_many_are_wanted_and_keys_that_mean_nothing(client):
+    asked = {"query": "red", "candidates": 5, "model": "x", "truncate": True, "rank_fields": ["a"]}
+    for path, key, body in (
+        ("/rerank", "results", {**asked, "documents": NAMES, "limit": None}),
+        ("/search", "hits", asked),
+    ):
+        for names in ({"top_n": 2}, {"top_k": 2}, {"top_k": 2, "top_n": 2}):
+            found = client.post(path, json={**body, **names}).json()[key]
+            assert [hit["id"] for hit in found][:1] == ["red.png"]
+            assert len(found) == 2, names
+    everything = client.post("/search", json={**asked, "top_n": 0}).json()["hits"]
+    assert len(everything) == 5
+    assert client.post("/search", json={**asked, "top_k": 0}).json()["hits"] == []
+
+
 def test_no_documents_no_results(client):
     assert results_of(client, {"query": "red", "documents": []}) == []
 
@@ -168,6 +183,26 @@ def test_no_documents_no_results(client):
 def test_documents_that_the_gallery_does_not_hold(client, how, ids):
     body = {"query": "red", "documents": ["grey0.png", "new", "red.png"], "missing": how}
     assert [hit["id"] for hit in results_of(client, body)] == ids
+
+
+def test_what_is_dropped_is_counted_and_not_logged(client, reranker, caplog):
+    def counted(how):
+        found = re.search(rf'missing_total{{missing="{how}"}} (\S+)', client.get("/metrics").text)
+        return float(found[1]) if found else 0.0
+
+    documents, scores = ["grey0.png", "new", "red.png", "newer"], [0.9, 0.8, 0.7, 0.6]
+    body = {"query": "red", "documents": documents, "top_n": 1}
+    for how in ("drop", "keep"):
+        before = counted(how)
+        for extra in ({}, {"scores": scores}):
+            assert results_of(client, {**body, "missing": how, **extra})[0]["id"] == "red.png"
+        assert counted(how) == before + 4
+    assert not caplog.records
+    sent = results_of(client, {**body, "missing": "drop", "scores": scores, "top_n": 0})
+    expected = reranker.rank(Text("red"), documents, scores, missing="drop")
+    assert "2 of 4 candidates are not in the gallery and were dropped" in caplog.text
+    assert [hit["id"] for hit in sent] == [hit.id for hit in expected]
+    assert [hit["score"] for hit in sent] == pytest.approx([hit.score for hit in expected])
 
 
 def test_search_is_first_stage_and_rerank(client, reranker):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from patchrerank.analysis.training_vectors import train_label, training_vectors
-from patchrerank.errors import SettingError
+from patchrerank.errors import GalleryError, SettingError
 from patchrerank.gallery import (
     BuildOptions,
     CompressOptions,
@@ -19,9 +21,11 @@ from patchrerank.gallery import (
     build_local,
     compress,
     derive_gallery,
+    record_files,
 )
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.named_files import read_named_files
 from patchrerank.gallery.stores import check_store, split_store
 from patchrerank.gallery.whiten_choice import AUTO, NONE, check_whiten
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
@@ -33,6 +37,8 @@ if TYPE_CHECKING:
 HIGHEST_LEVEL = 3
 STRIDES = (0.5, 0.25)
 """Of the published sliding windows."""
+MOST_NAMED = 1_000_000
+"""Pictures whose files are kept beside a gallery; of more it would be a file of hundreds of MB."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +101,31 @@ def dataset_gallery(
     contents = _contents(dataset)
     folder = _folder(cache, contents, encoder, regions)
     if (folder / MANIFEST).is_file():
-        return Gallery(folder), True
+        return with_files(Gallery(folder), dataset), True
     for wider in supersets(regions) if options.store in (None, "float32") else ():
         other = _folder(cache, contents, encoder, wider)
         if (other / MANIFEST).is_file() and misfit(Gallery(other), encoder, regions) is None:
             source = Gallery(other)
-            return derive_gallery(
-                source, folder, encoder, regions, progress=options.progress
-            ), False
+            derived = derive_gallery(source, folder, encoder, regions, progress=options.progress)
+            return with_files(derived, dataset), False
     plain = replace(options, whiten=NONE)
-    return build_gallery(folder, _Pairs(dataset), encoder, regions, plain), False
+    built = build_gallery(folder, _Pairs(dataset), encoder, regions, plain)
+    return with_files(built, dataset), False
+
+
+def with_files(gallery: Gallery, dataset: Dataset) -> Gallery:
+    """Return a data set's gallery that knows where its pictures lie, as far as that can be kept.
+
+    Nothing else of it changes. Galleries of before that was kept are told when they are opened, and
+    others when the data set has moved.
+    """
+    there = os.path.abspath(dataset.root)
+    with suppress(GalleryError, SettingError, OSError):  # a cache may be read-only
+        known = read_named_files(gallery.folder)
+        if (known is None or known.root != there) and len(dataset.images) <= MOST_NAMED:
+            record_files(gallery, {image.id: image.file for image in dataset.images}, there)
+            return Gallery(gallery.folder)
+    return gallery
 
 
 def supersets(regions: Regions) -> list[Regions]:
@@ -176,6 +197,7 @@ def stored_gallery(
             progress=progress,
         )
         compress(gallery, folder, options)
+    with_files(Gallery(folder), dataset)
     return Gallery(folder, rescore=store.rescore)
 
 

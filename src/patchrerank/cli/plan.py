@@ -23,9 +23,10 @@ def command(
     images: Annotated[str, typer.Option(help="How many: 100M, 2.5k, 1_000_000.")],
     dim: Annotated[int | None, typer.Option(help="Dimensions of a vector. [the encoder's]")] = None,
     level: Annotated[int, typer.Option(help="Grid level: 1, 5, 14, 30 patches an image.")] = 3,
-    store: Annotated[str, typer.Option(help="float32, float16, int8, pq.")] = "int8",
+    store: Annotated[str, typer.Option(help=opt.STORES)] = "int8",
     m: Annotated[int, typer.Option("--m", help="Bytes a row of pq.")] = 64,
     candidates: Annotated[int, typer.Option(help="Of a request.")] = 400,
+    rescore: opt.Rescore = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encode a sample with it (random weights) to see how fast.")
     ] = None,
@@ -65,7 +66,7 @@ def command(
     if encoder is not None:
         speed, own = _encoding(encoder, level, sample, photos, image_size, device, store)
         width = dim or own
-    work = Workload(count, width or 0, patches_at(level), store, m, candidates)
+    work = Workload(count, width or 0, patches_at(level), store, m, candidates, rescore)
     machine = this_machine(disk)
     plan = make_plan(
         work, machine, _rates(work, speed, disk), workers=workers or (1, 8, 64), price=price
@@ -96,7 +97,7 @@ def _rates(work: Workload, speed: float, disk: Path) -> Rates:
     from patchrerank.planning import Rates, measure_requests, quantising_rate
 
     warm, cold = measure_requests(work, disk)
-    vectors = quantising_rate(work.dim, work.m) if work.store == "pq" else float("nan")
+    vectors = quantising_rate(work.dim, work.m) if work.quantised else float("nan")
     return Rates(speed, vectors, warm, cold)
 
 

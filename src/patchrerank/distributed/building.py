@@ -31,6 +31,7 @@ from patchrerank.gallery.whiten_choice import (
     NONE,
     WHITENED_STORE,
     check_begun,
+    check_no_sample,
     log_plain,
     why_plain,
 )
@@ -123,8 +124,7 @@ class _Build:
 
     def learned(self, images: Images, source: Source, size: int) -> tuple[Path | None, str | Path]:
         """Return a plain gallery of images that a whitening was learned on, and one with it."""
-        whiten, first = self.options.whiten, _first_whole(self.place)
-        target = self.place.parent
+        whiten, first, target = self.options.whiten, _first_whole(self.place), self.place.parent
         sample, whitening = self.place / SAMPLE / "one", self.place / WHITENING
         known = sample if is_complete(sample) else None
         if first is not None:
@@ -135,6 +135,7 @@ class _Build:
         if why is not None:
             log_plain(target, why)
         if whiten == NONE or why is not None:
+            check_no_sample(target, begun=known is None and (self.place / SAMPLE).is_dir())
             return None, NONE
         if whiten is not None and not isinstance(whiten, int) and whiten != AUTO:
             return None, Path(whiten).resolve()

@@ -23,6 +23,7 @@ from patchrerank.gallery.packed_files import is_packed
 from patchrerank.gallery.pictures import Pictures
 from patchrerank.gallery.queries import encode_queries, encode_text_queries
 from patchrerank.gallery.query_views import composed_queries
+from patchrerank.gallery.recording_files import record_files
 from patchrerank.gallery.removing import remove
 from patchrerank.gallery.replacing import replace
 from patchrerank.gallery.replacing_vectors import replace_vectors
@@ -65,6 +66,7 @@ __all__ = [
     "merge",
     "read_hdf5",
     "read_vectors",
+    "record_files",
     "remove",
     "replace",
     "replace_vectors",

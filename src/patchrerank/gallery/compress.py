@@ -31,6 +31,7 @@ from patchrerank.gallery.live_arrays import live_blocks, rows_at
 from patchrerank.gallery.live_folder import copy_local, live_manifest
 from patchrerank.gallery.manifest import MANIFEST, REMOVED, ArrayRecord
 from patchrerank.gallery.merging import write_set
+from patchrerank.gallery.recording_files import joined_files
 from patchrerank.gallery.region_vectors import decoded_patches, live_patches, named_patches
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.stores import PATCH_ARRAYS, split_store, store_columns, store_records
@@ -152,6 +153,7 @@ def _rewrite(gallery: Gallery, target: Path, options: CompressOptions, trained: 
         writer.flush(durable=True)
         writer.close()
     _copy_backgrounds(gallery, target)
+    joined_files([gallery], target)
     partial = target / f"{LOCAL}.tmp"
     if gallery.has_local:
         copy_local(gallery, partial)

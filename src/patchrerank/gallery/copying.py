@@ -22,6 +22,7 @@ from patchrerank.gallery.live_arrays import CUT_BY, WHOLE, live_blocks
 from patchrerank.gallery.manifest import MANIFEST, ArrayRecord
 from patchrerank.gallery.mapped import MappedFolder
 from patchrerank.gallery.places import PLACES, PLACES_RECORD
+from patchrerank.gallery.recording_files import joined_files
 from patchrerank.gallery.removed_rows import Flags
 from patchrerank.gallery.shard_records import joined_local, joined_manifest, local_stores
 from patchrerank.types import Rows
@@ -73,6 +74,7 @@ def copy_all(
     kept = joined_backgrounds(galleries, removed)
     if kept is not None:
         kept.save(folder / BACKGROUNDS)
+    joined_files(galleries, folder)
     if made.whitened:
         shutil.copyfile(galleries[0].place / WHITENING, folder / WHITENING)
     write_table(folder, made, None).write(folder / MANIFEST)

@@ -17,6 +17,7 @@ from patchrerank.gallery.builder import chunk_size
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.identity import identity_of
 from patchrerank.gallery.image_rows import ImageRows
+from patchrerank.gallery.recording_files import joined_files
 from patchrerank.gallery.stamps import STAMPS, UNKNOWN, as_stamp
 from patchrerank.gallery.writer import GalleryWriter, open_writer
 from patchrerank.regions import Regions, parse_regions
@@ -71,6 +72,7 @@ def derive_gallery(
         _copy(source, writer, regions, progress=progress)
         writer.finish()
     source.copy_backgrounds(Path(folder))
+    joined_files([source], Path(folder))
     return Gallery(folder)
 
 

@@ -23,6 +23,7 @@ from patchrerank.gallery.local_store import LocalStore
 from patchrerank.gallery.manifest import BUILDING, MANIFEST, NO_REGIONS, REMOVED, Manifest
 from patchrerank.gallery.manifest_reading import read_manifest, settled
 from patchrerank.gallery.mapped import READ_WHOLE
+from patchrerank.gallery.named_files import read_named_files
 from patchrerank.gallery.pictures import Pictures, ShardPictures, check_root
 from patchrerank.gallery.places import PLACES
 from patchrerank.gallery.removed_rows import Flags, flags_of
@@ -233,7 +234,8 @@ class Gallery(FindsIds, KeepsBackgrounds):
         """Return the pictures as they lie below a folder; None: where they were read."""
         if self.shards is not None:
             return ShardPictures(self.shards, root)
-        return Pictures(self.manifest, self.ids, self._arrays.get(PLACES), root)
+        named = read_named_files(self.place)
+        return Pictures(self.manifest, self.ids, self._arrays.get(PLACES), root, named)
 
     def check_queries(self, queries: Queries) -> None:
         """Refuse queries that do not live in this gallery's space, by a ``QueryError``."""

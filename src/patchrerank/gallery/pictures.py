@@ -15,6 +15,7 @@ from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery.arrays import Array
 from patchrerank.gallery.ids import Ids
 from patchrerank.gallery.manifest import Manifest
+from patchrerank.gallery.named_files import NamedFiles
 from patchrerank.gallery.packed_source import KINDS, PictureFiles
 from patchrerank.gallery.places import Place
 from patchrerank.gallery.shards import Shards
@@ -25,8 +26,9 @@ MOST_LOOKED_AT = 32
 """Pictures whose size is compared, spread over the gallery."""
 MOVED = (
     "if the gallery's pictures have moved, open it with Gallery(folder, root=FOLDER) (--root "
-    "FOLDER); if they were never files, pass them: sources={row: picture} of build_local, "
-    "images={id: picture} of a reranker"
+    "FOLDER); if its ids are no paths, say where the files are (record_files of "
+    "patchrerank.gallery); if they were never files, pass them: sources={row: picture} of "
+    "build_local, images={id: picture} of a reranker"
 )
 
 
@@ -38,6 +40,7 @@ class Pictures:
         ids: of its N rows.
         places: int64 ``(N, 3)``, where each picture lies in which file; None: each is a file.
         root: the folder that they are in now; None: where they were.
+        named: files of images whose ids are no paths.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class Pictures:
         ids: Ids,
         places: Array | None,
         root: str | os.PathLike[str] | Address | None = None,
+        named: NamedFiles | None = None,
     ) -> None:
         self._ids, self._places, self._record = ids, places, manifest.pictures
-        self._moved = root is not None
+        self._moved, self._named = root is not None, named
         self._root = place_of(root if root is not None else manifest.root or "")
 
     def __getitem__(self, row: int) -> Path | PictureBytes:
@@ -90,6 +94,9 @@ class Pictures:
         if self._record is not None:
             return self._root / self._place(row).file
         name = str(self._ids[row])
+        if self._named is not None and name in self._named.files:
+            below = self._root if self._moved else Path(self._named.root)
+            return below / self._named.files[name]
         if is_address(name):
             return Address(name)
         if isinstance(self._root, Address):

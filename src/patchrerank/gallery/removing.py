@@ -12,6 +12,7 @@ from patchrerank.gallery.backgrounds import forget_backgrounds
 from patchrerank.gallery.folder import drop_stale, lock_folder, writing
 from patchrerank.gallery.gallery import Gallery
 from patchrerank.gallery.manifest import BUILDING, MANIFEST
+from patchrerank.gallery.named_files import forget_files
 from patchrerank.gallery.removed_rows import sweep, write_flags
 
 
@@ -44,6 +45,7 @@ def remove(folder: str | os.PathLike[str], ids: Sequence[Any]) -> Gallery:
             made = write_flags(gallery.folder, gallery.manifest, flags)
             forget_backgrounds(gallery.folder, lambda: set(map(str, ids)))
             made.write(gallery.folder / MANIFEST)
+            forget_files(gallery.folder, ids)
             sweep(gallery.folder, made.arrays)
     return Gallery(folder)
 

@@ -16,6 +16,7 @@ from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.builder import chunk_size, loaded_encoder
 from patchrerank.gallery.encoding import encode_all
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.named_files import forget_files
 from patchrerank.gallery.own_encoder import load_index_encoder, own_regions
 from patchrerank.gallery.preparing import Preparer
 from patchrerank.gallery.settings import check_one_folder, check_pictures, ids_of
@@ -78,6 +79,7 @@ def replace(
         ):
             prepare = Preparer(model, strategy, appending)
             encode_all(iter(left), writer, model, prepare, pool, bar, options.on_error)
+        forget_files(gallery.folder, [name for name, _ in items])
         writer.finish()
     return Gallery(folder)
 

@@ -95,6 +95,19 @@ def check_begun(folder: Path, made: Manifest, whiten: Whiten) -> None:
         )
 
 
+def check_no_sample(folder: Path, *, begun: bool) -> None:
+    """Refuse to go on plain with a gallery that was to be whitened, and has a sample begun for it.
+
+    Raises:
+        GalleryError: it has.
+    """
+    if begun:
+        raise GalleryError(
+            f"{folder}: was begun with whitening, and killed while it encoded what that is learned "
+            "on; give --whiten (whiten=) as then, or leave it out if it was, or use another folder"
+        )
+
+
 def _usage() -> str:
     return (
         "give a number of dimensions such as 512, 'auto', or the folder of a whitened gallery "

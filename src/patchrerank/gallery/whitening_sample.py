@@ -22,14 +22,21 @@ from patchrerank.errors import GalleryError, ImageError
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.folder import writing
 from patchrerank.gallery.gallery import WHITENING, Gallery
-from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.manifest import BUILDING, MANIFEST
 from patchrerank.gallery.packed_source import PackedSource
 from patchrerank.gallery.places import Packed
 from patchrerank.gallery.preparing import KnownImage, Prepare, PreparedImage, Unusable
 from patchrerank.gallery.settings import begun_arrays
 from patchrerank.gallery.sources import Images, Items, PlainSource, Source, open_source
 from patchrerank.gallery.stamps import as_stamp, stamps_in
-from patchrerank.gallery.whiten_choice import AUTO, NONE, WHITENED_STORE, log_plain, why_plain
+from patchrerank.gallery.whiten_choice import (
+    AUTO,
+    NONE,
+    WHITENED_STORE,
+    check_no_sample,
+    log_plain,
+    why_plain,
+)
 from patchrerank.gallery.whitening import (
     Learned,
     find_whitening,
@@ -69,13 +76,15 @@ def whiten_writer(
 
     Raises:
         GalleryError, EncoderError: see :func:`patchrerank.gallery.whitening.find_whitening`; or
-            there are no images.
+            there are no images; a build that was killed while it encoded its sample shall go on
+            without whitening.
     """
     folder, whiten = writer.folder / FOLDER, options.whiten
     if writer.manifest.images or writer.manifest.whitened:
         return (Gallery(folder) if (folder / MANIFEST).is_file() else None), source
     why = why_plain(writer.manifest.dim, source.count(None)) if whiten is None else None
     if whiten == NONE or why is not None:
+        check_no_sample(writer.folder, begun=(folder / BUILDING).exists())
         drop_sample(writer.folder)  # of a run that asked for more dimensions than there were
         if why is not None:
             log_plain(writer.folder, why)

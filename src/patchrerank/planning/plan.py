@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from patchrerank.errors import SettingError
 from patchrerank.planning.machine import Machine
 from patchrerank.planning.rates import Rates
-from patchrerank.planning.workload import Workload, array_bytes, patch_bytes
+from patchrerank.planning.workload import Workload, array_bytes, patch_bytes, request_bytes
 
 HOUR = 3600.0
 WEEK = 7 * 24 * HOUR
@@ -105,15 +105,14 @@ def make_plan(
 
 def _steps(workload: Workload, machine: Machine, rates: Rates, size: int) -> tuple[Step, ...]:
     steps = [Step("encode", workload.images / rates.images / HOUR)]
-    if workload.store == "pq":
+    if workload.quantised:
         vectors = workload.images * workload.patches
         steps.append(Step("quantise", vectors / rates.vectors / HOUR))
     return (*steps, Step("write", size / machine.disk_write / HOUR))
 
 
 def _read_ms(workload: Workload, machine: Machine) -> float:
-    each = patch_bytes(workload) / workload.images
-    return 1000 * workload.candidates * each / machine.memory_read
+    return 1000 * request_bytes(workload) / machine.memory_read
 
 
 def _ends(
@@ -134,7 +133,10 @@ def _assumptions(workload: Workload, rates: Rates) -> tuple[str, ...]:
         "n workers take an n-th of the time: each has a machine, and a disk, like this one",
         "a request is one query on one thread; first stage and encoding of the query come on top",
     ]
-    if workload.store == "pq":
+    if workload.finer:
+        best = f"the best {workload.rescored} of a request's candidates"
+        told.append(f"{workload.finer} rows score {best} again")
+    if workload.quantised:
         told.append(
             "the quantiser is trained on a sample, in minutes; shards are quantised where they "
             "were encoded"

@@ -16,7 +16,8 @@ from patchrerank.bench.data import make_store, memory_of, unit
 from patchrerank.bench.sizes import Sizes
 from patchrerank.errors import SettingError
 from patchrerank.gallery.rows_ahead import RowsAhead
-from patchrerank.kernels import SingleStore, patch_max
+from patchrerank.gallery.stores import split_store
+from patchrerank.kernels import RescoredStore, SingleStore, Store, patch_max
 from patchrerank.planning.workload import Workload
 
 NAN = float("nan")
@@ -47,22 +48,21 @@ class Rates:
 def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
     """Return the median milliseconds of one query's patch scores: rows in memory; on the disk.
 
-    One thread, random candidates of a random store of 512 MiB. The cold figure is NaN where the
-    system cannot be asked to forget a file.
+    One thread, random candidates of a random store of 512 MiB; of codes with finer rows beside
+    them, the larger of the two is of that size. The cold figure is NaN where the system cannot be
+    asked to forget a file.
 
     Args:
         workload: its ``images`` do not matter: a candidate's rows lie together.
         folder: the disk that is measured; a file of 512 MiB is written there and deleted.
     """
-    parts = workload.m if workload.store == "pq" else 1
-    sizes = Sizes(workload.candidates, workload.patches, workload.dim, parts, store_mib=STORE_MIB)
     generator = np.random.default_rng(0)
-    store = make_store(workload.store, sizes, generator)
+    store = _random_store(workload, generator)
     images = len(store) // workload.patches
     ends = np.arange(1, images + 1, dtype=np.int64) * workload.patches
     query = unit(generator.standard_normal((1, workload.dim), dtype=np.float32))
 
-    def ask(of: SingleStore, ahead: RowsAhead | None = None) -> float:
+    def ask(of: Store, ahead: RowsAhead | None = None) -> float:
         rows = generator.choice(images, min(workload.candidates, images), replace=False)[None]
         begun = time.perf_counter()
         if ahead is not None:  # as a gallery asks for rows that lie on a disk
@@ -73,32 +73,53 @@ def measure_requests(workload: Workload, folder: Path) -> tuple[float, float]:
     ask(store)
     warm = float(np.median([ask(store) for _ in range(WARM_REQUESTS)]))
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        path = Path(scratch) / "rows.bin"
-        memory_of(store).tofile(path)
-        mapped = _on_disk(store, path)
-        ahead = RowsAhead(ends, [memory_of(mapped)])
-        times = [ask(mapped, ahead) for _ in range(COLD_REQUESTS) if _forget(path)]
+        mapped = _on_disk(store, Path(scratch))
+        asked = mapped.codes if isinstance(mapped, RescoredStore) else mapped
+        ahead = RowsAhead(ends, [memory_of(asked)])  # finer rows are of few candidates
+        times = [ask(mapped, ahead) for _ in range(COLD_REQUESTS) if _forget(Path(scratch))]
     return warm, float(np.median(times)) if times else NAN
 
 
-def _on_disk(store: SingleStore, path: Path) -> SingleStore:
-    """Return the store with its rows mapped from a file; scales and centroids stay in memory."""
-    held = memory_of(store)
-    changed: dict[str, Any] = {
-        "data" if hasattr(store, "data") else "codes": np.memmap(
-            path, held.dtype, "r", shape=held.shape
-        )
-    }
-    return replace(store, **changed)
+def _random_store(workload: Workload, generator: np.random.Generator) -> Store:
+    parts = workload.m if workload.quantised else 1
+    sizes = Sizes(workload.candidates, workload.patches, workload.dim, parts, store_mib=STORE_MIB)
+    codes, finer = split_store(workload.store)
+    store = make_store(codes, sizes, generator)
+    if not finer:
+        return store
+    exact = make_store(finer, sizes, generator)
+    both: Any = [_cut(one, min(len(store), len(exact))) for one in (store, exact)]
+    return RescoredStore(both[0], both[1], workload.rescored)
 
 
-def _forget(path: Path) -> bool:
-    """Ask the system to drop a file's pages from memory; False: it cannot be asked."""
+def _cut(store: SingleStore, rows: int) -> SingleStore:
+    """Return the store of the first rows."""
+    scales = {"scales": store.scales[:rows]} if hasattr(store, "scales") else {}
+    return _with_rows(store, memory_of(store)[:rows], **scales)
+
+
+def _with_rows(store: SingleStore, rows: Any, **others: Any) -> SingleStore:
+    return replace(store, **{"data" if hasattr(store, "data") else "codes": rows, **others})
+
+
+def _on_disk(store: Store, folder: Path) -> Store:
+    """Return the store with its rows mapped from files; scales and centroids stay in memory."""
+    if isinstance(store, RescoredStore):
+        both: Any = [_on_disk(one, folder) for one in (store.codes, store.exact)]
+        return RescoredStore(both[0], both[1], store.rescore)
+    held, path = memory_of(store), folder / f"{type(store).__name__}.bin"
+    held.tofile(path)
+    return _with_rows(store, np.memmap(path, held.dtype, "r", shape=held.shape))
+
+
+def _forget(folder: Path) -> bool:
+    """Ask the system to drop its files' pages from memory; False: it cannot be asked."""
     if not hasattr(os, "posix_fadvise"):
         return False
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return True
 
 
@@ -150,7 +171,7 @@ def encoding_rate(
         raise SettingError(f"at least one picture is needed to measure encoding, got {count}")
     loaded = load_encoder(encoder, image_size=image_size, device=device, pretrained=False)
     options = BuildOptions(
-        store="float32" if store == "pq" else store,
+        store="float32" if split_store(store)[0] == "pq" else store,
         whiten="none",
         progress=False,
         backgrounds=0,

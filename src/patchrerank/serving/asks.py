@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -11,6 +10,7 @@ from patchrerank.errors import shown
 from patchrerank.rerankers.http_shapes import SHAPES, Shape
 from patchrerank.score_reading import Metric
 from patchrerank.search_results import Doubles
+from patchrerank.serving.ask_keys import check_keys, count_of, one_of, timeout_of, top_of
 from patchrerank.serving.ask_parts import (
     SEVERAL,
     Asked,
@@ -25,6 +25,9 @@ from patchrerank.types import Missing
 
 MOST_REQUESTS = 256
 """In one batch."""
+
+OF_RERANK = "documents", "texts", "scores"
+"""Keys that a search would be answered without, as if they were not there."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def read_rerank(body: Mapping[str, Any], most: int) -> RerankAsk:
     Raises:
         RequestError: says which key is missing or wrong.
     """
+    check_keys(body)
     tei = "texts" in body
     documents = _documents(body, "texts" if tei else "documents", most)
     plain, scores = _told_apart(documents)
@@ -103,18 +107,20 @@ def read_rerank(body: Mapping[str, Any], most: int) -> RerankAsk:
         pictures=pictures,
         documents=documents,
         scores=scores if given is None else _scores(given, len(documents)),
-        metric=_one_of(body, "metric", get_args(Metric)),
-        top=_count(body, "top_n") or None,
+        metric=one_of(body, "metric", get_args(Metric)),
+        top=top_of(body) or None,
         echo=bool(body.get("return_text" if tei else "return_documents")),
-        missing=_one_of(body, "missing", get_args(Missing)),
-        timeout=_timeout(body),
+        missing=one_of(body, "missing", get_args(Missing)),
+        timeout=timeout_of(body),
         shape=SHAPES["tei" if tei else "jina"],
         model=body["model"] if isinstance(body.get("model"), str) else "patchrerank",
     )
 
 
 def read_search(body: Mapping[str, Any], most: int, usual: int = 100) -> SearchAsk:
-    """Read a request to search: ``query``, ``candidates``, ``top_k`` (10), ``timeout_ms``.
+    """Read a request to search: ``query``, ``candidates``, ``top_n`` (10), ``timeout_ms``.
+
+    ``top_k`` is another name of ``top_n``, but that 0 is none, and not all.
 
     Args:
         body: the JSON object.
@@ -124,11 +130,15 @@ def read_search(body: Mapping[str, Any], most: int, usual: int = 100) -> SearchA
     Raises:
         RequestError: says which key is missing or wrong.
     """
-    candidates, top = _count(body, "candidates"), _count(body, "top_k")
+    check_keys(body)
+    if extra := next((key for key in OF_RERANK if body.get(key) is not None), None):
+        raise RequestError(f"a search takes no {extra}: it is of the whole gallery; ask /rerank")
+    candidates, top = count_of(body, "candidates"), top_of(body)
     if candidates is not None and candidates > most:
         raise RequestError(f"candidates is {candidates}; this service takes at most {most}")
     size = min(usual, most) if candidates is None else candidates
-    return SearchAsk(read_query(body), size, 10 if top is None else top, _timeout(body))
+    top = size if body.get("top_n") == 0 else top
+    return SearchAsk(read_query(body), size, 10 if top is None else top, timeout_of(body))
 
 
 def read_batch(
@@ -201,29 +211,3 @@ def _scores(values: Any, count: int) -> Doubles:
     if len(found) != count:
         raise RequestError(f"{count} documents but {len(found)} scores; one a document")
     return found
-
-
-def _count(body: Mapping[str, Any], key: str) -> int | None:
-    value = body.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise RequestError(f"{key} is {shown(value)}; use a whole number of at least 0")
-    return value
-
-
-def _timeout(body: Mapping[str, Any]) -> float | None:
-    value = body.get("timeout_ms")
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value < math.inf:
-        raise RequestError(f"timeout_ms is {shown(value)}; use a positive number")
-    return float(value) / 1000
-
-
-def _one_of(body: Mapping[str, Any], key: str, known: Sequence[Any]) -> Any:
-    value = body.get(key)
-    if value is not None and value not in known:
-        raise RequestError(f"{key} is {shown(value)}; use {', '.join(known)}")
-    return value

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from patchrerank.errors import MissingExtraError
+from patchrerank.types import Missing, Shortlist
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STAGES = ("read", "fetch", "encode", "wait", "score", "answer")
@@ -52,6 +53,9 @@ class Metrics:
         self._fallbacks = prometheus.Counter(
             "patchrerank_fallbacks_total", "Answers in the first stage's order", ["reason"], **kept
         )
+        self._missing = prometheus.Counter(
+            "patchrerank_missing_total", "Candidates not in the gallery", ["missing"], **kept
+        )
         self._reloads = prometheus.Counter(
             "patchrerank_reloads_total", "Galleries opened anew", ["result"], **kept
         )
@@ -79,6 +83,12 @@ class Metrics:
     def fell_back(self, reason: str) -> None:
         """Count an answer in the first stage's order: ``deadline`` or ``reranker``."""
         self._fallbacks.labels(reason).inc()
+
+    def missed(self, missing: Missing, shortlist: Shortlist | None) -> None:
+        """Count the candidates of a shortlist that the gallery does not hold, as they are taken."""
+        away = () if shortlist is None else shortlist.missing
+        if count := sum(len(one) for one in away if one is not None):
+            self._missing.labels(missing).inc(count)
 
     def reloaded(self, result: str) -> None:
         """Count a reload: ``ok`` or ``failed``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+from patchrerank.serving.ask_keys import TOPS
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.version import __version__
 
@@ -50,7 +51,7 @@ RERANK = {
         "texts": {**DOCUMENTS, "description": "TEI's name; the answer is then a bare list"},
         "scores": {**NUMBERS, "description": "the first stage's; without them cosines are taken"},
         "metric": {"type": "string", "description": "what the scores are, unless similarities"},
-        "top_n": {"type": ["integer", "null"], "description": "0 or null: all"},
+        **{key: {"type": ["integer", "null"], "description": "0 or null: all"} for key in TOPS},
         "return_documents": {"type": "boolean", "default": False},
         "return_text": {"type": "boolean", "default": False},
         "missing": {"enum": ["error", "keep", "drop"]},
@@ -63,7 +64,7 @@ SEARCH = {
     "properties": {
         **COMMON,
         "candidates": {"type": "integer", "description": "of the first stage"},
-        "top_k": {"type": "integer", "default": 10},
+        **{key: {"type": "integer", "default": 10} for key in TOPS},
     },
 }
 BATCH = {

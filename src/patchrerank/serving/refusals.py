@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from patchrerank.errors import (
     GalleryError,
+    ImageError,
     MissingExtraError,
     PatchRerankError,
     ShortlistError,
@@ -35,6 +37,19 @@ def status_of(error: PatchRerankError) -> int:
     if isinstance(error, RequestError):
         return error.status
     return 503 if isinstance(error, GalleryError | MissingExtraError) else 422
+
+
+@contextmanager
+def own_pictures() -> Iterator[None]:
+    """Let a picture that cannot be read count as the gallery's, and so the service's, fault.
+
+    Raises:
+        GalleryError: one cannot be.
+    """
+    try:
+        yield
+    except ImageError as error:
+        raise GalleryError(f"a picture of the gallery cannot be read: {error}") from error
 
 
 def public_words(error: PatchRerankError, places: Iterable[Path]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -12,6 +13,7 @@ from typing import Any
 from patchrerank.errors import MissingExtraError, SettingError
 from patchrerank.records import check_within
 from patchrerank.serving.service import Service
+from patchrerank.serving.thinned_log import ThinnedLog
 
 DRAIN = 1.0
 """Seconds for which open connections are still answered, and then closed, after a signal."""
@@ -26,6 +28,7 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
 
     SIGTERM and SIGINT end it: no connection is accepted any more, those that are open are closed
     behind their next answer, and what was begun is answered. A second signal ends it at once.
+    What the process logs is thinned: see :class:`patchrerank.serving.thinned_log.ThinnedLog`.
 
     Args:
         app: the application.
@@ -78,6 +81,8 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         backlog=BACKLOG,
     )
     loop = (config.get_loop_factory() or asyncio.new_event_loop)()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(ThinnedLog())
     gc.collect()
     gc.freeze()  # what is loaded stays: nobody looks through it again while requests wait
     try:

@@ -16,6 +16,7 @@ from patchrerank.search_results import Doubles
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
+from patchrerank.serving.refusals import own_pictures
 from patchrerank.types import Missing, Queries, Ranking, Shortlist
 
 Found = TypeVar("Found")
@@ -130,7 +131,8 @@ def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         queries = Queries.joined([job.queries for job in group])
         shortlist = Shortlist.joined([job.first_stage() for job in group])
         reranker = group[0].reranker
-        ranking = reranker.rerank(queries, shortlist)
+        with own_pictures():  # what was sent is read by now
+            ranking = reranker.rerank(queries, shortlist)
         tops = [job.top for job in group]
         return lines_of(ranking, reranker.gallery, tops, reranker.calibration)
 
@@ -180,9 +182,7 @@ def listed(
     """
     gallery.check_queries(queries)
     if scores is not None:
-        return Shortlist.from_ids(
-            gallery, [ids], [scores], sort=True, metric=metric, missing=missing
-        )
+        return _from_ids(gallery, ids, scores, missing, metric=metric)
     rows = gallery.rows_of(ids, strict=missing == "error")
     held = rows >= 0
     cosines = np.full(len(ids), ABSENT, dtype=np.float32)
@@ -190,9 +190,7 @@ def listed(
     if held.all():
         order = np.argsort(-cosines, kind="stable")
         return Shortlist.trusted(rows[order][None], cosines[order][None])
-    return Shortlist.from_ids(
-        gallery, [ids], [cosines], sort=True, higher_is_better=True, missing=missing
-    )
+    return _from_ids(gallery, ids, cosines, missing, higher_is_better=True)
 
 
 def as_sent(
@@ -201,9 +199,8 @@ def as_sent(
     scores: Doubles | None,
     metric: Metric | None,
     missing: Missing,
-    top: int | None,
-) -> Lines:
-    """Return documents in the order that was sent, or that the scores say, rescored by nobody.
+) -> Shortlist:
+    """Return documents as a shortlist in the order that was sent, or that the scores say.
 
     Args:
         gallery: that holds the ids.
@@ -211,13 +208,33 @@ def as_sent(
         scores: the first stage's, or None.
         metric: what the scores are.
         missing: what ids are that the gallery does not hold.
-        top: hits that are wanted; None: all.
 
     Raises:
         ShortlistError: unknown ids, or scores that are no finite numbers.
     """
-    given = None if scores is None or not len(scores) else [scores]
-    found = Shortlist.from_ids(
-        gallery, [ids], given, sort=True, metric=metric if given else None, missing=missing
-    )
-    return lines_of(replace(Ranking.of(found), failed=(LATE,)), gallery, [top])[0]
+    given = None if scores is None or not len(scores) else scores
+    return _from_ids(gallery, ids, given, missing, metric=None if given is None else metric)
+
+
+def unscored(shortlist: Shortlist, gallery: Gallery, top: int | None) -> Lines:
+    """Return the hits of one query's shortlist, in its order, rescored by nobody.
+
+    Args:
+        shortlist: of one query.
+        gallery: whose rows it has.
+        top: hits that are wanted; None: all.
+    """
+    return lines_of(replace(Ranking.of(shortlist), failed=(LATE,)), gallery, [top])[0]
+
+
+def _from_ids(
+    gallery: Gallery, ids: list[Any], scores: Any, missing: Missing, **how: Any
+) -> Shortlist:
+    """Return a shortlist; what is dropped is not logged, as it were with every request."""
+    given = None if scores is None else [scores]
+    kept: Missing = "keep" if missing == "drop" else missing
+    found = Shortlist.from_ids(gallery, [ids], given, sort=True, missing=kept, **how)
+    if missing != "drop":
+        return found
+    away = tuple(one and replace(one, kept=False) for one in found.missing)
+    return Shortlist.trusted(found.rows, found.scores, away)

@@ -23,7 +23,7 @@ from patchrerank.serving.hit_lines import Lines
 from patchrerank.serving.json_bodies import text_of
 from patchrerank.serving.loaded import Loaded
 from patchrerank.serving.metrics import Metrics
-from patchrerank.serving.refusals import RequestError, public_words, status_of
+from patchrerank.serving.refusals import RequestError, own_pictures, public_words, status_of
 from patchrerank.serving.scoring import (
     Documents,
     Encoding,
@@ -32,10 +32,11 @@ from patchrerank.serving.scoring import (
     encode_all,
     listed,
     rescore_all,
+    unscored,
 )
 from patchrerank.serving.sent_pictures import Sent, checked, decoded, digest_of
 from patchrerank.serving.settings import ServiceSettings
-from patchrerank.types import Queries, Text
+from patchrerank.types import Queries, Shortlist, Text
 
 SPARE = 0.1, 0.05
 """Of a deadline, what is kept for the answer itself: this share, and at most so many seconds."""
@@ -157,6 +158,7 @@ class Service:
             scores = scores[[places.first[key] for key in ids]]
         top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
+        made: Shortlist | None = None
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 queries = await self._queries(ask.query, loaded, until)
@@ -166,12 +168,16 @@ class Service:
                     reranker = await self._encoded(Documents(loaded, sent, until))
                 how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
                 job = Rescoring(reranker, queries, partial(listed, *how), top)
-                return await self._rescoring.ask(job), places
+                hits = await self._rescoring.ask(job)
         except TimeoutError:
             if job is not None:
-                return job.in_order(), places
-            known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
-            return as_sent(known, ids, scores, ask.metric, missing, top), places
+                hits = job.in_order()
+            else:
+                known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
+                made = as_sent(known, ids, scores, ask.metric, missing)
+                hits = unscored(made, known, top)
+        self.metrics.missed(missing, made if job is None else job.shortlist)
+        return hits, places
 
     async def _queries(self, asked: Asked, loaded: Loaded, until: float) -> Queries:
         """Return a query, encoded."""
@@ -187,11 +193,16 @@ class Service:
             row = loaded.row_of(asked.value)
             if asked.box is None and not loaded.needs_pictures:
                 return loaded.reranker.encode([loaded.gallery.global_vectors[row]])
-            value = loaded.gallery.pictures[row]
+            with own_pictures():
+                value = loaded.gallery.pictures[row]
+                return await self._encoded_query(loaded, value, asked)
         elif asked.kind == "words":
             value = Text(asked.value)
         else:
             value = (await self._pictures([asked.value], until) or [])[0]
+        return await self._encoded_query(loaded, value, asked)
+
+    async def _encoded_query(self, loaded: Loaded, value: Any, asked: Asked) -> Queries:
         return cast(Queries, await self._encoding.ask(Encoding(loaded, value, asked.box)))
 
     async def _encoded(self, documents: Documents) -> Cascade:

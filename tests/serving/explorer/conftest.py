@@ -63,7 +63,7 @@ def page(browser):
     """A fresh page; what it complains of fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     opened = context.new_page()
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(90_000)  # for a state, on a machine at other work
     broken = []
     opened.on("pageerror", lambda error: broken.append(str(error)))
     opened.on("console", lambda said: "Policy" in said.text and broken.append(said.text))

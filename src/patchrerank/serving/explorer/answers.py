@@ -19,7 +19,7 @@ from patchrerank.serving.explorer.asked import Asked, AskedQueries, SentPictures
 from patchrerank.serving.explorer.components import StageScores, components, scores_alone
 from patchrerank.serving.explorer.evidence import evidence
 from patchrerank.serving.loaded import Loaded
-from patchrerank.serving.refusals import RequestError, public_words
+from patchrerank.serving.refusals import RequestError, own_pictures, public_words
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.types import Floats, Rows, Shortlist
 
@@ -116,7 +116,8 @@ class Answers:
         if asked.picture is not None:
             return self.pictures[asked.picture]
         now = self._engine.current
-        return now.gallery.pictures[_row(now, asked.id)]
+        with own_pictures():
+            return now.gallery.pictures[_row(now, asked.id)]
 
     @property
     def record(self) -> dict[str, Any]:

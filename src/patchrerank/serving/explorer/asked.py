@@ -17,7 +17,7 @@ from patchrerank.pipeline import load_reranker
 from patchrerank.pipeline.stages import StageSpec
 from patchrerank.rerankers import DenseCorrelation, Ranker
 from patchrerank.serving.loaded import Loaded
-from patchrerank.serving.refusals import RequestError
+from patchrerank.serving.refusals import RequestError, own_pictures
 from patchrerank.types import Queries, QueryCrop, Text
 
 KEPT_QUERIES = 64
@@ -209,4 +209,5 @@ class AskedQueries:
             return cropping.encode([Text(asked.text)])
         if asked.picture is not None:
             return cropping.encode([self._pictures[asked.picture]], [asked.box])
-        return cropping.encode([now.gallery.pictures[now.row_of(asked.id)]], [asked.box])
+        with own_pictures():
+            return cropping.encode([now.gallery.pictures[now.row_of(asked.id)]], [asked.box])

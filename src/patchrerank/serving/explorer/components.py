@@ -11,6 +11,7 @@ from patchrerank.errors import QueryError
 from patchrerank.fusion import Fusion
 from patchrerank.pipeline import Cascade
 from patchrerank.rerankers import Reranker
+from patchrerank.serving.refusals import own_pictures
 from patchrerank.types import Floats, Queries, Ranking, Rows, Shortlist
 from patchrerank.types.arrays import nan_table
 
@@ -75,7 +76,8 @@ def _stage(
     if not count:
         return StageScores(scores, boxes, head), ranking
     try:
-        local = reranker.score(queries, ranking.head(count))
+        with own_pictures():
+            local = reranker.score(queries, ranking.head(count))
     except QueryError as error:  # words, or a vector, where pictures are compared
         return StageScores(scores, boxes, None, str(error)), ranking
     if local.failed and local.failed[0]:

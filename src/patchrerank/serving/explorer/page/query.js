@@ -28,9 +28,10 @@ export class QueryPanel {
     this.#takeBoxes();
   }
 
-  /** Say how queries may be asked. */
+  /** Say how queries may be asked; before, none is taken. */
   about({ text, why, crop, encoder }) {
     this.crop = crop;
+    byId("file").disabled = false;
     byId("text").disabled = byId("words").querySelector("button").disabled = !text;
     const reason = why || `Words need an encoder with a text tower; ${encoder} has none.`;
     byId("text").placeholder = text ? "or type words" : "words: no text tower";
@@ -83,6 +84,7 @@ export class QueryPanel {
 
   /** Search with a picture; the box stays if it is the picture that a link told of. */
   async take(blob) {
+    if (byId("file").disabled) return; // dropped before the gallery is open
     this.acts.wait("Sending the picture …");
     try {
       const { picture } = await sendPicture(blob);
