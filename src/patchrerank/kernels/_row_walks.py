@@ -96,7 +96,7 @@ def walk_slots(
     scores: Floats,
     patches: Rows,
 ) -> None:
-    """Answer all slots ``(K,)`` of one query, four images at a time."""
+    """Answer all slots ``(K,)`` of one query, several images at a time."""
     halves, step = np.empty(len(query) if scaled else 0, dtype=np.int16), 1.0
     if scaled:
         step = halved(query, halves)
