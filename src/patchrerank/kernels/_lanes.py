@@ -15,14 +15,15 @@ from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
-from patchrerank.kernels._tiles import write_dots
+from patchrerank.kernels._tiles import AGAIN, write_dots
 
 types: Any = numba_types
 
 LANES = 8  # at most
 _STREAMS = {types.int8: 8, types.uint16: 4, types.float32: 4}
-AHEAD, BESIDE = 1536, 1024  # bytes that are asked for ahead in each stream: whole rows, or, where a
-# row is longer, less of the same image
+BESIDE = 1024
+_AHEAD = {types.int8: 1536, types.uint16: 1536 if AGAIN[types.uint16] else BESIDE, types.float32: 0}
+"""Bytes that are asked for ahead in each stream, whole rows; where a row is longer, ``BESIDE``."""
 COLUMNS = 8
 SLOT, AT, END, BEGIN, WIN, SCALE, NEXT, THEN = range(COLUMNS)
 """What a lane holds: its slot of the list; addresses of the row that comes next, of the image's end
@@ -108,5 +109,15 @@ def _streams(context: Any, tag: Any) -> Any:
     return types.int64(tag), build
 
 
+def _ahead(context: Any, tag: Any) -> Any:
+    """Return how many bytes are asked for ahead of rows that are stored like this."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _INT64(_AHEAD[tag])
+
+    return types.int64(tag), build
+
+
+ahead: Any = intrinsic(_ahead)
 step_on: Any = intrinsic(_step_on)
 streams: Any = intrinsic(_streams)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from patchrerank.kernels._byte_tiles import halved
 from patchrerank.kernels._lanes import (
-    AHEAD,
     AT,
     BEGIN,
     BESIDE,
@@ -26,6 +25,7 @@ from patchrerank.kernels._lanes import (
     SLOT,
     THEN,
     WIN,
+    ahead,
     step_on,
     streams,
 )
@@ -120,7 +120,7 @@ def _walk(
     """Do so; arrays whose addresses are taken must be the caller's, or they may be freed."""
     lanes, best = np.full((COLUMNS, LANES), -1, dtype=np.int64), np.empty(streams(tag), np.float32)
     places = lanes.ctypes.data, best.ctypes.data
-    far = AHEAD - AHEAD % stride if stride <= AHEAD else BESIDE
+    far = ahead(tag) - ahead(tag) % stride if stride <= ahead(tag) else BESIDE
     address, slot = np.int64(halves.ctypes.data if scaled else query.ctypes.data), -1
     for turn in range(2):
         for lane in range(len(best)):

@@ -35,7 +35,7 @@ _STORED = {  # the tag's type says how elements are stored
     types.uint16: (ir.HalfType(), 2),
     types.int8: (_BYTE, 1),
 }
-_AGAIN = (types.int8, types.uint16) if _WIDE else (types.int8,)  # where that gains something
+AGAIN = {types.int8: True, types.uint16: _WIDE, types.float32: False}  # where that gains something
 
 
 def _wide(scalar: Any, width: int) -> Any:
@@ -139,7 +139,7 @@ def write_dots(
     turn = -(-len(rows) // parts)
     for first in range(0, len(rows), turn):
         part = slice(first, first + turn)
-        ask = partial(_ask, builder, rows[part], ahead[part], tag in _AGAIN)
+        ask = partial(_ask, builder, rows[part], ahead[part], AGAIN[tag])
         place = builder.add(out, _INT64(4 * first * len(queries)))
         how = ((queries, rows[part]), dim, place, ask)
         if tag == types.int8:
