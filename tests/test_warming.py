@@ -29,7 +29,7 @@ load_reranker(made, "patchify").rank(eye[0], list("abc"))
 print(sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS))
 """
 
-OTHER_PROCESSORS = {"compare_int8_slots", "compare_pair_slots", "compare_slots"}
+OTHER_PROCESSORS = {"compare_int8_slots", "compare_byte_slots", "compare_slots"}
 """One of them is taken, as the processor multiplies bytes or not."""
 
 

@@ -95,6 +95,21 @@ def test_of_equal_patches_the_lowest_wins(device, kind):
     np.testing.assert_array_equal(patches, [[0, -1, 0]] * 3)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float16", "int8"])
+def test_images_of_very_different_sizes_are_all_walked_to_their_ends(kind):
+    rng = np.random.default_rng(5)
+    counts = np.array([300, 0, 1, 2, 3, 70, 1, 0, 0, 45, 1, 1, 200, 5, 6, 7, 8, 9, 10, 0, 1])
+    ends = np.cumsum(counts)
+    store = make_store(kind, rng.standard_normal((ends[-1], 48), dtype=np.float32), rng)
+    queries = rng.standard_normal((9, 48), dtype=np.float32)
+    orders = [np.arange(21), np.arange(21)[::-1], rng.permutation(21)]
+    for order in orders:  # one query walks lists, several share images
+        for wanted in (queries[:1], queries):
+            rows = np.tile(order, (len(wanted), 1))
+            answer = patch_max(wanted, store, ends, rows)
+            check_against_twin(answer, wanted, store, ends, rows)
+
+
 @pytest.mark.parametrize("queries", [1, 5])
 def test_scores_that_overflow_still_name_a_patch(queries):
     vectors = np.full((3, 20), -3e38, dtype=np.float32)
@@ -190,7 +205,7 @@ NARROW = """
 import numpy as np
 from patchrerank.kernels import *
 from patchrerank.kernels import _sets
-assert (_sets.WIDTH, _sets.VECTORS, _sets.HAS_INT8, _sets.HAS_PAIRS) == (8, 2, False, PAIRS)
+assert (_sets.WIDTH, _sets.VECTORS, _sets.HAS_INT8, _sets.HAS_BYTES) == (8, 2, False, BYTES)
 rng = np.random.default_rng(0)
 data = rng.standard_normal((60, 36), dtype=np.float32)
 ends, rows = np.arange(6, 61, 6), rng.integers(0, 10, (3, 8))
@@ -213,6 +228,16 @@ got = chamfer_rescored(queries, set_ends, small, exact, ends, rows, rescore=0)
 np.testing.assert_allclose(got, want, atol=0.3)
 got = chamfer_rescored(queries, set_ends, small, exact, ends, rows, rescore=8)
 np.testing.assert_array_equal(got, chamfer(queries, set_ends, exact, ends, rows))
+codes = np.tile(np.array([[127, -127, -128, 1]], np.int8), (7, 10))[:, :37].copy()
+small, exact = Int8Store(codes, np.ones(7, np.float32)), Float32Store(codes.astype("f4"))
+for query in (codes[:3], -codes[:3], np.sign(codes[:3]), rng.standard_normal((3, 37)) ** 5):
+    query = query.astype("f4")  # sums of 16 bits are as full as they can be
+    one = np.array([3]), np.array([7]), np.array([[0]])
+    got = chamfer_rescored(query, one[0], small, exact, *one[1:], rescore=0)
+    want = chamfer(query, one[0], exact, *one[1:])
+    steps = 124 if BYTES else 1e9
+    far = np.sqrt(37) / 2 * 8 * np.abs(query).max() / steps * np.linalg.norm(codes[0].astype("f4"))
+    assert abs(got - want) <= far + 1e-5 * abs(want)
 for bits in (1, 2, 3, 4):
     store = RabitqStore(*quantise_rabitq(data, bits), 36)
     table = np.einsum("knd,qd->qkn", store.decode(np.arange(60)).reshape(10, 6, 36), queries)
@@ -228,7 +253,7 @@ for bits in (1, 2, 3, 4):
 )
 def test_works_on_a_processor_without_wide_vectors(name, features):
     env = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
-    code = f"PAIRS = {'avx2' in features}\n{NARROW}"
+    code = f"BYTES = {'avx2' in features}\n{NARROW}"
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip("the narrow target is an x86 one")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env={**os.environ, **env})

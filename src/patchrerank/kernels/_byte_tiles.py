@@ -15,6 +15,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils
 
+from patchrerank.kernels._lane_sums import lane_sums, write_sums
 from patchrerank.kernels._processor import FEATURES
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats
@@ -22,6 +23,7 @@ from patchrerank.types import Floats
 LINE = 64  # bytes of a row in each turn of the loop
 MOST, HALF = 32767.0, float(1 << 30)
 
+_FLOAT = ir.FloatType()
 _BYTE, _INT16, _INT32, _INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _WIDE, _PAIRS = bool(FEATURES.get("avx512bw")), bool(FEATURES.get("avx2"))
 WIDTH = 32 if _WIDE else 16
@@ -69,15 +71,14 @@ def _added(builder: Any, total: Any, value: Any, query: Any) -> Any:
 
 
 def _accumulate(
-    builder: Any, streams: Any, span: tuple[Any, Any], sums: list[Any], times: int, fetch: Any
+    builder: Any, streams: Any, span: tuple[Any, Any], sums: list[Any], times: int, ask: Any
 ) -> None:
     """Add the products of elements ``span``, ``times`` registers a turn."""
     queries, rows = streams
     bytes_, shorts = ir.VectorType(_BYTE, WIDTH), ir.VectorType(_INT16, WIDTH)
     loop = cgutils.for_range_slice(builder, *span, _INT64(times * WIDTH), intp=_INT64)
     with loop as (index, _):
-        for row in rows if fetch is not None else ():
-            fetch(builder, row, index)
+        ask(index)
         for part in range(times):
             here = builder.add(index, _INT64(part * WIDTH))
             loaded = [_at(builder, query, here, shorts, 2) for query in queries]
@@ -102,26 +103,28 @@ def _add_rest(builder: Any, streams: Any, span: tuple[Any, Any], sums: list[Any]
                 builder.store(builder.add(builder.load(total), product), total)
 
 
-def byte_sums(builder: Any, streams: Any, dim: Any, fetch: Any) -> list[Any]:
-    """Return the inner products, float32, of each row with each query of 16 bits.
+def byte_sums(builder: Any, streams: Any, dim: Any, out: Any, ask: Any) -> None:
+    """Write the inner products, float32, of each row with each query of 16 bits.
 
     Args:
         builder: of LLVM's code.
         streams: addresses of queries, and of rows.
         dim: the number of dimensions.
-        fetch: asks for what a row will be read of, of a builder, an address and an offset.
+        out: address of what is written, row by row.
+        ask: asks for what rows will be read of, of an offset in the row.
     """
     queries, rows = streams
-    kind = ir.VectorType(_INT32, SUMS)
-    zero = ir.Constant(kind, [0] * SUMS)
-    lanes = [cgutils.alloca_once_value(builder, zero) for _ in range(len(queries) * len(rows))]
+    pairs = len(queries) * len(rows)
+    zero = ir.Constant(ir.VectorType(_INT32, SUMS), [0] * SUMS)
+    lanes = [cgutils.alloca_once_value(builder, zero) for _ in range(pairs)]
     lines, whole = (builder.and_(dim, _INT64(-size)) for size in (LINE, WIDTH))
-    _accumulate(builder, streams, (_INT64(0), lines), lanes, LINE // WIDTH, fetch)
-    _accumulate(builder, streams, (lines, whole), lanes, 1, None)
-    reduce = _declared(builder, f"llvm.vector.reduce.add.v{SUMS}i32", _INT32, [kind])
-    sums = [
-        cgutils.alloca_once_value(builder, builder.call(reduce, [builder.load(lane)]))
-        for lane in lanes
-    ]
-    _add_rest(builder, streams, (whole, dim), sums)
-    return [builder.sitofp(builder.load(total), ir.FloatType()) for total in sums]
+    _accumulate(builder, streams, (_INT64(0), lines), lanes, LINE // WIDTH, ask)
+    _accumulate(builder, streams, (lines, whole), lanes, 1, lambda _: None)
+    sums = lane_sums(builder, list(map(builder.load, lanes)), builder.add)
+    write_sums(builder, sums, out)
+    places = [builder.add(out, _INT64(4 * number)) for number in range(pairs)]
+    kept = [builder.inttoptr(place, _INT32.as_pointer()) for place in places]
+    _add_rest(builder, streams, (whole, dim), kept)
+    for place in kept:
+        value = builder.sitofp(builder.load(place), _FLOAT)
+        builder.store(value, builder.bitcast(place, _FLOAT.as_pointer()))

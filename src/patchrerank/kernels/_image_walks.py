@@ -1,4 +1,4 @@
-"""Compiled walks over images that several queries want: each row is read once for up to four.
+"""Compiled walks over images that several queries want: rows that are read serve several at once.
 
 What the arguments mean: see ``_row_walks``.
 """
@@ -9,13 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels._byte_tiles import halved
-from patchrerank.kernels._row_walks import ROWS, Halves
+from patchrerank.kernels._processor import FEATURES
+from patchrerank.kernels._row_walks import Halves
 from patchrerank.kernels._tiles import dot_tile, scale_at
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
-QUERIES = 4  # queries that share the loaded rows of one image
+ROWS = 4  # rows of an image walked at a time: memory streams
+QUERIES = 6 if FEATURES.get("avx512f") else 3  # that share loaded rows: their sums fill registers
+FEW = QUERIES // 2  # the last ones of an image
+MANY_ASKED, FEW_ASKED = (0,) * QUERIES, (0,) * FEW
+AHEAD: tuple[int, ...] = (1024,)  # bytes ahead that are asked for when rows are read first
+NOWHERE: tuple[int, ...] = ()
 
 
 @compiled
@@ -25,15 +31,18 @@ def _share_image(
     scaled: bool,
     dim: int,
     image: tuple[int, int, int],
-    addresses: tuple[int, ...],
-    sums: Floats,
-    best: Floats,
-    win: Rows,
+    asked: tuple[int, ...],
+    ahead: tuple[int, ...],
+    held: tuple[Rows, Floats, Floats, Rows],
 ) -> None:
-    """Walk one image in four streams for up to four queries; best and win are ``(4, 4)``."""
+    """Walk one image in four streams for as many queries as ``asked`` is long.
+
+    ``held``: their addresses; and, of each row and query, sums, best scores and their rows.
+    """
+    table, sums, best, win = held
     begin, count, scales = image
-    quarter = (count + ROWS - 1) // ROWS
-    out, last = np.int64(sums.ctypes.data), count - 1
+    quarter, width = (count + ROWS - 1) // ROWS, len(asked)
+    queries, out, last = table.ctypes.data, sums.ctypes.data, count - 1
     best[:] = -np.inf
     win[:] = 0
     for step in range(quarter):
@@ -45,22 +54,22 @@ def _share_image(
             begin + c * stride,
             begin + d * stride,
         )
-        dot_tile(tag, addresses, rows, dim, out)
+        dot_tile(tag, asked, queries, rows, ahead, dim, out)
         if scaled:
-            sums[0] *= scale_at(scales, step)
-            sums[1] *= scale_at(scales, b)
-            sums[2] *= scale_at(scales, c)
-            sums[3] *= scale_at(scales, d)
-        for row in range(ROWS):
-            for query in range(len(addresses)):
-                better = sums[row, query] > best[row, query]
-                best[row, query] = sums[row, query] if better else best[row, query]
-                win[row, query] = step if better else win[row, query]
+            for query in range(width):
+                sums[query] *= scale_at(scales, step)
+                sums[width + query] *= scale_at(scales, b)
+                sums[2 * width + query] *= scale_at(scales, c)
+                sums[3 * width + query] *= scale_at(scales, d)
+        for pair in range(ROWS * width):
+            better = sums[pair] > best[pair]
+            best[pair] = sums[pair] if better else best[pair]
+            win[pair] = step if better else win[pair]
     for row in range(1, ROWS):
-        for query in range(len(addresses)):
-            if best[row, query] > best[0, query]:
-                best[0, query] = best[row, query]
-                win[0, query] = min(win[row, query] + row * quarter, count - 1)
+        for query in range(width):
+            if best[row * width + query] > best[query]:
+                best[query] = best[row * width + query]
+                win[query] = min(win[row * width + query] + row * quarter, count - 1)
 
 
 @compiled
@@ -106,22 +115,26 @@ def _share(
     base_q, step_q = np.int64(queries.ctypes.data), 4 * dim
     if scaled:
         base_q, step_q = np.int64(halves.ctypes.data), 2 * dim
-    sums = np.empty((ROWS, QUERIES), dtype=np.float32)
-    best = np.empty((ROWS, QUERIES), dtype=np.float32)
-    win = np.empty((ROWS, QUERIES), dtype=np.int64)
+    sums = np.empty(ROWS * QUERIES, dtype=np.float32)
+    best, win = np.empty(ROWS * QUERIES, np.float32), np.empty(ROWS * QUERIES, np.int64)
+    table = np.empty(QUERIES, np.int64)
     for number in range(len(images)):
         begin, scales, count, first, stop = images[number]
-        image = (begin, count, scales)
-        for member in range(first, stop, QUERIES):
-            last = stop - 1
-            addresses = (
-                base_q + members[member, 0] * step_q,
-                base_q + members[min(member + 1, last), 0] * step_q,
-                base_q + members[min(member + 2, last), 0] * step_q,
-                base_q + members[min(member + 3, last), 0] * step_q,
-            )
-            _share_image(tag, stride, scaled, dim, image, addresses, sums, best, win)
-            for column in range(min(QUERIES, stop - member)):
+        image, member = (begin, count, scales), first
+        while member < stop:
+            left = stop - member
+            for column in range(QUERIES):
+                table[column] = base_q + members[member + min(column, left - 1), 0] * step_q
+            width = QUERIES if left > FEW else FEW
+            held = (table, sums, best, win)
+            if width == FEW:
+                _share_image(tag, stride, scaled, dim, image, FEW_ASKED, NOWHERE, held)
+            elif member > first:
+                _share_image(tag, stride, scaled, dim, image, MANY_ASKED, NOWHERE, held)
+            else:
+                _share_image(tag, stride, scaled, dim, image, MANY_ASKED, AHEAD, held)
+            for column in range(min(width, left)):
                 query, slot = members[member + column]
-                scores[query, slot] = np.float32(best[0, column] * factors[query])
-                patches[query, slot] = win[0, column]
+                scores[query, slot] = np.float32(best[column] * factors[query])
+                patches[query, slot] = win[column]
+            member += width

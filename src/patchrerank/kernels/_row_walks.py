@@ -9,85 +9,78 @@ scaled are int8, for which queries are rounded to 16 bits.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels._byte_tiles import halved
-from patchrerank.kernels._tiles import dot_tile, scale_at
+from patchrerank.kernels._lanes import (
+    AT,
+    BEGIN,
+    BESIDE,
+    COLUMNS,
+    END,
+    LANES,
+    NEXT,
+    SCALE,
+    SLOT,
+    THEN,
+    WIN,
+    ahead,
+    step_on,
+    streams,
+)
+from patchrerank.kernels._tiles import prefetch
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
 Halves = npt.NDArray[np.int16]
 
-ROWS = 4  # rows walked at a time: four memory streams
-SLOT, AT, LEFT, BEGIN, WIN, SCALE = range(6)  # what a lane of the walk holds
+LINE, MOST_SCALES = 64, 512  # bytes
+
+Source = tuple[Rows, Rows, tuple[int, int, int, int]]
 
 
 @compiled
-def _board(
-    lane: int,
-    slot: int,
-    begins: Rows,
-    scales: Rows,
-    places: tuple[int, int, int, int],
-    counts: Rows,
-    scores: Floats,
-    patches: Rows,
-    lanes: Rows,
-    best: Floats,
-) -> int:
-    """Put the next image that has patches on a lane; answer empty slots on the way."""
-    while slot < len(counts):
-        if counts[slot] > 0:
-            lanes[lane, SLOT] = slot
-            lanes[lane, AT] = places[0] + places[1] * begins[slot]
-            lanes[lane, SCALE] = places[2] + places[3] * scales[slot]
-            lanes[lane, LEFT] = counts[slot]
-            lanes[lane, BEGIN] = lanes[lane, WIN] = lanes[lane, AT]
-            best[lane] = -np.inf
-            return slot + 1
+def _filled(slot: int, counts: Rows, scores: Floats, patches: Rows) -> int:
+    """Return the first slot from there on that has patches; answer empty ones on the way."""
+    while slot < len(counts) and counts[slot] <= 0:
         scores[slot] = -np.inf
         patches[slot] = -1
         slot += 1
-    lanes[lane, SLOT] = -1
     return slot
 
 
 @compiled
-def _stride_on(
-    tag: np.generic,
-    stride: int,
-    scaled: bool,
-    query: Any,
-    dim: int,
-    steps: int,
-    lanes: Rows,
-    best: Floats,
-) -> None:
-    """Walk ``steps`` rows on all four lanes and keep the best row of each."""
-    sums = np.empty(ROWS, dtype=np.float32)
-    out = np.int64(sums.ctypes.data)
-    a, b, c, d = lanes[0, AT], lanes[1, AT], lanes[2, AT], lanes[3, AT]
-    best_a, best_b, best_c, best_d = best[0], best[1], best[2], best[3]
-    for step in range(steps):
-        dot_tile(tag, (query,), (a, b, c, d), dim, out)
+def _stage(lane: int, scaled: bool, slot: int, source: Source, counts: Rows, lanes: Rows) -> None:
+    """Let a lane know the image that it walks next, if there is one, and ask for its scales."""
+    begins, scales, places = source
+    lanes[NEXT, lane], lanes[THEN, lane] = -1, lanes[END, lane]
+    if slot < len(counts):
+        lanes[NEXT, lane] = slot
+        lanes[THEN, lane] = places[0] + places[1] * begins[slot]
+        first = places[2] + places[3] * scales[slot]
         if scaled:
-            sums[0] *= scale_at(lanes[0, SCALE], step)
-            sums[1] *= scale_at(lanes[1, SCALE], step)
-            sums[2] *= scale_at(lanes[2, SCALE], step)
-            sums[3] *= scale_at(lanes[3, SCALE], step)
-        if sums[0] > best_a:
-            best_a, lanes[0, WIN] = sums[0], a
-        if sums[1] > best_b:
-            best_b, lanes[1, WIN] = sums[1], b
-        if sums[2] > best_c:
-            best_c, lanes[2, WIN] = sums[2], c
-        if sums[3] > best_d:
-            best_d, lanes[3, WIN] = sums[3], d
-        a, b, c, d = a + stride, b + stride, c + stride, d + stride
-    best[0], best[1], best[2], best[3] = best_a, best_b, best_c, best_d
+            for offset in range(0, min(4 * counts[slot] + LINE, MOST_SCALES), LINE):
+                prefetch(first + offset)
+
+
+@compiled
+def _board(lane: int, stride: int, source: Source, counts: Rows, lanes: Rows, best: Floats) -> None:
+    """Put the next image on a lane: its own, or that of another lane where it has none."""
+    begins, scales, places = source
+    owner = lane
+    for other in range(len(best)):
+        if lanes[NEXT, owner] < 0:
+            owner = other
+    slot = lanes[NEXT, owner]
+    lanes[SLOT, lane] = slot
+    if slot >= 0:
+        at = places[0] + places[1] * begins[slot]
+        lanes[AT, lane] = lanes[BEGIN, lane] = lanes[WIN, lane] = at
+        lanes[END, lane] = at + counts[slot] * stride
+        lanes[SCALE, lane] = places[2] + places[3] * scales[slot]
+        best[lane] = -np.inf
+        lanes[NEXT, owner], lanes[THEN, owner] = -1, lanes[END, owner]
 
 
 @compiled
@@ -103,7 +96,7 @@ def walk_slots(
     scores: Floats,
     patches: Rows,
 ) -> None:
-    """Answer all slots ``(K,)`` of one query, four images at a time."""
+    """Answer all slots ``(K,)`` of one query, several images at a time."""
     halves, step = np.empty(len(query) if scaled else 0, dtype=np.int16), 1.0
     if scaled:
         step = halved(query, halves)
@@ -119,34 +112,45 @@ def _walk(
     query: Floats,
     halves: Halves,
     step: float,
-    source: tuple[Rows, Rows, tuple[int, int, int, int]],
+    source: Source,
     counts: Rows,
     scores: Floats,
     patches: Rows,
 ) -> None:
     """Do so; arrays whose addresses are taken must be the caller's, or they may be freed."""
-    lanes = np.zeros((ROWS, 6), dtype=np.int64)
-    best = np.empty(ROWS, dtype=np.float32)
-    address, slot = np.int64(halves.ctypes.data if scaled else query.ctypes.data), 0
-    for lane in range(ROWS):
-        slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
+    lanes, best = np.full((COLUMNS, LANES), -1, dtype=np.int64), np.empty(streams(tag), np.float32)
+    places = lanes.ctypes.data, best.ctypes.data
+    far = ahead(tag) - ahead(tag) % stride if stride <= ahead(tag) else BESIDE
+    address, slot = np.int64(halves.ctypes.data if scaled else query.ctypes.data), -1
+    for turn in range(2):
+        for lane in range(len(best)):
+            slot = _filled(slot + 1, counts, scores, patches)
+            _stage(lane, scaled, slot, source, counts, lanes)
+            if turn == 0:
+                _board(lane, stride, source, counts, lanes, best)
     while True:
         live, steps = -1, 0
-        for lane in range(ROWS):
-            if lanes[lane, SLOT] >= 0 and (live < 0 or lanes[lane, LEFT] < steps):
-                live, steps = lane, lanes[lane, LEFT]
+        for lane in range(len(best)):
+            left = (lanes[END, lane] - lanes[AT, lane]) // stride
+            if lanes[SLOT, lane] >= 0 and (live < 0 or left < steps):
+                live, steps = lane, left
         if live < 0:
             return
-        for lane in range(ROWS):
-            if lanes[lane, SLOT] < 0:  # nothing left for this lane: it walks along
-                lanes[lane, AT], lanes[lane, SCALE] = lanes[live, AT], lanes[live, SCALE]
-        _stride_on(tag, stride, scaled, address, len(query), steps, lanes, best)
-        for lane in range(ROWS):
-            lanes[lane, AT] += steps * stride
-            lanes[lane, SCALE] += 4 * steps
-            lanes[lane, LEFT] -= steps
-            if lanes[lane, SLOT] >= 0 and lanes[lane, LEFT] == 0:
-                done = lanes[lane, SLOT]
+        for lane in range(len(best)):
+            if lanes[SLOT, lane] < 0:  # nothing left for this lane: it walks along
+                for column in (AT, END, SCALE, THEN):
+                    lanes[column, lane] = lanes[column, live]
+        for row in range(steps):
+            step_on(tag, places, address, len(query), row, stride, far)
+        for lane in range(len(best)):
+            lanes[AT, lane] += steps * stride
+            lanes[SCALE, lane] += 4 * steps
+        for lane in range(len(best)):
+            if lanes[SLOT, lane] >= 0 and lanes[AT, lane] == lanes[END, lane]:
+                done = lanes[SLOT, lane]
                 scores[done] = np.float32(best[lane] * step)
-                patches[done] = (lanes[lane, WIN] - lanes[lane, BEGIN]) // stride
-                slot = _board(lane, slot, *source, counts, scores, patches, lanes, best)
+                patches[done] = (lanes[WIN, lane] - lanes[BEGIN, lane]) // stride
+                _board(lane, stride, source, counts, lanes, best)
+                if lanes[NEXT, lane] < 0:
+                    slot = _filled(slot + 1, counts, scores, patches)
+                    _stage(lane, scaled, slot, source, counts, lanes)

@@ -7,8 +7,7 @@ packed once (dimension by dimension, ``WIDTH`` descriptors side by side).
 
 int8 rows against int8 queries use the processor's dot-product instruction (AVX-512 VNNI) where
 there is one (``HAS_INT8``): bytes travel in groups of four dimensions, the query's with 128
-added, which ``128 × Σ row`` takes away again. With AVX2 (``HAS_PAIRS``) they are widened to 16 bits
-and travel in pairs of dimensions: its products of bytes saturate, those of pairs cannot.
+added, which ``128 × Σ row`` takes away again. Other processors: see ``_set_byte_tiles``.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ types: Any = numba_types
 
 _WIDE = bool(FEATURES.get("avx512f"))
 HAS_INT8 = multiplies_bytes(FEATURES)
-HAS_PAIRS = bool(FEATURES.get("avx2")) and not _WIDE
 WIDTH = 16 if _WIDE else 8  # query descriptors a vector
 VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
 
@@ -38,11 +36,13 @@ _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
 
 
-def _at(builder: Any, base: Any, index: Any, size: Any, kind: Any) -> Any:
+def place_of(builder: Any, base: Any, index: Any, size: Any, kind: Any) -> Any:
+    """Return a pointer to the value of a table that has an index; ``size``: bytes of one."""
     return builder.inttoptr(builder.add(base, builder.mul(index, size)), kind.as_pointer())
 
 
-def _splat(builder: Any, value: Any) -> Any:
+def splat(builder: Any, value: Any) -> Any:
+    """Return a vector of ``WIDTH`` times the value."""
     empty = ir.Constant(ir.VectorType(value.type, WIDTH), ir.Undefined)
     first = builder.insert_element(empty, value, _INT32(0))
     return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * WIDTH))
@@ -58,17 +58,8 @@ def _adder(builder: Any, whole: bool, kind: Any) -> Any:
     if not whole:
         fused = declared(f"llvm.fmuladd.v{WIDTH}f32", kind, [kind] * 3)
         return lambda so_far, part, value: builder.call(fused, [value, part, so_far])
-    if HAS_INT8:
-        fours = declared("llvm.x86.avx512.vpdpbusd.512", kind, [kind] * 3)
-        return lambda so_far, part, value: builder.call(fours, [so_far, part, value])
-    halves = ir.VectorType(ir.IntType(16), 2 * WIDTH)
-    pairs = declared("llvm.x86.avx2.pmadd.wd", kind, [halves] * 2)
-
-    def add(so_far: Any, part: Any, value: Any) -> Any:
-        both = [builder.bitcast(one, halves) for one in (part, value)]
-        return builder.add(so_far, builder.call(pairs, both))
-
-    return add
+    fours = declared("llvm.x86.avx512.vpdpbusd.512", kind, [kind] * 3)
+    return lambda so_far, part, value: builder.call(fours, [so_far, part, value])
 
 
 def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: int) -> list[Any]:
@@ -82,12 +73,12 @@ def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: in
     with cgutils.for_range_slice(builder, _INT64(0), steps, _INT64(1), intp=_INT64) as (step, _):
         line = builder.add(query, builder.mul(step, _INT64(4 * WIDTH * vectors)))
         queries = [
-            builder.load(_at(builder, line, _INT64(column), _INT64(4 * WIDTH), kind), align=4)
+            builder.load(place_of(builder, line, _INT64(column), _INT64(4 * WIDTH), kind), align=4)
             for column in range(vectors)
         ]
         for number, start in enumerate(starts):
-            value = builder.load(_at(builder, start, step, _INT64(4), scalar), align=1)
-            value = _splat(builder, value)
+            value = builder.load(place_of(builder, start, step, _INT64(4), scalar), align=1)
+            value = splat(builder, value)
             for column, part in enumerate(queries):
                 total = sums[number * vectors + column]
                 builder.store(add(builder.load(total), part, value), total)
@@ -100,29 +91,29 @@ def _scaled(builder: Any, sums: list[Any], rows: list[Any], extras: tuple[Any, A
     vectors = len(sums) // len(rows)
     scaled = []
     for number, row in enumerate(rows):
-        bias = _splat(builder, builder.load(_at(builder, biases, row, _INT64(4), _INT32)))
-        scale = builder.load(_at(builder, scales, row, _INT64(4), _FLOAT))
-        scale = _splat(builder, scale)
+        bias = splat(builder, builder.load(place_of(builder, biases, row, _INT64(4), _INT32)))
+        scale = builder.load(place_of(builder, scales, row, _INT64(4), _FLOAT))
+        scale = splat(builder, scale)
         for total in sums[number * vectors : (number + 1) * vectors]:
             value = builder.sitofp(builder.sub(total, bias), _FLOATS)
             scaled.append(builder.fmul(value, scale))
     return scaled
 
 
-def _keep_best(builder: Any, sums: list[Any], number: Any, best: Any, where: Any) -> None:
+def keep_best(builder: Any, sums: list[Any], number: Any, best: Any, where: Any) -> None:
     """Fold the tile into the running best values and row numbers; of equals the first stays."""
     vectors = len(sums) // ROWS
     first = builder.trunc(number, _INT32)
     for column in range(vectors):
         offset, size = _INT64(column), _INT64(4 * WIDTH)
-        best_at = _at(builder, best, offset, size, _FLOATS)
-        where_at = _at(builder, where, offset, size, _INTS)
+        best_at = place_of(builder, best, offset, size, _FLOATS)
+        where_at = place_of(builder, where, offset, size, _INTS)
         top, winner = builder.load(best_at, align=4), builder.load(where_at, align=4)
         for row in range(ROWS):
             value = sums[row * vectors + column]
             better = builder.fcmp_ordered(">", value, top)
             top = builder.select(better, value, top)
-            here = _splat(builder, builder.add(first, _INT32(row)))
+            here = splat(builder, builder.add(first, _INT32(row)))
             winner = builder.select(better, here, winner)
         builder.store(top, best_at, align=4)
         builder.store(winner, where_at, align=4)
@@ -143,7 +134,7 @@ def _set_tile(
         sums = _products(builder, whole, parts[1], parts[0], vectors.count)
         if whole:
             sums = _scaled(builder, sums, parts[0], (parts[2][0], parts[2][1]))
-        _keep_best(builder, sums, *parts[3])
+        keep_best(builder, sums, *parts[3])
         return context.get_dummy_value()
 
     return types.void(tag, vectors, rows, operands, extras, answer), build
@@ -156,7 +147,7 @@ def _widen(context: Any, tag: Any, source: Any, dim: Any, scale: Any, target: An
         span = (_INT64(0), args[2], _INT64(1))
         with cgutils.for_range_slice(builder, *span, intp=_INT64) as (index, _):
             value = builder.fmul(load(builder, tag, args[1], index, 1), args[3])
-            builder.store(value, _at(builder, args[4], index, _INT64(4), _FLOAT))
+            builder.store(value, place_of(builder, args[4], index, _INT64(4), _FLOAT))
         return context.get_dummy_value()
 
     return types.void(tag, source, dim, scale, target), build

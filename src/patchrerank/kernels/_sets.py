@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray
 
+from patchrerank.kernels._set_byte_tiles import BLOCK, GROUPS, HAS_BYTES, MOST, byte_tile
 from patchrerank.kernels._set_tiles import (
     HAS_INT8,
-    HAS_PAIRS,
     ROWS,
     VECTORS,
     WIDTH,
@@ -26,17 +26,32 @@ from patchrerank.types import Floats, Rows
 
 __all__ = [
     "BIAS",
+    "BLOCK",
+    "GROUPS",
+    "HAS_BYTES",
     "HAS_INT8",
-    "HAS_PAIRS",
+    "MOST",
     "VECTORS",
     "WIDTH",
+    "compare_byte_slots",
     "compare_int8_slots",
-    "compare_pair_slots",
     "compare_slots",
 ]
 
 CHUNK = 96  # candidate rows that stay in the second cache while all queries pass
 BIAS = 128  # what makes signed query bytes unsigned
+
+
+@compiled
+def _six(row: int, last: int) -> tuple[int, int, int, int, int, int]:
+    return (
+        row,
+        min(row + 1, last),
+        min(row + 2, last),
+        min(row + 3, last),
+        min(row + 4, last),
+        min(row + 5, last),
+    )
 
 
 @compiled
@@ -58,14 +73,7 @@ def _pass_queries(
     while left > 0:
         vectors = min(left, VECTORS)
         for r in range(0, count, ROWS):
-            six = (
-                r,
-                min(r + 1, last),
-                min(r + 2, last),
-                min(r + 3, last),
-                min(r + 4, last),
-                min(r + 5, last),
-            )
+            six = _six(r, last)
             walk, answer = (query, base, stride, steps), (first + r, best_at, where_at)
             if vectors == 4:
                 set_tile(tag, (0, 0, 0, 0), six, walk, extras, answer)
@@ -155,8 +163,9 @@ def compare_int8_slots(
 
 
 @compiled
-def compare_pair_slots(
+def compare_byte_slots(
     packed: Floats,
+    biases: npt.NDArray[np.int32],
     dim: int,
     begins: Rows,
     scales: Rows,
@@ -165,20 +174,41 @@ def compare_pair_slots(
     best: Floats,
     where: npt.NDArray[np.int32],
 ) -> None:
-    """Do the same with rows and queries of 16 bits, in pairs; ``dim`` divides by 2."""
-    biases = np.zeros(CHUNK, dtype=np.int32)
-    line = np.empty((CHUNK, dim), dtype=np.int16)
-    tag = np.int8(0)
+    """Do the same with queries that are rounded as ``_set_byte_tiles`` says, ``BIAS × Σ query``."""
+    blocks, tag = (dim + BLOCK - 1) // BLOCK, np.int8(0)
+    line = np.full((CHUNK, blocks * BLOCK), BIAS, dtype=np.uint8)
     for slot in range(len(counts)):
         best[slot] = -np.inf
         where[slot] = -1 if counts[slot] == 0 else 0
         for first in range(0, counts[slot], CHUNK):
-            rows = (first, min(CHUNK, counts[slot] - first))
+            count = min(CHUNK, counts[slot] - first)
             source = places[0] + places[1] * begins[slot] + first * dim
-            codes = carray(pointer(source, tag), (rows[1], dim))
-            for row in range(rows[1]):
+            codes = carray(pointer(source, tag), (count, dim))
+            for row in range(count):
                 for index in range(dim):
-                    line[row, index] = codes[row, index]
-            extras = (places[2] + places[3] * scales[slot] + 4 * first, biases.ctypes.data)
-            operands = (line.ctypes.data, 2 * dim, dim // 2)
-            _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])
+                    line[row, index] = np.int16(codes[row, index]) + np.int16(BIAS)
+            scale_at_first = places[2] + places[3] * scales[slot] + 4 * first
+            operands = (line.ctypes.data, blocks * BLOCK, blocks)
+            extras = (scale_at_first, biases.ctypes.data)
+            _pass_bytes(packed, (first, count), operands, extras, best[slot], where[slot])
+
+
+@compiled
+def _pass_bytes(
+    packed: Floats,
+    rows: tuple[int, int],
+    operands: tuple[int, int, int],
+    extras: tuple[int, int],
+    best: Floats,
+    where: npt.NDArray[np.int32],
+) -> None:
+    """Compare a chunk of candidate rows (number of the first, count) with all queries."""
+    first, last = rows[0], rows[1] - 1
+    base, stride, blocks = operands
+    for column in range(0, len(best), WIDTH):
+        query = np.int64(packed.ctypes.data) + column * blocks * BLOCK
+        more = (extras[0], extras[1] + 4 * column)
+        places = (best.ctypes.data + 4 * column, where.ctypes.data + 4 * column)
+        for r in range(0, rows[1], ROWS):
+            answer = (first + r, places[0], places[1])
+            byte_tile(_six(r, last), (query, base, stride, blocks), more, answer)

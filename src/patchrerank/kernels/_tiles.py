@@ -1,30 +1,32 @@
 """The inner loop of the walks, written in LLVM's own terms.
 
-16 lanes walk the dimensions in order and are summed by a fixed tree: a (query, row) pair gets
-the same bits however it is grouped with others, unaligned memory maps can be read in place, and
-half floats are converted by the processor; int8 rows are multiplied in whole numbers with queries
-of 16 bits (``_byte_tiles.py``). Rows are passed as addresses: one compilation serves read-only,
-memory-mapped and unaligned arrays; the caller keeps the arrays alive.
-
-The compiled code on disk is renewed when the file of a *kernel* changes: after an edit here,
-touch ``_row_walks.py``, ``_image_walks.py``, ``_codes.py``, ``_sets.py`` and ``requests.py`` as
-well.
+16 lanes walk the dimensions in order and are summed by a fixed tree (``_lane_sums.py``): a (query,
+row) pair gets the same bits however it is grouped with others, unaligned memory maps can be read
+in place, and half floats are converted by the processor; int8 rows are multiplied in whole numbers
+with queries of 16 bits (``_byte_tiles.py``). Rows are passed as addresses: one compilation serves
+read-only, memory-mapped and unaligned arrays; the caller keeps the arrays alive.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from patchrerank.kernels._byte_tiles import byte_sums
+from patchrerank.kernels._byte_tiles import LINE, byte_sums
+from patchrerank.kernels._lane_sums import lane_sums, write_sums
+from patchrerank.kernels._processor import FEATURES
 
 LANES = 16
-AHEAD = 1024  # bytes that are prefetched ahead in each stream, into the second cache: many are
-# under way at once, more than the first one waits for. Tried and lost: 512 to 4096 bytes, and the
-# first bytes of the images that come next.
+_WIDE = bool(FEATURES.get("avx512f"))
+HELD = 24 if _WIDE else 6  # sums of 16 lanes that the registers hold
+NEAR = (
+    256  # bytes ahead in a row that are asked for again, into the first cache: what was asked for
+)
+# long before, into the second, may have been dropped, where much is under way at once
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _BYTE = ir.IntType(8)
@@ -33,6 +35,7 @@ _STORED = {  # the tag's type says how elements are stored
     types.uint16: (ir.HalfType(), 2),
     types.int8: (_BYTE, 1),
 }
+AGAIN = {types.int8: True, types.uint16: _WIDE, types.float32: False}  # where that gains something
 
 
 def _wide(scalar: Any, width: int) -> Any:
@@ -51,84 +54,119 @@ def load(builder: Any, tag: Any, address: Any, index: Any, width: int) -> Any:
     return convert(value, _wide(_FLOAT, width))
 
 
-def _prefetch(builder: Any, address: Any, offset: Any) -> None:
+def _prefetch(builder: Any, address: Any, offset: Any, cache: int = 2) -> None:
+    """Ask for a line to be brought into the first cache (3) or the second (2)."""
     pointer_type = _BYTE.as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer_type, _INT32, _INT32, _INT32])
     call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
     pointer = builder.inttoptr(builder.add(address, offset), pointer_type)
-    builder.call(call, [pointer, _INT32(0), _INT32(2), _INT32(1)])
+    builder.call(call, [pointer, _INT32(0), _INT32(cache), _INT32(1)])
 
 
-def _lane_sum(builder: Any, vector: Any) -> Any:
-    width = LANES
-    nothing = ir.Constant(_wide(_FLOAT, width), ir.Undefined)
-    while width > 1:
-        half = width // 2
-        index = ir.VectorType(_INT32, half)
-        low = builder.shuffle_vector(vector, nothing, ir.Constant(index, list(range(half))))
-        high = builder.shuffle_vector(vector, nothing, ir.Constant(index, list(range(half, width))))
-        vector, width = builder.fadd(low, high), half
-        nothing = ir.Constant(vector.type, ir.Undefined)
-    return builder.extract_element(vector, _INT32(0))
+def _ask(builder: Any, rows: list[Any], ahead: list[Any], again: bool, offset: Any) -> None:
+    """Ask for what will be read of ``ahead``, and ``again`` for what will soon be of rows."""
+    for row, later in zip(rows, ahead, strict=False):
+        _prefetch(builder, later, offset)
+        if again:
+            _prefetch(builder, row, builder.add(offset, _INT64(NEAR)), 3)
 
 
 def _accumulate(
-    builder: Any, tag: Any, streams: tuple[Any, Any], span: tuple[Any, Any], sums: Any, width: int
+    builder: Any,
+    tag: Any,
+    streams: tuple[Any, Any],
+    span: tuple[Any, Any],
+    sums: Any,
+    times: int,
+    ask: Any,
 ) -> None:
-    """Add the products of elements ``span`` of every (row, query) pair to ``sums``."""
+    """Add the products of elements ``span`` of every (row, query) pair, ``times`` sums a turn."""
     queries, rows = streams
+    width = 1 if sums[0].type.pointee == _FLOAT else LANES
     wide = _wide(_FLOAT, width)
     name = "llvm.fmuladd.f32" if width == 1 else f"llvm.fmuladd.v{width}f32"
     kind = ir.FunctionType(wide, [wide] * 3)
     add = cgutils.get_or_insert_function(builder.module, kind, name)
     size = _INT64(_STORED[tag][1])
-    loop = cgutils.for_range_slice(builder, *span, _INT64(width), intp=_INT64)
+    loop = cgutils.for_range_slice(builder, *span, _INT64(times * width), intp=_INT64)
     with loop as (index, _):
-        loaded = [load(builder, types.float32, query, index, width) for query in queries]
-        for number, row in enumerate(rows):
-            if width > 1:
-                _prefetch(builder, row, builder.add(builder.mul(index, size), _INT64(AHEAD)))
-            value = load(builder, tag, row, index, width)
-            for column, query in enumerate(loaded):
-                total = sums[number * len(loaded) + column]
-                builder.store(builder.call(add, [value, query, builder.load(total)]), total)
+        ask(builder.mul(index, size))
+        for part in range(times):
+            here = builder.add(index, _INT64(part * width))
+            loaded = [load(builder, types.float32, query, here, width) for query in queries]
+            for number, row in enumerate(rows):
+                value = load(builder, tag, row, here, width)
+                for column, query in enumerate(loaded):
+                    total = sums[number * len(loaded) + column]
+                    builder.store(builder.call(add, [value, query, builder.load(total)]), total)
 
 
-def _write(builder: Any, values: list[Any], out: Any) -> None:
-    for number, value in enumerate(values):
-        at = builder.inttoptr(builder.add(out, _INT64(4 * number)), _FLOAT.as_pointer())
-        builder.store(value, at)
+def _float_sums(
+    builder: Any, tag: Any, streams: tuple[Any, Any], dim: Any, out: Any, ask: Any
+) -> None:
+    """Write the inner products of rows of floats with queries to ``out`` (address)."""
+    pairs, times = (
+        len(streams[0]) * len(streams[1]),
+        LINE // (LANES * _STORED[tag][1]) if _WIDE else 1,
+    )
+    lines, whole = (builder.and_(dim, _INT64(-size * LANES)) for size in (times, 1))
+    zero = ir.Constant(_wide(_FLOAT, LANES), [0.0] * LANES)
+    lanes = [cgutils.alloca_once_value(builder, zero) for _ in range(pairs)]
+    _accumulate(builder, tag, streams, (_INT64(0), lines), lanes, times, ask)
+    if times > 1:
+        _accumulate(builder, tag, streams, (lines, whole), lanes, 1, lambda _: None)
+    write_sums(builder, lane_sums(builder, list(map(builder.load, lanes)), builder.fadd), out)
+    at = [builder.add(out, _INT64(4 * number)) for number in range(pairs)]
+    places = [builder.inttoptr(place, _FLOAT.as_pointer()) for place in at]
+    _accumulate(builder, tag, streams, (whole, dim), places, 1, lambda _: None)
 
 
-def _dot_tile(context: Any, tag: Any, queries: Any, rows: Any, dim: Any, out: Any) -> Any:
-    """Write the inner products of rows (addresses) × queries (addresses) to ``out`` (address).
+def write_dots(
+    builder: Any, tag: Any, streams: tuple[list[Any], list[Any], list[Any]], dim: Any, out: Any
+) -> None:
+    """Write the inner products of rows × queries to ``out``; all are addresses.
 
-    Queries are float32, those of int8 rows int16.
+    Args:
+        builder: of LLVM's code.
+        tag: how rows are stored.
+        streams: queries, float32, those of int8 rows int16; rows; and, as many as rows, from where
+            as many bytes are asked for meanwhile, or none.
+        dim: the number of dimensions.
+        out: where float32 ``(rows, queries)`` are written.
+    """
+    queries, rows, ahead = streams
+    parts = 1 if tag == types.int8 else -(-len(rows) * len(queries) // HELD)
+    turn = -(-len(rows) // parts)
+    for first in range(0, len(rows), turn):
+        part = slice(first, first + turn)
+        ask = partial(_ask, builder, rows[part], ahead[part], AGAIN[tag])
+        place = builder.add(out, _INT64(4 * first * len(queries)))
+        how = ((queries, rows[part]), dim, place, ask)
+        if tag == types.int8:
+            byte_sums(builder, *how)
+        else:
+            _float_sums(builder, tag, *how)
+
+
+def _dot_tile(
+    context: Any, tag: Any, asked: Any, table: Any, rows: Any, ahead: Any, dim: Any, out: Any
+) -> Any:
+    """Do so with as many queries as ``asked`` is long, whose addresses lie in a table (address).
+
+    ``rows`` are addresses; ``ahead`` holds the distance at which they are asked for, or nothing.
     """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        streams = (
-            cgutils.unpack_tuple(builder, args[1], queries.count),
-            cgutils.unpack_tuple(builder, args[2], rows.count),
-        )
-        if tag == types.int8:
-            fetch = lambda to, row, index: _prefetch(to, row, to.add(index, _INT64(AHEAD)))  # noqa: E731
-            _write(builder, byte_sums(builder, streams, args[3], fetch), args[4])
-            return context.get_dummy_value()
-        pairs = queries.count * rows.count
-        whole = builder.and_(args[3], _INT64(-LANES))
-        zero = ir.Constant(_wide(_FLOAT, LANES), [0.0] * LANES)
-        lanes = [cgutils.alloca_once_value(builder, zero) for _ in range(pairs)]
-        _accumulate(builder, tag, streams, (_INT64(0), whole), lanes, LANES)
-        sums = [
-            cgutils.alloca_once_value(builder, _lane_sum(builder, builder.load(lane)))
-            for lane in lanes
-        ]
-        _accumulate(builder, tag, streams, (whole, args[3]), sums, 1)
-        _write(builder, [builder.load(total) for total in sums], args[4])
+        held = [*cgutils.unpack_tuple(builder, args[3], rows.count)]
+        far = cgutils.unpack_tuple(builder, args[4], ahead.count)
+        later = [builder.add(row, distance) for row in held for distance in far]
+        places = [builder.add(args[2], _INT64(8 * number)) for number in range(asked.count)]
+        pointers = [builder.inttoptr(place, _INT64.as_pointer()) for place in places]
+        streams = [builder.load(pointer) for pointer in pointers], held, later
+        write_dots(builder, tag, streams, args[5], args[6])
         return context.get_dummy_value()
 
-    return types.void(tag, queries, rows, dim, out), build
+    return types.void(tag, asked, table, rows, ahead, dim, out), build
 
 
 def _square_sum(context: Any, tag: Any, row: Any, dim: Any) -> Any:
@@ -138,15 +176,17 @@ def _square_sum(context: Any, tag: Any, row: Any, dim: Any) -> Any:
         whole = builder.and_(args[2], _INT64(-LANES))
         total: Any = None
         for width, span in ((LANES, (_INT64(0), whole)), (1, (whole, args[2]))):
-            wide = _wide(_FLOAT, width)
-            first = ir.Constant(wide, [0.0] * LANES) if width > 1 else total
+            first = ir.Constant(_wide(_FLOAT, width), [0.0] * LANES) if width > 1 else total
             held = cgutils.alloca_once_value(builder, first)
             loop = cgutils.for_range_slice(builder, *span, _INT64(width), intp=_INT64)
             with loop as (index, _):
                 value = load(builder, tag, args[1], index, width)
                 squares = builder.fmul(value, value)
                 builder.store(builder.fadd(builder.load(held), squares), held)
-            total = builder.load(held) if width == 1 else _lane_sum(builder, builder.load(held))
+            total = builder.load(held)
+            if width > 1:
+                total = lane_sums(builder, [total], builder.fadd)[0]
+                total = builder.extract_element(total, _INT32(0))
         return total
 
     return types.float32(tag, row, dim), build

@@ -43,16 +43,39 @@ def compare_int8(
     """Return the best value ``(K, n)`` of each query descriptor, from int8 products."""
     from patchrerank.kernels import _sets as kernels
 
-    codes, scales = quantise_int8(query)
     if kernels.HAS_INT8:
+        codes, scales = quantise_int8(query)
         groups = (codes.astype(np.int16) + kernels.BIAS).astype(np.uint8).view(np.int32)
+        packed, width = _pack(groups, kernels.WIDTH, kernels.VECTORS)
+        kernel = partial(kernels.compare_int8_slots, packed, store.dim)
     else:
-        groups = codes.astype(np.int16).view(np.int32)
-    compare = kernels.compare_int8_slots if kernels.HAS_INT8 else kernels.compare_pair_slots
-    packed, width = _pack(groups, kernels.WIDTH, kernels.VECTORS)
-    kernel = partial(compare, packed, store.dim)
+        codes, scales = _limited(query)
+        packed, width = _pack(codes.view(np.int32), kernels.WIDTH, 1)
+        biases = np.zeros(width, dtype=np.int32)
+        biases[: len(query)] = kernels.BIAS * codes.sum(axis=1, dtype=np.int32)
+        kernel = partial(kernels.compare_byte_slots, packed, biases, store.dim)
     best, _ = _compare(kernel, width, store, begins, counts, threads)
     return np.asarray(best[:, : len(query)] * scales)
+
+
+def _limited(query: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Return codes ``(n, d)``, d made whole blocks by zeros, and scales ``(n,)`` of descriptors.
+
+    As fine as sums in 16 bits allow, of the codes that meet in a lane: see ``_set_byte_tiles``.
+    Scales are those that come nearest to the descriptors.
+    """
+    from patchrerank.kernels import _sets as kernels
+
+    count, dim = query.shape
+    padded = np.zeros((count, -(-dim // kernels.BLOCK) * kernels.BLOCK), dtype=np.float32)
+    padded[:, :dim] = query
+    lanes = np.abs(padded).reshape(count, -1, kernels.GROUPS, 2, 2).sum(axis=(2, 4))
+    room = kernels.MOST - kernels.GROUPS  # each of the codes is rounded by at most a half
+    widest = lanes.max(axis=(1, 2))[:, None]
+    steps = np.rint(padded * (room / np.where(widest > 0, widest, 1.0)))
+    squares = (steps * steps).sum(axis=1)
+    scales = (padded * steps).sum(axis=1) / np.where(squares > 0, squares, 1.0)
+    return steps.astype(np.int8), scales.astype(np.float32)
 
 
 def _compare(
@@ -81,7 +104,7 @@ def has_int8(dim: int) -> bool:
     from patchrerank.kernels import _sets as kernels
 
     fits = dim <= INT8_DIMS
-    return fits and ((kernels.HAS_INT8 and dim % 4 == 0) or (kernels.HAS_PAIRS and dim % 2 == 0))
+    return fits and (kernels.HAS_BYTES or (kernels.HAS_INT8 and dim % 4 == 0))
 
 
 def _pack(query: npt.NDArray[Any], lanes: int, vectors: int) -> tuple[npt.NDArray[Any], int]:
