@@ -247,15 +247,19 @@ for bits in (1, 2, 3, 4):
 
 
 @pytest.mark.parametrize(
-    ("name", "features"),
-    [("haswell", "+avx2,+fma,+f16c"), ("x86-64", "+avx,+f16c")],
-    ids=["avx2", "plain"],
+    ("machine", "name", "features"),
+    [
+        ("x86_64", "haswell", "+avx2,+fma,+f16c"),
+        ("x86_64", "x86-64", "+avx,+f16c"),
+        ("aarch64", "cortex-a72", "+neon"),
+    ],
+    ids=["avx2", "plain", "arm"],
 )
-def test_works_on_a_processor_without_wide_vectors(name, features):
+def test_works_on_a_processor_without_wide_vectors(machine, name, features):
     env = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
     code = f"BYTES = {'avx2' in features}\n{NARROW}"
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        pytest.skip("the narrow target is an x86 one")
+    if sys.platform != "linux" or platform.machine() != machine:
+        pytest.skip(f"the narrow target is one of {machine}")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env={**os.environ, **env})
 
 

@@ -5,9 +5,10 @@ until they are whole, takes their maximum, and never writes a similarity matrix.
 LLVM's own terms, since loops do not vectorise to it. Candidates are read in place; the query is
 packed once (dimension by dimension, ``WIDTH`` descriptors side by side).
 
-int8 rows against int8 queries use the processor's dot-product instruction (AVX-512 VNNI) where
-there is one (``HAS_INT8``): bytes travel in groups of four dimensions, the query's with 128
-added, which ``128 × Σ row`` takes away again. Other processors: see ``_set_byte_tiles``.
+int8 rows against int8 queries use the processor's dot-product instruction (AVX-512 VNNI, ARM's
+``sdot``) where there is one (``HAS_INT8``): bytes travel in groups of four dimensions. On x86 the
+query's have 128 (``BIAS``) added, which ``128 × Σ row`` takes away again. Other processors: see
+``_set_byte_tiles``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numba.core import cgutils
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
-from patchrerank.kernels._processor import FEATURES, multiplies_bytes
+from patchrerank.kernels._byte_tiles import added_fours
+from patchrerank.kernels._processor import FEATURES, FOURS, multiplies_bytes
 from patchrerank.kernels._tiles import load
 
 ROWS = 6  # candidate rows a tile
@@ -28,7 +30,8 @@ types: Any = numba_types
 
 
 _WIDE = bool(FEATURES.get("avx512f"))
-HAS_INT8 = multiplies_bytes(FEATURES)
+HAS_INT8 = FOURS or multiplies_bytes(FEATURES)
+BIAS = 0 if FOURS else 128  # what makes signed query bytes unsigned, where they have to be
 WIDTH = 16 if _WIDE else 8  # query descriptors a vector
 VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
 
@@ -58,8 +61,22 @@ def _adder(builder: Any, whole: bool, kind: Any) -> Any:
     if not whole:
         fused = declared(f"llvm.fmuladd.v{WIDTH}f32", kind, [kind] * 3)
         return lambda so_far, part, value: builder.call(fused, [value, part, so_far])
+    if FOURS:
+        return lambda so_far, part, value: _all_fours(builder, so_far, part, value)
     fours = declared("llvm.x86.avx512.vpdpbusd.512", kind, [kind] * 3)
     return lambda so_far, part, value: builder.call(fours, [so_far, part, value])
+
+
+def _all_fours(builder: Any, sums: Any, query: Any, row: Any) -> Any:
+    """Add the products of groups of four bytes, four groups at a time."""
+    four, bytes_ = ir.VectorType(_INT32, 4), ir.VectorType(ir.IntType(8), 16)
+    parts = []
+    for start in range(0, WIDTH, 4):
+        mask = ir.Constant(four, list(range(start, start + 4)))
+        total, *both = (builder.shuffle_vector(v, v, mask) for v in (sums, query, row))
+        one, other = (builder.bitcast(part, bytes_) for part in both)
+        parts.append(added_fours(builder, total, one, other))
+    return builder.shuffle_vector(*parts, ir.Constant(_INTS, list(range(WIDTH))))
 
 
 def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: int) -> list[Any]:

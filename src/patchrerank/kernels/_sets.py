@@ -12,6 +12,7 @@ from numba import carray
 
 from patchrerank.kernels._set_byte_tiles import BLOCK, GROUPS, HAS_BYTES, MOST, byte_tile
 from patchrerank.kernels._set_tiles import (
+    BIAS,
     HAS_INT8,
     ROWS,
     VECTORS,
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 CHUNK = 96  # candidate rows that stay in the second cache while all queries pass
-BIAS = 128  # what makes signed query bytes unsigned
 
 
 @compiled

@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from patchrerank.kernels._byte_tiles import LINE, byte_sums
 from patchrerank.kernels._lane_sums import lane_sums, write_sums
-from patchrerank.kernels._processor import FEATURES
+from patchrerank.kernels._processor import FEATURES, FOURS
 
 LANES = 16
 _WIDE = bool(FEATURES.get("avx512f"))
@@ -137,6 +137,8 @@ def write_dots(
     queries, rows, ahead = streams
     parts = 1 if tag == types.int8 else -(-len(rows) * len(queries) // HELD)
     turn = -(-len(rows) // parts)
+    if tag == types.int8 and FOURS:  # each query has two sums of a register, and each row one
+        turn = max(1, 24 // (2 * len(queries) + 1))
     for first in range(0, len(rows), turn):
         part = slice(first, first + turn)
         ask = partial(_ask, builder, rows[part], ahead[part], AGAIN[tag])

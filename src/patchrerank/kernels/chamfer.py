@@ -127,11 +127,11 @@ def chamfer_rescored(
     """Return the Chamfer similarity from int8 rows, and from exact rows for the best candidates.
 
     The first pass quantises the query to int8 as well where the processor multiplies bytes
-    (AVX-512, AVX2; coarser without VNNI); elsewhere, where it would gain nothing, all
-    candidates are scored by ``exact``. The ``rescore`` best
-    candidates of each query then get exactly the score that :func:`chamfer` gives them with
-    ``exact``; the others keep the approximate one, lowered to the worst exact score where it
-    lies above, so that nobody overtakes a rescored candidate by a rounding error.
+    (AVX-512, AVX2, ARM's ``sdot``; coarser without VNNI and ``sdot``); elsewhere, where it would
+    gain nothing, all candidates are scored by ``exact``. The ``rescore`` best candidates of each
+    query then get exactly the score that :func:`chamfer` gives them with ``exact``; the others
+    keep the approximate one, lowered to the worst exact score where it lies above, so that nobody
+    overtakes a rescored candidate by a rounding error.
 
     Arguments beyond those of :func:`chamfer`:
         exact: the same rows unquantised.
