@@ -22,7 +22,7 @@ from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
 from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
-from prepared import start
+from prepared import python, start
 
 COMMANDS = [module for group in GROUPS.values() for module in group]
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -269,6 +269,7 @@ def test_evaluate_tuned(dataset, tmp_path):
     assert "calibration error" not in run("evaluate", *words[:-1]).stdout
 
 
+@pytest.mark.slow
 def test_evaluate_tuned_with_local_descriptors(dataset, tmp_path):
     words = [dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet", "--json"]
     sizes = ["--local-image-size", 64, "--query-image-size", 96]
@@ -446,7 +447,7 @@ def test_broken_picture_stops_or_is_recorded(photos, tmp_path):
 def test_ctrl_c_loses_nothing(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(300):
+    for number in range(200):
         Image.new("RGB", (300, 200), (number % 256, 9, 9)).save(photos / f"{number:03d}.jpg")
     words = ["index", str(photos), str(tmp_path / "g"), *ENCODER, "--regions", "grid:2", "--quiet"]
     process = start("-m", "patchrerank.cli.main", *words)
@@ -460,13 +461,17 @@ def test_ctrl_c_loses_nothing(tmp_path):
     kept = json.loads((tmp_path / "g" / "building.json").read_text())["images"]
     assert kept > 0
     run(*words)
-    assert len(Gallery(tmp_path / "g")) == 300
+    assert len(Gallery(tmp_path / "g")) == 200
 
 
-def test_as_a_process(gallery, photos, tmp_path):
-    search = run_process("search", gallery, photos / "07.jpg", "--json", begun=fresh)
+@pytest.mark.parametrize("begun", [python, pytest.param(fresh, marks=pytest.mark.slow)])
+def test_a_search_as_a_process(gallery, photos, begun):
+    search = run_process("search", gallery, photos / "07.jpg", "--json", begun=begun)
     assert json.loads(search.stdout)["hits"][0]["id"] == "07.jpg"
     assert search.stderr == ""
+
+
+def test_errors_as_a_process(gallery, photos):
     wrong = run_process("rerank", gallery, photos / "07.jpg", "-", code=2, stdin='["07.jgp"]')
     assert "did you mean 07.jpg" in wrong.stderr
     assert wrong.stdout == ""

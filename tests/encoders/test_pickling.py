@@ -98,7 +98,8 @@ def test_a_copy_is_the_encoder_itself(tiny_encoder):
 
 
 def test_one_pass():
-    encoder = load_encoder("efficientnet_lite0", image_size=64, device="cpu", backend="eager")
+    plain = {"image_size": 64, "device": "cpu", "backend": "eager", "pretrained": False}
+    encoder = load_encoder("timm:test_resnet", **plain)
     seen = load_one_pass(encoder, "64,96:p2")
     found = again(seen)
     assert (type(found), found.settings) == (type(seen), seen.settings)
@@ -170,7 +171,9 @@ def test_an_encoder_in_other_clothes_is_not_taken_for_the_plain_one():
         pickle.dumps(ScaledEncoder(encoder, 0.5))
 
 
-@pytest.mark.parametrize("source", ["efficientnet_lite0", "module"])
+@pytest.mark.parametrize(
+    "source", ["module", pytest.param("efficientnet_lite0", marks=pytest.mark.slow)]
+)
 def test_dense_encoders(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     channels = 8 if source == "module" else 1280
