@@ -84,6 +84,7 @@ def check(calls: list[list[str]], out: Any) -> Counter:
     return Counter(found)
 
 
+@pytest.mark.slow
 def test_a_sample_of_odd_options():
     run_alone(__file__, "test_the_sample_itself")
 
