@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import run
+from loaded_once import encoders_loaded_once
 from miniatures import patch
 from patchrerank.analysis import EvaluationSettings, Method, evaluate, evaluate_methods
 from patchrerank.analysis.exhaustive import evaluate_exhaustive
@@ -74,7 +75,9 @@ def test_the_n_is_printed_beside_the_mean(tmp_path):
     for command in (["evaluate"], ["compare", "--stages", "patchify"], ["report"]):
         words = [command[0], folder, *command[1:], *TINY, "--cache", tmp_path / "c"]
         extra = ["--out", tmp_path / "r.html"] if command == ["report"] else []
-        assert "1 of 2 queries has a positive" in run(*words, *extra).stdout.replace("\n", " ")
+        with encoders_loaded_once():
+            said = run(*words, *extra).stdout.replace("\n", " ")
+        assert "1 of 2 queries has a positive" in said
     assert "1 of 2 queries has a positive" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
 

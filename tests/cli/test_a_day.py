@@ -116,5 +116,6 @@ def test_two_hundred_pictures(tmp_path):
     assert len(watcher.found["seen"]) == 2
 
 
+@pytest.mark.slow
 def test_thirty_pictures(tmp_path):
     live(tmp_path, 30, range(30, 50), [1, 2, 3, 4], [0, 5, 11], run=here)

@@ -7,6 +7,7 @@ are about the process itself (exit codes, Ctrl-C, start-up) run as subprocesses.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -21,8 +22,9 @@ from patchrerank.cli.main import GROUPS, command_name
 from patchrerank.datasets import load_dataset
 from patchrerank.encoders import load_dense_encoder, load_encoder
 from patchrerank.gallery import Gallery
+from patchrerank.gallery.writer import GalleryWriter
 from patchrerank.pipeline import Tuned, TunedOn, Versions, parse_stages
-from prepared import start
+from prepared import python, start
 
 COMMANDS = [module for group in GROUPS.values() for module in group]
 ENCODER = ["--encoder", "timm:test_resnet", "--random-weights", "--image-size", "64"]
@@ -269,6 +271,7 @@ def test_evaluate_tuned(dataset, tmp_path):
     assert "calibration error" not in run("evaluate", *words[:-1]).stdout
 
 
+@pytest.mark.slow
 def test_evaluate_tuned_with_local_descriptors(dataset, tmp_path):
     words = [dataset, *ENCODER, "--regions", "grid:1", "--cache", tmp_path, "--quiet", "--json"]
     sizes = ["--local-image-size", 64, "--query-image-size", 96]
@@ -443,6 +446,26 @@ def test_broken_picture_stops_or_is_recorded(photos, tmp_path):
     assert "skipped 05.jpg" in run("info", tmp_path / "g").stdout
 
 
+def test_an_interrupted_build_says_so_and_goes_on(photos, tmp_path, monkeypatch):
+    """Ctrl-C comes when the first images are on the disk."""
+    words = ["index", photos, tmp_path / "g", *ENCODER, "--regions", "grid:1", "--quiet"]
+    commit, commits = GalleryWriter.commit, []
+
+    def interrupted(self, *given):
+        commit(self, *given)
+        commits.append(self)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GalleryWriter, "commit", interrupted)
+        assert "run it again" in run(*words, code=130).stderr
+    assert len(commits) == 1
+    assert json.loads((tmp_path / "g" / "building.json").read_text())["images"] > 0
+    run(*words)
+    assert len(Gallery(tmp_path / "g")) == 12
+
+
+@pytest.mark.slow
 def test_ctrl_c_loses_nothing(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -463,10 +486,15 @@ def test_ctrl_c_loses_nothing(tmp_path):
     assert len(Gallery(tmp_path / "g")) == 300
 
 
-def test_as_a_process(gallery, photos, tmp_path):
-    search = run_process("search", gallery, photos / "07.jpg", "--json", begun=fresh)
+@pytest.mark.parametrize("begun", [python, pytest.param(fresh, marks=pytest.mark.slow)])
+def test_a_search_as_a_process(gallery, photos, begun):
+    search = run_process("search", gallery, photos / "07.jpg", "--json", begun=begun)
     assert json.loads(search.stdout)["hits"][0]["id"] == "07.jpg"
     assert search.stderr == ""
+
+
+@pytest.mark.slow
+def test_errors_as_a_process(gallery, photos):
     wrong = run_process("rerank", gallery, photos / "07.jpg", "-", code=2, stdin='["07.jgp"]')
     assert "did you mean 07.jpg" in wrong.stderr
     assert wrong.stdout == ""

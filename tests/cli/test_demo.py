@@ -15,7 +15,9 @@ later("skimage")
 later("sklearn")
 
 
-@pytest.fixture(scope="module", params=[96, pytest.param(128, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=[64, *(pytest.param(n, marks=pytest.mark.slow) for n in (96, 128))]
+)
 def demo(request, tmp_path_factory):
     """The JSON record, the terminal's text and the page; in smaller pictures than usual, too."""
     size = ["--image-size", request.param]

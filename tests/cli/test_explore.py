@@ -5,7 +5,7 @@ import signal
 import httpx
 import pytest
 
-from command_line import run_process
+from command_line import run
 from patchrerank.testing.made_galleries import made_gallery
 from served import served_process
 
@@ -50,5 +50,5 @@ def test_the_service_has_it_too_behind_its_token(gallery):
     ],
 )
 def test_bad_words_are_explained(gallery, words, why):
-    done = run_process("explore", gallery, "--no-browser", *words, code=2)
+    done = run("explore", gallery, "--no-browser", *words, code=2)
     assert why in done.stderr and len(done.stderr.splitlines()) == 1

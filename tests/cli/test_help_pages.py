@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from command_line import run, run_process
+from command_line import run
 from patchrerank.cli import options, train
 from patchrerank.cli.main import GROUPS, command_name
 from patchrerank.regions import MOST_REGIONS
@@ -69,7 +69,7 @@ def test_many_options_stand_in_sections():
 def test_choices_are_listed_and_others_refused():
     page = " ".join(run("train", "--help").stdout.split())
     assert "{ames|elvis}" in page or "[ames|elvis]" in page or "<ames|elvis>" in page
-    done = run_process("rerank", "g", "q.jpg", "s.json", "--metric", "cosin", code=2)
+    done = run("rerank", "g", "q.jpg", "s.json", "--metric", "cosin", code=2)
     assert "'cosin' is not one of 'cosine-distance'" in done.stderr
     assert set(train.SCHEDULES) == {"ames", "elvis"}
 

@@ -26,7 +26,7 @@ def best(said):
     return json.loads(said.stdout)["hits"][0]["id"]
 
 
-@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("kind", ["tar", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_all_that_looks_at_pictures_finds_them(tmp_path, query, kind):
     files = tmp_path / "files"
     if kind == "tar":

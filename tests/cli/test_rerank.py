@@ -142,9 +142,9 @@ def test_candidates_that_the_gallery_does_not_hold(gallery, photos, tmp_path):
     listed = [["03.png", 0.9], ["new.png", 0.8], ["07.png", 0.7], ["late.png", 0.1]]
     words = ["rerank", gallery, photos / "07.png", "-", "--lam", 0]
     given = {"stdin": json.dumps(listed)}
-    assert "2 of 4 ids are not in the gallery" in run_process(*words, code=2, **given).stderr
+    assert "2 of 4 ids are not in the gallery" in run(*words, code=2, **given).stderr
     places = ["--missing", "keep", "--run", tmp_path / "run.trec"]
-    done = run_process(*words, *places, "--json", **given)
+    done = run(*words, *places, "--json", **given)
     found = json.loads(done.stdout)["hits"]
     ids = ["07.png", "new.png", "03.png", "late.png"]
     assert [hit["id"] for hit in found] == ids

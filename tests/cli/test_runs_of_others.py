@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 from tests.helpers.command_line import run
 
 from later import later
@@ -33,6 +34,7 @@ def by_ranx(*paths):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_ranx_reads_a_run_and_writes_one_that_is_reranked(tiny_gallery, tmp_path):
     row = int(tiny_gallery.rows_of(["07.png"])[0])
     np.save(tmp_path / "7.npy", tiny_gallery.global_vectors[row])

@@ -74,6 +74,7 @@ def test_no_gallery(tmp_path):
     assert "is this a gallery folder?" in run("serve", tmp_path / "g", code=2).stderr
 
 
+@pytest.mark.slow
 def test_codes_with_finer_rows_are_served(tmp_path):
     whole = draw_gallery(tmp_path / "g", [str(n) for n in range(30)], 3, 16, store="float32")
     for kind in ("rabitq1+int8", "int8"):

@@ -65,8 +65,13 @@ def test_a_table_is_tuned(table):
     assert found["trials"] == 25
     assert found["held_out"]["folds"] == 3
     assert found["sampler"] == "refine"
+
+
+@pytest.mark.slow
+def test_a_table_is_tuned_the_same_in_another_process(table):
+    words = ["--table", table, "--stages", "a", "--trials", 25, "--folds", 3, "--json", "--quiet"]
     done = run_process("tune", *words)
-    assert json.loads(done.stdout) == found
+    assert json.loads(done.stdout) == json.loads(tune(*words).stdout)
     assert done.stderr == ""
 
 

@@ -70,6 +70,7 @@ def rows_in(store):
     return len(list(store._digests()))
 
 
+@pytest.mark.slow
 def test_workers_push_what_one_process_does(uri, gallery):
     expected = postgres_store(uri, "expected")
     expected.push(gallery, local=True, progress=False)

@@ -72,7 +72,9 @@ CORNER, MIDDLE, FAR = -0.484375, 0.0, 0.484375
         ("timm:tf_mobilenetv3_small_075", FAR),
         ("timm:convnext_atto", MIDDLE),
         ("timm:test_vit", MIDDLE),
-        ("efficientnet_lite0", MIDDLE),  # trained weights that make up for their padding
+        pytest.param(  # trained weights that make up for their padding
+            *("efficientnet_lite0", MIDDLE), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_recorded_positions_are_where_the_network_looks(spec, shift):

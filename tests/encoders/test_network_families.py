@@ -74,7 +74,12 @@ def test_every_family_works_or_says_why_not(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["gmlp_ti16_224", "crossvit_tiny_240", "levit_128s", "test_efficientnet", "pit_ti_224"]
+    "name",
+    [
+        *("levit_128s", "test_efficientnet", "pit_ti_224"),
+        pytest.param("gmlp_ti16_224", marks=pytest.mark.slow),
+        pytest.param("crossvit_tiny_240", marks=pytest.mark.slow),
+    ],
 )
 def test_some_families_work_or_say_why_not(name):
     walk(name)

@@ -70,7 +70,8 @@ class Net(torch.nn.Module):
     ],
 )
 def test_every_back_end(backend):
-    encoder = load_encoder("efficientnet_lite0", image_size=64, device="cpu", backend=backend)
+    plain = {"image_size": 64, "device": "cpu", "pretrained": False}
+    encoder = load_encoder("timm:test_resnet", backend=backend, **plain)
     carried = pickle.dumps(encoder)
     assert len(carried) < 5000
     assert_same(encoder, pickle.loads(carried))
@@ -98,7 +99,8 @@ def test_a_copy_is_the_encoder_itself(tiny_encoder):
 
 
 def test_one_pass():
-    encoder = load_encoder("efficientnet_lite0", image_size=64, device="cpu", backend="eager")
+    plain = {"image_size": 64, "device": "cpu", "backend": "eager", "pretrained": False}
+    encoder = load_encoder("timm:test_resnet", **plain)
     seen = load_one_pass(encoder, "64,96:p2")
     found = again(seen)
     assert (type(found), found.settings) == (type(seen), seen.settings)
@@ -165,12 +167,15 @@ def test_a_module_in_openvino_says_how_it_could_be_carried():
 def test_an_encoder_in_other_clothes_is_not_taken_for_the_plain_one():
     from patchrerank.analysis.brightness import ScaledEncoder
 
-    encoder = load_encoder("efficientnet_lite0", image_size=64, device="cpu")
+    plain = {"image_size": 64, "device": "cpu", "backend": "eager", "pretrained": False}
+    encoder = load_encoder("timm:test_resnet", **plain)
     with pytest.raises(EncoderError, match="ScaledEncoder cannot be pickled"):
         pickle.dumps(ScaledEncoder(encoder, 0.5))
 
 
-@pytest.mark.parametrize("source", ["efficientnet_lite0", "module"])
+@pytest.mark.parametrize(
+    "source", ["module", pytest.param("efficientnet_lite0", marks=pytest.mark.slow)]
+)
 def test_dense_encoders(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     channels = 8 if source == "module" else 1280

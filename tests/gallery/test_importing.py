@@ -234,7 +234,9 @@ import_gallery(sys.argv[1], range(40), unit, unit[:, None], encoder="x", progres
 """
 
 
-@pytest.mark.parametrize("appends", [1, 2, 3])
+@pytest.mark.parametrize(
+    "appends", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 3))]
+)
 def test_a_killed_import_is_no_gallery_and_the_next_begins_anew(tmp_path, appends):
     folder = tmp_path / "g"
     done = subprocess.run([sys.executable, "-c", KILLED, folder, str(appends)])

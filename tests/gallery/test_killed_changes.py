@@ -23,6 +23,7 @@ def killed(tmp_path, what, how):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_removal_killed_at_every_step(tmp_path):
     assert killed(tmp_path, "remove", "steps") >= 8
 

@@ -19,7 +19,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("how", ["copy", "shards", "append"])
+SLOW = (pytest.param(how, marks=pytest.mark.slow) for how in ("shards", "append"))
+
+
+@pytest.mark.parametrize("how", ["copy", *SLOW])
 def test_a_merge_killed_at_random_moments_is_whole_or_none(folder, how):
     script = Path(__file__).parents[1] / "helpers" / "killing_merges.py"
     done = python(script, str(folder), how, "12")

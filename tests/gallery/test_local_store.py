@@ -278,6 +278,7 @@ def test_a_missing_file_says_what_to_do(gallery, dense):
         build_local(gallery, dense, QUIET)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0])
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, tiny_encoder, quiet, seed):
     rng = np.random.default_rng(7)

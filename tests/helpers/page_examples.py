@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
 
 from command_line import run
 from loaded_once import encoders_loaded_once
@@ -12,9 +16,18 @@ from patchrerank.datasets.shipped_photos import copy_shipped_photos
 
 def photographs_in(root):
     """Make ``photos/`` of the demo's photographs and ``gallery/`` of them; name the objects'."""
+    shutil.copytree(_photographs().name, root, dirs_exist_ok=True)
+    return sorted(path.name for path in (root / "photos/objects").iterdir())
+
+
+@cache
+def _photographs():
+    """Return the folder that is copied, made once a session."""
+    held = tempfile.TemporaryDirectory(prefix="photographs-")
+    root = Path(held.name)
     photos, _ = copy_shipped_photos(root / "photos")
     run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
-    return sorted(path.name for path in (root / "photos/objects").iterdir())
+    return held
 
 
 def examples_of(page):

@@ -210,6 +210,16 @@ rng = np.random.default_rng(0)
 data = rng.standard_normal((60, 36), dtype=np.float32)
 ends, rows = np.arange(6, 61, 6), rng.integers(0, 10, (3, 8))
 queries = rng.standard_normal((30, 36), dtype=np.float32)
+"""
+REQUEST = """
+store = Float16Store(data.astype("f2"))
+table = np.einsum("knd,qd->qkn", store.decode(np.arange(60)).reshape(10, 6, 36), queries).max(2)
+got = patch_max(queries[:1], store, ends, rows[:1])[0]
+np.testing.assert_allclose(got, table[:1, rows[0]], atol=1e-4)
+got = chamfer(queries[:10], np.array([10]), store, ends, rows[:1])
+np.testing.assert_allclose(got, table[:10].mean(0)[None, rows[0]], atol=1e-4)
+"""
+EVERY_STORE = """
 for store in (Float32Store(data), Float16Store(data.astype("f2")), Int8Store(*quantise_int8(data))):
     blocks = store.decode(np.arange(60)).reshape(10, 6, 36)
     table = np.einsum("knd,qd->qkn", blocks, queries)
@@ -246,18 +256,23 @@ for bits in (1, 2, 3, 4):
 """
 
 
+AVX2 = ("x86_64", "haswell", "+avx2,+fma,+f16c")
+PLAIN = ("x86_64", "x86-64", "+avx,+f16c")
+ARM = ("aarch64", "cortex-a72", "+neon")
+
+
 @pytest.mark.parametrize(
-    ("machine", "name", "features"),
+    ("machine", "name", "features", "checks"),
     [
-        ("x86_64", "haswell", "+avx2,+fma,+f16c"),
-        ("x86_64", "x86-64", "+avx,+f16c"),
-        ("aarch64", "cortex-a72", "+neon"),
+        pytest.param(*AVX2, REQUEST, id="one request on avx2"),
+        pytest.param(*AVX2, EVERY_STORE, id="avx2", marks=pytest.mark.slow),
+        pytest.param(*PLAIN, EVERY_STORE, id="plain", marks=pytest.mark.slow),
+        pytest.param(*ARM, EVERY_STORE, id="arm", marks=pytest.mark.slow),
     ],
-    ids=["avx2", "plain", "arm"],
 )
-def test_works_on_a_processor_without_wide_vectors(machine, name, features):
+def test_works_on_a_processor_without_wide_vectors(machine, name, features, checks):
     env = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
-    code = f"BYTES = {'avx2' in features}\n{NARROW}"
+    code = f"BYTES = {'avx2' in features}\n{NARROW}{checks}"
     if sys.platform != "linux" or platform.machine() != machine:
         pytest.skip(f"the narrow target is one of {machine}")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env={**os.environ, **env})

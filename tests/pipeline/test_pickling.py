@@ -85,6 +85,7 @@ def assert_alike(found, hits):
             assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_whole_cascade(tmp_path, monkeypatch, made):
     folder, encoder, dense, photos = made
     monkeypatch.chdir(folder)  # paths are relative here, and hold over there

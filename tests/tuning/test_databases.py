@@ -149,6 +149,7 @@ def test_a_study_in_postgres_is_that_of_a_journal(empty, tmp_path):
     assert [trial.stages for trial in more.trials[:12]] == [trial.stages for trial in there.trials]
 
 
+@pytest.mark.slow
 def test_many_open_an_empty_database_at_once(empty):
     code = (
         "import sys\nfrom patchrerank.tuning.trials.databases import open_database\n"

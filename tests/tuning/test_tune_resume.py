@@ -47,6 +47,7 @@ def assert_all_accounted_for(trials):
     assert len(trials) == TRIALS + len(repeated)
 
 
+@pytest.mark.slow
 def test_two_workers_one_killed_and_resumed(tmp_path):
     """The resumed study is the undisturbed one of its own trials.
 

@@ -72,25 +72,27 @@ def installed(name):
     return name != "pgvector"  # a transaction of its server's
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory):
+@pytest.fixture(
+    scope="module", params=[STEPS[::2], pytest.param(STEPS, marks=pytest.mark.slow)], ids=len
+)
+def killed(request, tmp_path_factory):
     """What became of a process for each store and step; it forks before any store's threads."""
     root = tmp_path_factory.mktemp("killed")
     gallery = made_gallery(root / "gallery", local="float16")
     names = [name for name in STORES if installed(name)]
-    given = [str(root), str(gallery.folder), json.dumps(names), json.dumps(STEPS)]
+    given = [str(root), str(gallery.folder), json.dumps(names), json.dumps(request.param)]
     done = python("-c", CHILD, *given)
     assert done.returncode == 0, done.stderr
-    return root, gallery, json.loads(done.stdout)
+    return root, gallery, request.param, json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("name", [name for name in STORES if name != "pgvector"])
 def test_it_goes_on(killed, name):
-    root, gallery, codes = killed
+    root, gallery, steps, codes = killed
     if f"{name} 0" not in codes:
         pytest.skip("its package is absent")
     assert codes[f"{name} 0"] == -signal.SIGKILL
-    for step in STEPS:
+    for step in steps:
         assert (code := codes[f"{name} {step}"]) in (0, -signal.SIGKILL)
         with STORES[name](root / name / str(step)) as store:
             pushed = store.push(gallery, local=store.holds_local, progress=False)
