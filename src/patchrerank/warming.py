@@ -160,15 +160,8 @@ def _use_tuning() -> None:
 
 
 def _use_arrays() -> None:
-    """What pictures and imported vectors need, MaxSim on int8, and 4-bit codes."""
-    from patchrerank.kernels import (
-        Float32Store,
-        Int8Store,
-        PQStore,
-        chamfer_rescored,
-        patch_max,
-        quantise_int8,
-    )
+    """What pictures and imported vectors need, and MaxSim on int8."""
+    from patchrerank.kernels import Float32Store, Int8Store, chamfer_rescored, quantise_int8
     from patchrerank.kernels.norms import squared_norms
     from patchrerank.kernels.overlay import overlay
     from patchrerank.kernels.resize import resize
@@ -185,7 +178,3 @@ def _use_arrays() -> None:
     squared_norms(vectors.astype(np.float16))
     stores = Int8Store(*quantise_int8(vectors)), Float32Store(vectors)
     chamfer_rescored(vectors, np.array([4]), *stores, ends, np.array([[0, 1]]))
-    for size in (16, 32, 64):  # bytes of a row: each is a register of some processor
-        centroids = np.random.default_rng(0).normal(size=(2 * size, 16, 1)).astype(np.float32)
-        made = PQStore(np.zeros((4, size), dtype=np.uint8), centroids)
-        patch_max(np.ones((1, 2 * size)), made, ends, np.array([[0, 1]]))

@@ -13,6 +13,7 @@ from patchrerank.kernels import (
     quantise_int8,
     quantise_rabitq,
 )
+from patchrerank.kernels.rabitq import PLANES, rotate
 
 KINDS = (
     *("float32", "float16", "int8", "pq", "pq4", "pq3"),
@@ -66,6 +67,36 @@ def chamfer_twin(query, store, ends, rows):
             table = block @ query.T
             best[slot], where[slot] = table.max(axis=0), table.argmax(axis=0)
     return best, where
+
+
+def table_ranges(store, query):
+    """The range of what each code of a row adds to a score, as codes are looked up."""
+    if isinstance(store, RabitqStore):
+        sizes, left, found = np.abs(rotate(query[None])[0]), store.bits, []
+        for width in PLANES[store.bits]:
+            left -= width
+            found.append((sizes * ((1 << width) - 1) * (1 << left), 4 // width, 8 // width))
+    else:
+        parts = np.einsum(
+            "mcw,mw->mc", store.centroids, query.reshape(store.centroids.shape[0], -1)
+        )
+        each = 4 // store.bits if store.bits in (1, 2, 4) else 1
+        found = [(np.ptp(parts, axis=1), each, 2 * each)]
+    padded = [
+        np.pad(sizes, (0, -len(sizes) % whole)).reshape(-1, each) for sizes, each, whole in found
+    ]
+    return np.concatenate([ranges.sum(axis=1) for ranges in padded])
+
+
+def rounded(store, queries):
+    """By how much the whole numbers of look-up tables may change a score: half a step a code."""
+    if not isinstance(store, (PQStore, RabitqStore)) or not (len(store) and len(queries)):
+        return 0.0
+    scale = float(store.scales.max()) if isinstance(store, RabitqStore) else 1.0
+    ranges = np.array([table_ranges(store, query) for query in queries])
+    whole = isinstance(store, RabitqStore) or store.bits in (1, 2, 4)
+    most = (1 << (14 if whole else 16)) - 1
+    return float(ranges.shape[1] / 2 * ranges.max() / most * scale)
 
 
 def shortlists(rng, queries, width, images):

@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel_twins import KINDS, gallery, make_store, patch_max_twin, shortlists
+from kernel_twins import KINDS, gallery, make_store, patch_max_twin, rounded, shortlists
 from patchrerank.errors import SettingError
 from patchrerank.kernels import (
     Float16Store,
     Float32Store,
     Int8Store,
-    RabitqStore,
     RescoredStore,
     patch_max,
     quantise_int8,
@@ -33,13 +32,12 @@ def check_against_twin(answer, queries, store, ends, rows):
     want_scores, want_patches, gaps = patch_max_twin(queries, store, ends, rows)
     assert scores.dtype == np.float32
     assert patches.dtype == np.int64
-    # tables of 14 bits: what is rounded is a share of the widest
-    rounded = 2e-2 if isinstance(store, RabitqStore) or getattr(store, "bits", 8) < 8 else 2e-4
+    off = 2e-4 + rounded(store, queries)
     if isinstance(store, Int8Store) and queries.size and len(store):  # queries of 16 bits
         longest = np.abs(store.decode(np.arange(len(store)))).sum(axis=1).max()
-        rounded += float(np.abs(queries).max() / 65534 * longest)
-    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=rounded)
-    clear = gaps > 5 * rounded
+        off += float(np.abs(queries).max() / 65534 * longest)
+    np.testing.assert_allclose(scores, want_scores, rtol=2e-5, atol=off)
+    clear = gaps > 5 * off
     np.testing.assert_array_equal(patches[clear], want_patches[clear])
 
 

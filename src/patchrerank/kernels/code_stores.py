@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,8 +17,14 @@ from patchrerank.kernels.packed_codes import (
     code_bytes,
     unpacked,
 )
-from patchrerank.kernels.segments import Segments, plain
+from patchrerank.kernels.segments import Segments, places_of, plain
 from patchrerank.types import Floats, Rows
+
+Held: TypeAlias = tuple[Floats, tuple[bool, int, int], tuple[Rows, Rows], tuple[Rows, Rows]]
+"""What look-up tables are made of (centroids by dimension, or the rotation's signs ``(1, 4, d)``);
+whether codes are rotated, their bits, bytes of a row; where codes and scales lie."""
+NOWHERE: Rows = np.zeros(0, dtype=np.int64)
+NONE = (NOWHERE, NOWHERE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +88,16 @@ class PQStore:
         """The centroids as float32 ``(m, d / m, 2 ** n)``: how look-up tables are built."""
         return np.ascontiguousarray(self.centroids.transpose(0, 2, 1))
 
+    @cached_property
+    def held(self) -> Held:
+        """What kernels are told of it."""
+        return (
+            self.by_dimension,
+            (False, self.bits, self.codes.shape[1]),
+            places_of(self.codes),
+            NONE,
+        )
+
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
         parts = self.centroids.shape[0]
@@ -133,6 +149,14 @@ class RabitqStore:
     def bytes_per_row(self) -> int:
         """Bytes read for one row, its factor included."""
         return int(self.codes.shape[1]) + 4
+
+    @cached_property
+    def held(self) -> Held:
+        """What kernels are told of it."""
+        from patchrerank.kernels.rabitq import rotation_signs
+
+        form = (True, self.bits, self.codes.shape[1])
+        return rotation_signs(self.dim)[None], form, places_of(self.codes), places_of(self.scales)
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""

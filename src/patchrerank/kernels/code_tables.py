@@ -1,19 +1,21 @@
-"""How codes are scored: look-up tables of a query, in registers where codes have few bits."""
+"""How codes are scored: look-up tables of a query, in registers where the processor can."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from patchrerank.kernels.code_stores import PQStore, RabitqStore
-from patchrerank.kernels.rabitq import PLANES, rotate
-from patchrerank.types import Floats
+from patchrerank.kernels.checks import Spans
+from patchrerank.kernels.code_stores import NONE, NOWHERE, PQStore, RabitqStore
+from patchrerank.kernels.segments import Segments
+from patchrerank.types import Floats, Rows
 
 Scan: TypeAlias = Callable[[int, tuple[Any, ...], tuple[Any, ...]], None]
-REGISTERS = (1, 2, 4)
-"""Bits of codes of which a table of 16 entries takes whole ones."""
+Found: TypeAlias = tuple[Floats, Rows, Spans]
+CODED = (PQStore, RabitqStore)
 
 
 def scanner(store: PQStore | RabitqStore, queries: Floats) -> Scan:
@@ -23,73 +25,54 @@ def scanner(store: PQStore | RabitqStore, queries: Floats) -> Scan:
         store: of codes.
         queries: float32 ``(Q, d)``.
     """
-    if isinstance(store, RabitqStore):
-        turned = rotate(queries)
-        return lambda query, where, out: _scan(
-            store, rabitq_table(turned[query], store.bits), where, out, scaled=True
-        )
-    if store.bits in REGISTERS:
-        return lambda query, where, out: _scan(
-            store, pq_table(queries[query], store), where, out, scaled=False
-        )
-    return lambda query, where, out: _sum(store, queries[query], where, out)
+    from patchrerank.kernels._code_answers import scan
+
+    source, form, *_ = store.held
+    return lambda query, where, out: scan(queries[query], source, form, where, *out)
 
 
-def pq_table(query: Floats, store: PQStore) -> Floats:
-    """Return the inner products of a query with what each nibble of a row means, ``(n, 16)``."""
-    from patchrerank.kernels._nibbles import fold_table
+def answer_at_once(
+    queries: Any, store: PQStore | RabitqStore, ends: Any, rows: Any
+) -> Found | None:
+    """Return what ``patch_max`` does and where the rows lie, by one compiled call, or None.
 
-    table = np.empty((2 * store.bytes_per_row, 16), dtype=np.float32)
-    fold_table(_products(query, store), store.bits, table)
-    return table
-
-
-def rabitq_table(turned: Floats, bits: int) -> Floats:
-    """Return the same of rotated codes, for a rotated query ``(d,)``."""
-    from patchrerank.kernels._nibbles import fold_table
-
-    plane, tables, left = -(-len(turned) // 8), [], bits
-    for width in PLANES[bits]:
-        left -= width
-        levels = (np.arange(1 << width) - ((1 << width) - 1) / 2) * (1 << left)
-        table = np.empty((2 * plane * width, 16), dtype=np.float32)
-        fold_table(turned[:, None] * levels.astype(np.float32), width, table)
-        tables.append(table)
-    return tables[0] if len(tables) == 1 else np.concatenate(tables)
-
-
-def _products(query: Floats, store: PQStore) -> Floats:
-    from patchrerank.kernels._codes import table_of
-
-    table = np.empty(store.centroids.shape[:2], dtype=np.float32)
-    table_of(query, store.by_dimension, table)
-    return table
+    None: something is not as it must be, not ready to be read in place, or lies in a part that
+    is not open yet; the general way says what, or does what is needed. ``store`` is one of codes.
+    """
+    if not (_plain(queries, np.float32, 2) and _plain(rows, np.int64, 2)):
+        return None
+    if len(queries) != len(rows) or queries.shape[1] != store.dim:
+        return None
+    stops, parts = ends, (NOWHERE, NOWHERE, NOWHERE)
+    if type(ends) is Segments:
+        stops = NOWHERE
+        parts = (ends.starts, ends.at, ends.starts if ends.shifts is None else ends.shifts)
+    elif not _plain(ends, np.int64, 1) or len(ends) == 0:
+        return None
+    begins, counts = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.int64)
+    scores, patches = np.empty(rows.shape, np.float32), np.empty(rows.shape, np.int64)
+    source, form, codes, scales = store.held
+    asked = (source, form, len(store), codes, scales, stops, parts, queries, rows)
+    if not _entry()(*asked, (begins, counts), scores, patches):
+        return None
+    return scores, patches, Spans(rows, begins, counts)
 
 
-def _sum(store: PQStore, query: Floats, where: tuple[Any, ...], out: tuple[Any, ...]) -> None:
-    from patchrerank.kernels._codes import sum_slots
+def _plain(array: Any, dtype: Any, axes: int) -> bool:
+    """Tell an array that compiled code can read as it is."""
+    if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != axes:
+        return False
+    flags = array.flags
+    return bool(flags.c_contiguous and flags.aligned)
 
-    starts, _, places, counts = where
-    sum_slots(_products(query, store), store.bytes_per_row, places, starts, counts, *out)
 
+@cache
+def _entry() -> Callable[..., bool]:
+    """Return the compiled call, made for arrays that may be written."""
+    from patchrerank.kernels._code_answers import answer
+    from patchrerank.kernels.jit import entry_of
 
-def _scan(
-    store: PQStore | RabitqStore,
-    table: Floats,
-    where: tuple[Any, ...],
-    out: tuple[Any, ...],
-    *,
-    scaled: bool,
-) -> None:
-    from patchrerank.kernels import _nibbles as kernels
-
-    size = store.codes.shape[1]
-    entries = np.empty(table.shape, dtype=np.int32)
-    step, bias = kernels.whole_table(table, entries)
-    width = kernels.width_of(size)
-    chunks = -(-size // width) if width else 0
-    packed = np.empty(chunks * width * kernels.ROWS * kernels.KINDS, dtype=np.uint8)
-    if width:
-        kernels.pack_table(entries, width, packed)
-    parts = (0,) * (width // kernels.ROWS)
-    kernels.scan_slots(parts, entries, packed, size, (step, bias, scaled), *where, *out)
+    flat, table = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
+    store = (np.zeros((1, 1, 1), np.float32), (False, 8, 1), 1, NONE, NONE)
+    spans = (NOWHERE, (NOWHERE, NOWHERE, NOWHERE))
+    return entry_of(answer, (*store, *spans, flat, table, (table, table), flat, table))

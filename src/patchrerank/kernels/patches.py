@@ -11,6 +11,7 @@ import numpy.typing as npt
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
+from patchrerank.kernels.code_tables import CODED, answer_at_once, scanner
 from patchrerank.kernels.segments import Segments, plain
 from patchrerank.kernels.stores import (
     Float16Store,
@@ -93,6 +94,10 @@ def _answer(
 ) -> tuple[Floats, Rows, Spans]:
     if isinstance(store, RescoredStore):
         return _rescored(queries, store, ends, rows, threads, device)
+    if isinstance(store, CODED) and threads == 1 and device == "cpu":
+        answered = answer_at_once(queries, store, ends, rows)
+        if answered is not None:
+            return answered
     score = _KERNELS.get(type(store))
     if score is None:
         known = ", ".join(kind.__name__ for kind in (*_KERNELS, RescoredStore))
@@ -181,8 +186,6 @@ def _codes(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Codes are small: the look-ups cost more than reading them, so nothing is shared."""
-    from patchrerank.kernels.code_tables import scanner
-
     starts, scales, places = row_places(store, spans.begins)
     scan = scanner(store, vectors)
 

@@ -1,0 +1,146 @@
+"""Compiled answers of stores of codes: from queries and rows to scores, in one call."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from patchrerank.kernels._code_scans import AHEAD, State, Where, begin, walk
+from patchrerank.kernels._code_tables import (
+    fold_table,
+    join_table,
+    pack_table,
+    products_of,
+    rotated_table,
+    whole_table,
+)
+from patchrerank.kernels._code_tiles import (
+    BLOCK,
+    BYTE_TABLES,
+    LINES,
+    LOOKS_BYTES_UP,
+    NIBBLE_TABLES,
+    ROWS,
+    STREAMS,
+    WIDTH,
+)
+from patchrerank.kernels._places import fill_part_spans, fill_spans, locate
+from patchrerank.kernels.jit import compiled
+from patchrerank.types import Floats, Rows
+
+Source = npt.NDArray[np.float32]
+"""What look-up tables are made of: centroids ``(m, d / m, 2 ** n)``, or signs ``(1, 4, d)``."""
+Form = tuple[bool, int, int]
+"""Whether codes are rotated ones (which have scales), bits of a code, bytes of a row."""
+Parts = tuple[Rows, Rows]
+Ends = tuple[Rows, Rows, Rows]
+
+EXPONENT = 0x7F800000
+
+
+@compiled
+def _scan(
+    table: Floats,
+    bits: int,
+    form: tuple[int, int, bool, bool],
+    state: State,
+    where: Where,
+    scores: Floats,
+    patches: Rows,
+) -> None:
+    """Answer the slots by a table ``(n, C)``."""
+    size, width, of_bytes, _ = form
+    entries = np.empty(table.shape, dtype=np.uint16)
+    scaling = whole_table(table, entries)
+    in_registers = WIDTH > 0 and (LOOKS_BYTES_UP or not of_bytes)
+    each = BYTE_TABLES if of_bytes else NIBBLE_TABLES
+    blocks = (width + BLOCK - 1) // BLOCK
+    packed = np.empty(blocks * BLOCK * each if in_registers else 0, dtype=np.uint8)
+    joined = np.empty((0 if in_registers else width, 256), dtype=np.uint16)
+    if in_registers:
+        pack_table(entries, width, packed)
+    else:
+        join_table(entries, width, joined)
+    staged = ROWS if width < BLOCK or width != size else 0
+    stage = np.zeros((staged, max(BLOCK, width)), dtype=np.uint8)
+    walk(form, stage, bits, (packed, joined), scaling, state, where, scores, patches)
+
+
+@compiled
+def scan(
+    query: Floats, source: Source, form: Form, where: Where, scores: Floats, patches: Rows
+) -> None:
+    """Answer the slots ``(K,)`` of one query ``(d,)``."""
+    rotated, bits, size = form
+    width = size if rotated or bits in (1, 2, 4) else source.shape[0]
+    blocks, cursor = (width + BLOCK - 1) // BLOCK, np.zeros(2, np.int64)
+    rings, filled = np.zeros((AHEAD + 1, ROWS), np.int64), np.zeros(AHEAD + 1, np.int64)
+    state = (rings, filled, cursor, np.empty((blocks * (LINES // STREAMS), 2), np.int64))
+    begin(state, size, rotated, where)
+    if rotated:
+        table = np.empty((2 * size, 16), dtype=np.float32)
+        rotated_table(query, source[0], bits, table)
+        _scan(table, bits, (size, size, False, True), state, where, scores, patches)
+        return
+    parts, _, count = source.shape
+    products = np.empty((parts, count), dtype=np.float32)
+    products_of(query, source, products)
+    if bits in (1, 2, 4):
+        table = np.empty((2 * size, 16), dtype=np.float32)
+        fold_table(products, bits, table)
+        _scan(table, bits, (size, size, False, False), state, where, scores, patches)
+    else:
+        _scan(products, bits, (size, parts, True, False), state, where, scores, patches)
+
+
+@compiled
+def _finite(values: Floats) -> bool:
+    """Tell that no value of a table ``(n, d)`` is NaN or infinite."""
+    bad = np.int32(0)
+    for bits in values.reshape(-1).view(np.int32):
+        bad |= np.int32((bits & EXPONENT) == EXPONENT)
+    return bool(bad == 0)
+
+
+@compiled
+def answer(
+    source: Source,
+    form: Form,
+    total: int,
+    code_places: Parts,
+    scale_places: Parts,
+    ends: Rows,
+    end_places: Ends,
+    queries: Floats,
+    rows: Rows,
+    spans: tuple[Rows, Rows],
+    scores: Floats,
+    patches: Rows,
+) -> bool:
+    """Answer shortlists ``(Q, K)``, or return False: something is not as it must be, or not open.
+
+    ``ends`` are those of one array, or empty: ``end_places`` tell where they lie. Begins and counts
+    are written to ``spans``.
+    """
+    flat, begins, counts = rows.reshape(-1), spans[0].reshape(-1), spans[1].reshape(-1)
+    if not _finite(queries):
+        return False
+    if len(ends) > 0:
+        if ends[-1] != total or fill_spans(flat, ends, total, begins, counts) >= 0:
+            return False
+    elif fill_part_spans(flat, *end_places, begins, counts, 0) >= 0:
+        return False
+    starts = np.empty(len(flat), dtype=np.int64)
+    if locate(begins, code_places[0], code_places[1], form[2], starts, 0) >= 0:
+        return False
+    scales = starts
+    if form[0]:
+        scales = np.empty(len(flat), dtype=np.int64)
+        if locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
+            return False
+    width = rows.shape[1]
+    for query in range(len(queries)):
+        own = slice(query * width, query * width + width)
+        where = (starts[own], scales[own], (0, 1, 0, 1), counts[own])
+        scan(queries[query], source, form, where, scores[query], patches[query])
+    return True
