@@ -16,6 +16,7 @@ from patchrerank.gallery import CompressOptions, Gallery, LocalVectors, compress
 from patchrerank.gallery.merging import merge
 from patchrerank.gallery.removing import remove
 from patchrerank.gallery.stores import RABITQ
+from patchrerank.kernels.patches import best_rows
 from patchrerank.pipeline import load_reranker
 from patchrerank.types import Floats, LocalDescriptors, LocalQueries, Queries, Shortlist
 
@@ -77,6 +78,8 @@ def _use_galleries(folder: Path) -> None:
         stages = (*BY_PATCHES, *(BY_LOCAL if opened.has_local else ()))
         for stage in stages if number < 2 or opened.has_local else stages[:1]:
             _ask(opened, stage)
+        vectors, store = np.array(opened.global_vectors[:2]), opened.patch_store
+        best_rows(vectors, store, opened.patch_ends, np.zeros((2, 1), np.int64))
         if number < 3:
             _search(opened, folder / f"index{number}")
 

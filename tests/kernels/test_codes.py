@@ -20,7 +20,7 @@ from patchrerank.kernels._code_tables import (
     whole_table,
 )
 from patchrerank.kernels._processor import FEATURES
-from patchrerank.kernels.code_tables import answer_at_once
+from patchrerank.kernels.answers import answer_at_once
 from patchrerank.kernels.packed_codes import unpacked
 from patchrerank.kernels.rabitq import rotation_signs
 from patchrerank.kernels.segments import Segments

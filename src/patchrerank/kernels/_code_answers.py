@@ -24,7 +24,7 @@ from patchrerank.kernels._code_tiles import (
     STREAMS,
     WIDTH,
 )
-from patchrerank.kernels._places import fill_part_spans, fill_spans, locate
+from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
@@ -32,10 +32,6 @@ Source = npt.NDArray[np.float32]
 """What look-up tables are made of: centroids ``(m, d / m, 2 ** n)``, or signs ``(1, 4, d)``."""
 Form = tuple[bool, int, int]
 """Whether codes are rotated ones (which have scales), bits of a code, bytes of a row."""
-Parts = tuple[Rows, Rows]
-Ends = tuple[Rows, Rows, Rows]
-
-EXPONENT = 0x7F800000
 
 
 @compiled
@@ -94,15 +90,6 @@ def scan(
 
 
 @compiled
-def _finite(values: Floats) -> bool:
-    """Tell that no value of a table ``(n, d)`` is NaN or infinite."""
-    bad = np.int32(0)
-    for bits in values.reshape(-1).view(np.int32):
-        bad |= np.int32((bits & EXPONENT) == EXPONENT)
-    return bool(bad == 0)
-
-
-@compiled
 def answer(
     source: Source,
     form: Form,
@@ -123,21 +110,12 @@ def answer(
     are written to ``spans``.
     """
     flat, begins, counts = rows.reshape(-1), spans[0].reshape(-1), spans[1].reshape(-1)
-    if not _finite(queries):
+    if not finite(queries):
         return False
-    if len(ends) > 0:
-        if ends[-1] != total or fill_spans(flat, ends, total, begins, counts) >= 0:
-            return False
-    elif fill_part_spans(flat, *end_places, begins, counts, 0) >= 0:
+    held = (total, ends, end_places, form[2], code_places, form[0], scale_places)
+    found, starts, scales = find_rows(flat, *held, begins, counts)
+    if not found:
         return False
-    starts = np.empty(len(flat), dtype=np.int64)
-    if locate(begins, code_places[0], code_places[1], form[2], starts, 0) >= 0:
-        return False
-    scales = starts
-    if form[0]:
-        scales = np.empty(len(flat), dtype=np.int64)
-        if locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
-            return False
     width = rows.shape[1]
     for query in range(len(queries)):
         own = slice(query * width, query * width + width)

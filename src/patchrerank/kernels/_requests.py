@@ -7,23 +7,19 @@
 from __future__ import annotations
 
 from math import exp
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from patchrerank.kernels._image_walks import walk_images
-from patchrerank.kernels._places import fill_part_spans, locate
+from patchrerank.kernels._found_rows import Parts, find_rows
+from patchrerank.kernels._places import locate
+from patchrerank.kernels._row_answers import HERE, score_lists
 from patchrerank.kernels._row_walks import walk_slots
-from patchrerank.kernels._shared_images import group_slots
-from patchrerank.kernels._tiles import prefetch
 from patchrerank.kernels.jit import compiled
 from patchrerank.kernels.resorting import Flags, Tables, move_tables, write_order
 from patchrerank.types import Floats, Rows
 
-Parts: TypeAlias = tuple[Rows, Rows]
-
 CLOSER, DONE, FALLING = range(3)  # what a call answers
-HERE = 0, 1, 0, 1  # places that are addresses already
 
 
 @compiled
@@ -46,17 +42,11 @@ def rerank_list(
     """Write the first places of the list; see ``PatchRequests.rerank``."""
     rows = before[0][:size]
     begins, counts = np.empty(size, np.int64), np.empty(size, np.int64)
-    _ask_for_ends(rows, spans[0], spans[1])
-    if fill_part_spans(rows, spans[0], spans[1], spans[2], begins, counts, 0) >= 0:
-        return CLOSER
-    starts = np.empty(size, np.int64)
-    if locate(begins, places[0], places[1], stride, starts, 0) >= 0:
-        return CLOSER
-    scales = np.empty(size if scaled else 0, np.int64)
-    if scaled and locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
+    where = (0, spans[0][:0], spans, stride, places, scaled, scale_places)
+    ready, starts, steps = find_rows(rows, *where, begins, counts)
+    if not ready:
         return CLOSER
     local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
-    steps = scales if scaled else starts
     walk_slots(tag, stride, scaled, query, starts, steps, HERE, counts, local, winners)
     for slot in range(size):
         winners[slot] += begins[slot] if winners[slot] >= 0 else 0
@@ -83,35 +73,20 @@ def rerank_lists(
     falls: Flags,
 ) -> Any:
     """Do the same for lists ``(Q, K)``; what several want is read once for all of them."""
-    lists, every = len(queries), len(queries) * size
-    rows, begins, counts = (
-        np.empty((lists, size), np.int64),
-        np.empty(every, np.int64),
-        np.empty(every, np.int64),
-    )
+    lists = len(queries)
+    rows, local = np.empty((lists, size), np.int64), np.empty((lists, size), np.float32)
+    begins, counts, winners = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
     rows[:] = before[0][:, :size]
-    flat = rows.reshape(-1)
-    _ask_for_ends(flat, spans[0], spans[1])
-    if fill_part_spans(flat, spans[0], spans[1], spans[2], begins, counts, 0) >= 0:
+    flat, own, held = rows.reshape(-1), begins.reshape(-1), counts.reshape(-1)
+    where = (0, spans[0][:0], spans, stride, places, scaled, scale_places)
+    ready, starts, steps = find_rows(flat, *where, own, held)
+    if not ready:
         return CLOSER
-    starts = np.empty(every, np.int64)
-    if locate(begins, places[0], places[1], stride, starts, 0) >= 0:
-        return CLOSER
-    scales = np.empty(every if scaled else 0, np.int64)
-    if scaled and locate(begins, scale_places[0], scale_places[1], 4, scales, 0) >= 0:
-        return CLOSER
-    steps = scales if scaled else starts
-    images, members = group_slots(size, flat, starts, steps, counts)
-    local, winners = np.empty((lists, size), np.float32), np.empty((lists, size), np.int64)
-    for query in range(lists):
-        own = slice(query * size, (query + 1) * size)
-        where = (starts[own], steps[own], HERE, counts[own])
-        walk_slots(tag, stride, scaled, queries[query], *where, local[query], winners[query])
-    walk_images(tag, stride, scaled, queries, images, members, local, winners)
+    score_lists(tag, stride, scaled, queries, flat, starts, steps, held, local, winners)
     for query in range(lists):
         for slot in range(size):
             found = winners[query, slot]
-            winners[query, slot] += begins[query * size + slot] if found >= 0 else 0
+            winners[query, slot] += begins[query, slot] if found >= 0 else 0
         one, first = _list_of(before, query, before[0].shape[1]), firsts[query]
         new = _list_of(after, query, first)
         how = (lam, gamma, box_places)
@@ -154,15 +129,6 @@ def _finish(
     if boxed and locate(best, box_places[0], box_places[1], 16, boxes_at, 0) >= 0:
         return CLOSER
     return FALLING if move_tables(order, before, exact, local, boxes_at, after) else DONE
-
-
-@compiled
-def _ask_for_ends(rows: Rows, starts: Rows, at: Rows) -> None:
-    """Ask for the ends of images in one part, since each look at them misses caches."""
-    if len(at) == 1 and at[0] != 0:
-        for row in rows:
-            if 0 <= row < starts[1]:
-                prefetch(at[0] + 8 * row)
 
 
 @compiled

@@ -20,9 +20,10 @@ from patchrerank.kernels.packed_codes import (
 from patchrerank.kernels.segments import Segments, places_of, plain
 from patchrerank.types import Floats, Rows
 
-Held: TypeAlias = tuple[Floats, tuple[bool, int, int], tuple[Rows, Rows], tuple[Rows, Rows]]
-"""What look-up tables are made of (centroids by dimension, or the rotation's signs ``(1, 4, d)``);
-whether codes are rotated, their bits, bytes of a row; where codes and scales lie."""
+Held: TypeAlias = tuple[tuple[Any, ...], tuple[Rows, Rows], tuple[Rows, Rows]]
+"""How rows lie (see :func:`patchrerank.kernels.stores.layout`), or what look-up tables are made of
+(centroids by dimension, or the rotation's signs ``(1, 4, d)``) and whether codes are rotated, their
+bits, bytes of a row; where rows, and where scales lie."""
 NOWHERE: Rows = np.zeros(0, dtype=np.int64)
 NONE = (NOWHERE, NOWHERE)
 
@@ -88,15 +89,11 @@ class PQStore:
         """The centroids as float32 ``(m, d / m, 2 ** n)``: how look-up tables are built."""
         return np.ascontiguousarray(self.centroids.transpose(0, 2, 1))
 
-    @cached_property
+    @property
     def held(self) -> Held:
-        """What kernels are told of it."""
-        return (
-            self.by_dimension,
-            (False, self.bits, self.codes.shape[1]),
-            places_of(self.codes),
-            NONE,
-        )
+        """What kernels are told of it: addresses, so that nobody may keep it longer than it."""
+        form = (False, self.bits, self.codes.shape[1])
+        return (self.by_dimension, form), places_of(self.codes), NONE
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
@@ -150,13 +147,14 @@ class RabitqStore:
         """Bytes read for one row, its factor included."""
         return int(self.codes.shape[1]) + 4
 
-    @cached_property
+    @property
     def held(self) -> Held:
-        """What kernels are told of it."""
+        """What kernels are told of it: addresses, so that nobody may keep it longer than it."""
         from patchrerank.kernels.rabitq import rotation_signs
 
         form = (True, self.bits, self.codes.shape[1])
-        return rotation_signs(self.dim)[None], form, places_of(self.codes), places_of(self.scales)
+        head = rotation_signs(self.dim)[None], form
+        return head, places_of(self.codes), places_of(self.scales)
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""

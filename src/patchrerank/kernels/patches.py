@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.errors import SettingError
+from patchrerank.kernels.answers import answer_at_once
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
-from patchrerank.kernels.code_tables import CODED, answer_at_once, scanner
+from patchrerank.kernels.code_tables import scanner
 from patchrerank.kernels.segments import Segments, plain
 from patchrerank.kernels.stores import (
     Float16Store,
@@ -94,7 +95,7 @@ def _answer(
 ) -> tuple[Floats, Rows, Spans]:
     if isinstance(store, RescoredStore):
         return _rescored(queries, store, ends, rows, threads, device)
-    if isinstance(store, CODED) and threads == 1 and device == "cpu":
+    if type(store) in _KERNELS and threads == 1 and device == "cpu":
         answered = answer_at_once(queries, store, ends, rows)
         if answered is not None:
             return answered

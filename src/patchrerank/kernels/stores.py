@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from patchrerank.errors import SettingError
 from patchrerank.kernels.checks import check_table
-from patchrerank.kernels.code_stores import PQStore, RabitqStore, check_scales
-from patchrerank.kernels.segments import Segments, addresses_of
+from patchrerank.kernels.code_stores import NONE, Held, PQStore, RabitqStore, check_scales
+from patchrerank.kernels.segments import Segments, addresses_of, places_of
 from patchrerank.types import Floats, Rows
 
 Codes = npt.NDArray[np.int8]
@@ -43,6 +43,11 @@ class Float32Store:
         """Bytes read for one row."""
         return 4 * self.dim
 
+    @property
+    def held(self) -> Held:
+        """What kernels are told of it: addresses, so that nobody may keep it longer than it."""
+        return layout(self), places_of(self.data), NONE
+
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
         return np.asarray(self.data[rows])
@@ -69,6 +74,11 @@ class Float16Store:
     def bytes_per_row(self) -> int:
         """Bytes read for one row."""
         return 2 * self.dim
+
+    @property
+    def held(self) -> Held:
+        """What kernels are told of it: addresses, so that nobody may keep it longer than it."""
+        return layout(self), places_of(self.data), NONE
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
@@ -105,6 +115,11 @@ class Int8Store:
     def bytes_per_row(self) -> int:
         """Bytes read for one row, its scale included."""
         return self.dim + 4
+
+    @property
+    def held(self) -> Held:
+        """What kernels are told of it: addresses, so that nobody may keep it longer than it."""
+        return layout(self), places_of(self.codes), places_of(self.scales)
 
     def decode(self, rows: Rows) -> Floats:
         """Return rows ``(n,)`` as float32 ``(n, d)``."""
@@ -186,13 +201,18 @@ def quantise_int8(vectors: npt.ArrayLike) -> tuple[Codes, Floats]:
     return np.clip(np.rint(steps), -127, 127).astype(np.int8), scales
 
 
+TAGS: dict[type, Any] = {
+    Float32Store: np.float32(0),
+    Float16Store: np.uint16(0),
+    Int8Store: np.int8(0),
+}
+"""Store → a value whose type says how its rows lie."""
+
+
 def layout(store: Plain) -> tuple[Any, int, bool]:
     """Return a value whose type says how rows are stored, the bytes of one, and if it is scaled."""
-    if isinstance(store, Int8Store):
-        return np.int8(0), store.dim, True
-    if isinstance(store, Float32Store):
-        return np.float32(0), 4 * store.dim, False
-    return np.uint16(0), 2 * store.dim, False
+    tag = TAGS[type(store)]
+    return tag, tag.itemsize * store.dim, isinstance(store, Int8Store)
 
 
 def row_places(store: SingleStore, rows: Rows) -> tuple[Rows, Rows, Places]:
