@@ -57,6 +57,11 @@ def test_arrays_that_cannot_be_are_refused(tmp_path):
     for norm in (0.98992, 1.0101, 2):
         with pytest.raises(QueryError, match=f"norm {norm:.4g}"):
             reranker.rank_arrays(np.float32(norm) * query, rows=[[1]])
+    for size in (2e19, 3e38):  # their squares are beyond float32
+        with pytest.raises(QueryError, match=f"norm {size:.0e}".replace("+", r"\+")):
+            reranker.rank_arrays(np.float32(size) * query, rows=[[1]])
+        with pytest.raises(QueryError, match="pass it L2-normalised"):
+            reranker.rank(np.float32(size) * query[0], [4])
     assert len(reranker.rank_arrays(np.float32(1.0099) * query, rows=[[1]])) == 1
     with pytest.raises(ShortlistError, match=r"'4' is a str.*whole numbers"):
         reranker.rank(query[0], [-3, "4"])

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from patchrerank.calibration import Calibration
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving.hit_lines import lines_of
 from patchrerank.testing.made_galleries import KINDS, made_gallery
@@ -63,3 +64,18 @@ def test_they_say_what_hits_say(tmp_path, kind, tops, failed, strangers):
                 assert line[key] == (pytest.approx(value, rel=1e-6) if close else value), key
             assert np.float32(line["score"]) == np.float32(hit.score)
         assert lines.fallback is (bool(failed) and bool(failed[query]) and bool(made or not hits))
+
+
+@pytest.mark.parametrize("how", ["keep", "drop"])
+def test_whether_there_is_nothing_does_not_depend_on_how_many_hits_are_wanted(tmp_path, how):
+    gallery = made_gallery(tmp_path / "g", "text")
+    ids = list(gallery.ids)[:2]
+    lists, scores = [["new", *ids], ids, []], [[0.9, 0.4, 0.3], [0.8, 0.1], []]
+    found = Ranking.of(Shortlist.from_ids(gallery, lists, scores, missing=how))
+    chances = np.full(found.rows.shape, 0.5, dtype=np.float32)
+    ranking = replace(found, local_scores=chances, probabilities=chances)
+    poor = Calibration(1.0, 1.0, 0.0, nothing_below=0.5)
+    for top in (None, 5, 1, 0):
+        lines = lines_of(ranking, gallery, [top] * 3, poor)
+        assert [line.nothing for line in lines] == [True, False, True]
+        assert len(lines[1].lines) == min(2, 2 if top is None else top)

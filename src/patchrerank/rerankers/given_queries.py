@@ -168,7 +168,9 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 "dimensions (pass pictures as paths, bytes or PIL images; vectors for a whitened "
                 "gallery as gallery.whitening.apply gives them)"
             )
-        norm = float(np.dot(vector, vector)) ** 0.5
+        if is_unit(vector):
+            continue
+        norm = float(np.linalg.norm(vector.astype(np.float64)))
         if norm == 0.0:
             raise QueryError(
                 f"query {number} is a vector of zeros, which has no direction to compare; encode "
@@ -184,7 +186,8 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
 
 def is_unit(vector: Floats) -> bool:
     """Tell a vector ``(d,)`` of unit norm, all of whose numbers are finite."""
-    return bool(abs(float(np.dot(vector, vector)) ** 0.5 - 1.0) <= UNIT)
+    with np.errstate(over="ignore"):  # a sum of squares beyond float32 is not 1
+        return bool(abs(float(np.dot(vector, vector)) ** 0.5 - 1.0) <= UNIT)
 
 
 def _is_picture(query: object) -> TypeGuard[ImageSource]:

@@ -51,18 +51,19 @@ def lines_of(
     """
     if any(ranking.kept(query) is not None for query in range(len(ranking))):
         lists = hits_of(ranking, gallery, None)
-        return [_of_hits(hits[:top], calibration) for hits, top in zip(lists, tops, strict=True)]
+        return [_of_hits(hits, top, calibration) for hits, top in zip(lists, tops, strict=True)]
     most = ranking.rows.shape[1]
     wanted = [most if top is None else min(most, top) for top in tops]
-    counts = np.minimum((ranking.rows != EMPTY).sum(axis=1), wanted)
-    return _lines(ranking, counts, gallery, calibration)
+    filled = (ranking.rows != EMPTY).sum(axis=1)
+    return _lines(ranking, filled, np.minimum(filled, wanted), gallery, calibration)
 
 
 def _lines(
-    ranking: Ranking, counts: Rows, gallery: Gallery, calibration: Calibration | None
+    ranking: Ranking, filled: Rows, counts: Rows, gallery: Gallery, calibration: Calibration | None
 ) -> list[Lines]:
     """Write the first places of all lists at once, so many of each, and cut them apart."""
-    width = int(counts.max(initial=0))
+    looked_at = np.minimum(filled, np.maximum(counts, 1)).tolist()  # the best, even of none wanted
+    width = max(looked_at, default=0)
     head = np.arange(width) < counts[:, None]
     first, local = (
         table[:, :width][head] for table in (ranking.global_scores, ranking.local_scores)
@@ -97,7 +98,8 @@ def _lines(
     for query, (count, end) in enumerate(zip(counts.tolist(), ends, strict=True)):
         own, nothing = slice(end - count, end), None
         if calibration is not None and chances is not None:
-            nothing = calibration.finds_nothing(scores[query, :count], chances[query, :count])
+            seen = query, slice(looked_at[query])
+            nothing = calibration.finds_nothing(scores[seen], chances[seen])
         found.append(Lines(ids[own], told[own], lines[own], failed[query], nothing))
     return found
 
@@ -112,14 +114,16 @@ def _box_texts(boxes: Floats) -> list[str]:
     return found
 
 
-def _of_hits(hits: Sequence[Hit], calibration: Calibration | None) -> Lines:
-    """Return hits among which some stand that no gallery holds."""
-    scores, nothing = [hit.score for hit in hits], None
+def _of_hits(hits: Sequence[Hit], top: int | None, calibration: Calibration | None) -> Lines:
+    """Return the first of hits among which some stand that no gallery holds."""
+    nothing = None
     if calibration is not None:
+        scores = [hit.score for hit in hits]
         nothing = calibration.finds_nothing(scores, [hit.probability for hit in hits])
+    hits = hits[:top]
     return Lines(
         [hit.id for hit in hits],
-        [text_of(score) for score in scores],
+        [text_of(hit.score) for hit in hits],
         [text_of(hit.__dict__)[1:-1] for hit in hits],
         any(hit.status == "fallback" for hit in hits),
         nothing,
