@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
@@ -141,11 +141,3 @@ def small_lists(draw, scores=tuple(LEVELS), local=tuple(FOUND), weighted=None):
     weights = rng.choice([0.0, 0.25, 0.5, 1.0, np.nan], shape) if with_weights else None
     found = rng.choice(local, shape).astype(np.float32)
     return Lists(table, found, relevant, ignored, counts, weights)
-
-
-def without_ties(lists, seed=0):
-    """The same lists with every score moved a little."""
-    rng = np.random.default_rng(seed)
-    scores = np.sort(lists.scores + rng.random(lists.scores.shape) / 50, axis=1)[:, ::-1]
-    local = lists.local + rng.random(lists.local.shape) / 50
-    return replace(lists, scores=scores.astype(np.float32), local=local.astype(np.float32))

@@ -187,7 +187,7 @@ def walk(
     scores: Floats,
     patches: Rows,
 ) -> None:
-    """Answer the slots; ``form``: bytes of a row, those looked up, of whole codes, scaled."""
+    """Answer slots ``(K,)``; ``form``: bytes of a row, those looked up, of whole codes, scaled."""
     size, width, of_bytes, scaled = form
     packed, joined = tables
     rings, filled, boarded, steps = state

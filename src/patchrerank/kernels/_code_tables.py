@@ -25,7 +25,10 @@ HIGH = 0x7FFFFFFF
 
 @compiled_loose
 def products_of(query: Floats, by_dimension: Floats, table: Floats) -> None:
-    """Write ``⟨query part j, centroid (j, c)⟩`` to ``table[j, c]``."""
+    """Write ``⟨query part j, centroid (j, c)⟩`` to ``table[j, c]``, float32 ``(m, C)``.
+
+    ``query`` is ``(d,)``, ``by_dimension`` ``(m, d / m, C)``.
+    """
     parts, width, count = by_dimension.shape
     for part in range(parts):
         products = table[part]

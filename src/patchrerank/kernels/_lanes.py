@@ -21,9 +21,9 @@ types: Any = numba_types
 
 LANES = 8  # at most
 _STREAMS = {types.int8: 8, types.uint16: 4, types.float32: 4}
-BESIDE = 1024
+BESIDE = 1024  # bytes that are asked for ahead where a row is longer than what follows
 _AHEAD = {types.int8: 1536, types.uint16: 1536 if AGAIN[types.uint16] else BESIDE, types.float32: 0}
-"""Bytes that are asked for ahead in each stream, whole rows; where a row is longer, ``BESIDE``."""
+"""Bytes that are asked for ahead in each stream, whole rows."""
 COLUMNS = 8
 SLOT, AT, END, BEGIN, WIN, SCALE, NEXT, THEN = range(COLUMNS)
 """What a lane holds: its slot of the list; addresses of the row that comes next, of the image's end

@@ -23,10 +23,9 @@ from patchrerank.kernels._processor import FEATURES, FOURS
 LANES = 16
 _WIDE = bool(FEATURES.get("avx512f"))
 HELD = 24 if _WIDE else 6  # sums of 16 lanes that the registers hold
-NEAR = (
-    256  # bytes ahead in a row that are asked for again, into the first cache: what was asked for
-)
-# long before, into the second, may have been dropped, where much is under way at once
+NEAR = 256
+"""Bytes ahead in a row that are asked for again, into the first cache: what was asked for long
+before, into the second, may have been dropped, where much is under way at once."""
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _BYTE = ir.IntType(8)

@@ -33,7 +33,8 @@ class PQStore:
     """Product quantisation: part j of row t is ``centroids[j, code j of row t]``, j = 0…m-1.
 
     Codes of fewer than 8 bits lie one behind the other, the lowest bits of the first byte first,
-    as faiss packs them; those of 4 bits (and 2, and 1) are looked up in registers.
+    as faiss packs them. Those of 1, 2 and 4 bits are looked up in registers; others,
+    a byte each, where registers have 32 bytes or more, else in memory.
 
     Source: Jégou et al., Product Quantization for Nearest Neighbor Search (TPAMI 2011);
     ``centroids`` has the layout of a faiss ``ProductQuantizer``.

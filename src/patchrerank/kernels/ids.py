@@ -23,10 +23,6 @@ from patchrerank.types import Rows
 Bytes = npt.NDArray[np.uint8]
 Table = npt.NDArray[np.uint32]
 
-MOST_IDS = (1 << 32) - 2
-"""What uint32 can number."""
-
-
 NONE_REMOVED: Bytes = np.zeros(0, dtype=np.uint8)
 
 
