@@ -17,7 +17,7 @@ from patchrerank.kernels import (
     quantise_int8,
 )
 from patchrerank.kernels._processor import multiplies_bytes
-from patchrerank.kernels.set_comparison import INT8_DIMS
+from patchrerank.kernels.set_comparison import INT8_DIMS, _limited
 
 KINDS = ("float32", "float16", "int8")
 
@@ -121,6 +121,30 @@ def test_empty_slots_and_images_have_no_score():
     assert chamfer(vectors, np.array([4]), store, ends, rows[:, :0]).shape == (1, 0)
     nobody = chamfer(vectors[:0], np.zeros(0, np.int64), store, ends, rows[:0])
     assert nobody.shape == (0, 3)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1e-40, 1e-45])
+def test_a_descriptor_of_nothing_leaves_others_their_scores(value):
+    rng = np.random.default_rng(4)
+    vectors = rng.standard_normal((8, 16), dtype=np.float32)
+    query, ends, rows = vectors[:3] + 0.1, np.array([0, 4, 8]), np.array([[0, -1, 1, 2]])
+    query[1] = value
+    stores = Int8Store(*quantise_int8(vectors)), Float32Store(vectors)
+    want = chamfer(query, np.array([3]), stores[1], ends, rows)
+    for rescore in (0, 1, 9):
+        found = chamfer_rescored(query, np.array([3]), *stores, ends, rows, rescore=rescore)
+        np.testing.assert_allclose(found, want, rtol=0.05)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-44, 1e-40, 1e-30, 1.0, 1e37])
+def test_queries_of_any_length_are_rounded_within_sixteen_bits(size):
+    query = np.random.default_rng(5).uniform(-1, 1, (9, 37)) * size
+    query[3] = size
+    codes, scales = _limited(query.astype(np.float32))
+    groups = codes.astype(int).reshape(9, -1, _sets.GROUPS, 2, 2)
+    assert np.abs(groups).sum(axis=(2, 4)).max() <= _sets.MOST
+    off = np.abs(codes[:, :37] * scales[:, None].astype(float) - query)
+    assert off.max() <= max(0.05 * size, 1e-43)
 
 
 def test_mistakes_are_named():

@@ -55,19 +55,23 @@ def compare_int8(
         biases[: len(query)] = kernels.BIAS * codes.sum(axis=1, dtype=np.int32)
         kernel = partial(kernels.compare_byte_slots, packed, biases, store.dim)
     best, _ = _compare(kernel, width, store, begins, counts, threads)
-    return np.asarray(best[:, : len(query)] * scales)
+    found = best[:, : len(query)]
+    # who has nothing keeps -inf, whose product with the scale 0 of a descriptor of zeros is NaN
+    np.multiply(found, scales, out=found, where=np.isfinite(found))
+    return found
 
 
 def _limited(query: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Return codes ``(n, d)``, d made whole blocks by zeros, and scales ``(n,)`` of descriptors.
 
     As fine as sums in 16 bits allow, of the codes that meet in a lane: see ``_set_byte_tiles``.
-    Scales are those that come nearest to the descriptors.
+    Scales are those that come nearest to the descriptors. All of it in float64: of descriptors
+    near the ends of float32, sums and quotients lie beyond them.
     """
     from patchrerank.kernels import _sets as kernels
 
     count, dim = query.shape
-    padded = np.zeros((count, -(-dim // kernels.BLOCK) * kernels.BLOCK), dtype=np.float32)
+    padded = np.zeros((count, -(-dim // kernels.BLOCK) * kernels.BLOCK), dtype=np.float64)
     padded[:, :dim] = query
     lanes = np.abs(padded).reshape(count, -1, kernels.GROUPS, 2, 2).sum(axis=(2, 4))
     room = kernels.MOST - kernels.GROUPS  # each of the codes is rounded by at most a half
