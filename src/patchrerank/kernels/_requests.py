@@ -48,9 +48,7 @@ def rerank_list(
         return CLOSER
     local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
     walk_slots(tag, stride, scaled, query, starts, steps, HERE, counts, local, winners)
-    for slot in range(size):
-        winners[slot] += begins[slot] if winners[slot] >= 0 else 0
-    return _finish(before, local, winners, lam, gamma, box_places, order, after)
+    return _finish(before, local, begins, winners, lam, gamma, box_places, order, after)
 
 
 @compiled
@@ -84,13 +82,10 @@ def rerank_lists(
         return CLOSER
     score_lists(tag, stride, scaled, queries, flat, starts, steps, held, local, winners)
     for query in range(lists):
-        for slot in range(size):
-            found = winners[query, slot]
-            winners[query, slot] += begins[query, slot] if found >= 0 else 0
         one, first = _list_of(before, query, before[0].shape[1]), firsts[query]
         new = _list_of(after, query, first)
-        how = (lam, gamma, box_places)
-        answer = _finish(one, local[query], winners[query], *how, order[query, :first], new)
+        found = (local[query], begins[query], winners[query])
+        answer = _finish(one, *found, lam, gamma, box_places, order[query, :first], new)
         if answer == CLOSER:
             return CLOSER
         falls[query] = answer == FALLING
@@ -109,6 +104,7 @@ def _list_of(tables: Tables, query: int, first: int) -> Tables:
 def _finish(
     before: Tables,
     local: Floats,
+    begins: Rows,
     winners: Rows,
     lam: float,
     gamma: float,
@@ -124,7 +120,8 @@ def _finish(
     write_order(before[0], local, lam == 0 and gamma > 0, exact, order)
     best, boxes_at = np.full(len(order), -1), np.zeros(len(order), np.int64)
     for place in range(min(size, len(order))):
-        best[place] = winners[order[place]]
+        slot = order[place]
+        best[place] = begins[slot] + winners[slot] if winners[slot] >= 0 else -1
     boxed = len(box_places[1]) > 0
     if boxed and locate(best, box_places[0], box_places[1], 16, boxes_at, 0) >= 0:
         return CLOSER

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from patchrerank.kernels.checks import Spans
+from patchrerank.kernels.checks import Spans, in_place
 from patchrerank.kernels.code_stores import NONE, NOWHERE, PQStore, RabitqStore
 from patchrerank.kernels.segments import Segments
 from patchrerank.kernels.stores import TAGS, SingleStore
@@ -29,8 +29,7 @@ def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Fo
         return None
     stops, parts = ends, (NOWHERE, NOWHERE, NOWHERE)
     if type(ends) is Segments:
-        stops = NOWHERE
-        parts = (ends.starts, ends.at, ends.starts if ends.shifts is None else ends.shifts)
+        stops, parts = NOWHERE, ends.end_places
     elif not _plain(ends, np.int64, 1) or len(ends) == 0:
         return None
     begins, counts = np.empty(rows.shape, np.int64), np.empty(rows.shape, np.int64)
@@ -45,10 +44,7 @@ def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Fo
 
 def _plain(array: Any, dtype: Any, axes: int) -> bool:
     """Tell an array that compiled code can read as it is."""
-    if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != axes:
-        return False
-    flags = array.flags
-    return bool(flags.c_contiguous and flags.aligned)
+    return type(array) is np.ndarray and array.ndim == axes and in_place(array, dtype)
 
 
 @cache

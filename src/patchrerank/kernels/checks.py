@@ -28,6 +28,12 @@ class Spans:
     counts: Rows
 
 
+def in_place(array: npt.NDArray[Any], dtype: object) -> bool:
+    """Tell an array that kernels may read as it is."""
+    flags = array.flags
+    return bool(array.dtype == dtype and flags.c_contiguous and flags.aligned)
+
+
 def check_queries(queries: npt.ArrayLike, dim: int) -> Floats:
     """Return queries as C-contiguous float32 ``(Q, dim)``, all finite."""
     vectors: Floats = np.require(queries, dtype=np.float32, requirements=["C", "A"])

@@ -165,10 +165,6 @@ def _walked(
 
     where = layout(store)
     starts, scales, places = row_places(store, spans.begins)
-    if threads == 1 and len(vectors) == 1:
-        answers = (spans.counts[0], scores[0], patches[0])
-        _row_walks.walk_slots(*where, vectors[0], starts[0], scales[0], places, *answers)
-        return
     groups, members, alone = _group(spans, starts, scales, places)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):

@@ -8,17 +8,16 @@ from typing import TypeAlias
 import numpy as np
 
 from patchrerank.kernels._requests import CLOSER, FALLING, rerank_list, rerank_lists
+from patchrerank.kernels.code_stores import NONE
 from patchrerank.kernels.jit import entry_of
 from patchrerank.kernels.resorting import Flags, Tables
 from patchrerank.kernels.segments import Rowwise, Segments, places_of
-from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store, layout
+from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store
 from patchrerank.types import Floats, Rows
 
 Places: TypeAlias = tuple[Rows, Tables, bool]
 """First places of a list: the slot that each is taken from, their tables, and whether their scores
 carry that order as they are."""
-
-NOWHERE: Rows = np.zeros(0, dtype=np.int64)
 
 
 class PatchRequests:
@@ -36,20 +35,13 @@ class PatchRequests:
         ends: Rowwise,
         boxes: Rowwise | None,
     ) -> None:
-        data = store.codes if isinstance(store, Int8Store) else store.data
-        scales = store.scales if isinstance(store, Int8Store) else None
-        vectors = np.array([0, len(store)])
-        if isinstance(ends, Segments) and ends.shifts is not None:
-            vectors = ends.shifts
-        none = (NOWHERE, NOWHERE)
-        self._kept = data, scales, ends, boxes
-        self._held = (
-            *layout(store),
-            (*places_of(ends), vectors),
-            places_of(data),
-            none if scales is None else places_of(scales),
-        )
-        self._box_places = none if boxes is None else places_of(boxes)
+        spans = (*places_of(ends), np.array([0, len(store)]))
+        if isinstance(ends, Segments):
+            spans = ends.end_places
+        how, places, scale_places = store.held
+        self._kept = store, ends, boxes
+        self._held = (*how, spans, places, scale_places)
+        self._box_places = NONE if boxes is None else places_of(boxes)
         self._rerank: Callable[..., int] | None = None
         self._rerank_all: Callable[..., int] | None = None
 

@@ -50,6 +50,11 @@ class Segments:
         return f"Segments({self.dtype} {self.shape} in {len(self.at)} parts)"
 
     @property
+    def end_places(self) -> tuple[Rows, Rows, Rows]:
+        """Where cumulative counts lie: ``starts``, ``at``, and what is counted before each part."""
+        return self.starts, self.at, self.starts if self.shifts is None else self.shifts
+
+    @property
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
@@ -182,8 +187,7 @@ def spans_of(rows: Rows, ends: Rowwise, total: int) -> tuple[Rows, Rows, int]:
     if not isinstance(ends, Segments):
         return begins, counts, fill_spans(rows, ends, total, begins, counts)
     slot, before = 0, -1
-    where = (ends.starts, ends.at, ends.starts if ends.shifts is None else ends.shifts)
-    while (slot := fill_part_spans(rows, *where, begins, counts, slot)) >= 0:
+    while (slot := fill_part_spans(rows, *ends.end_places, begins, counts, slot)) >= 0:
         if slot == before:  # its part is open, and it cannot be
             break
         ends.touch(int(rows[slot]))

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery
 from patchrerank.hit_scores import falling_scores
+from patchrerank.kernels.checks import in_place
 from patchrerank.rerankers.given_queries import is_unit
 from patchrerank.rerankers.score_scale import COSINES
 from patchrerank.search_results import LARGEST
@@ -39,7 +39,7 @@ def rescored_plainly(
 ) -> Ranking | None:
     """Rescore the heads of rankings, float32 ``(Q, d)`` queries; None: something is not plain."""
     requests, tables = gallery.patch_requests, ranking.tables
-    if requests is None or not all(map(_is_plain, (queries, *tables), (FLOAT, ROW, *4 * (FLOAT,)))):
+    if requests is None or not all(map(in_place, (queries, *tables), (FLOAT, ROW, *4 * (FLOAT,)))):
         return None
     ahead, how = gallery.rows_ahead, (fusion.lam, fusion.gamma, size)
     mark, width = ahead.begin(tables[0][:, :size]), tables[0].shape[1]
@@ -144,13 +144,7 @@ def _hits_of(gallery: Gallery, ids: Sequence[Any], places: Places, width: int) -
 def _is_vector(query: object, dim: int) -> TypeGuard[Floats]:
     if type(query) is not np.ndarray or query.shape != (dim,):
         return False
-    return _is_plain(query, FLOAT) and is_unit(query)
-
-
-def _is_plain(array: npt.NDArray[Any], dtype: object) -> bool:
-    """Tell an array that kernels may read as it is."""
-    flags = array.flags
-    return array.dtype == dtype and flags.c_contiguous and flags.aligned
+    return in_place(query, FLOAT) and is_unit(query)
 
 
 def _hits(
