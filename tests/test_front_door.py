@@ -302,7 +302,9 @@ def test_local_descriptors_of_queries_are_made_at_the_asked_size(gallery, photos
     from patchrerank.encoders import load_dense_encoder
     from patchrerank.gallery import LocalOptions, build_local
 
-    encoder = patchrerank.load_encoder("efficientnet_lite0", image_size=64, backend="eager")
+    encoder = patchrerank.load_encoder(
+        "timm:test_resnet", image_size=64, pretrained=False, backend="eager"
+    )
     built = patchrerank.build_gallery(tmp_path / "g", photos, encoder, "grid:0")
     dense = load_dense_encoder(encoder, image_size=96)
     build_local(built, dense, LocalOptions(progress=False))

@@ -37,6 +37,12 @@ def write(root: Path, queries, images) -> Path:
     return write_dataset(root, *told)
 
 
+@pytest.fixture(autouse=True)
+def shared_encoders():
+    with encoders_loaded_once():
+        yield
+
+
 QUERIES = [("q0", 1, 0, None), ("q7", 2, 99, None)]
 IMAGES = [("d0", 3, 0, BOX), ("d1", 4, None, None)]
 COPIES = [("p", 9, 0, None), *((f"d{n}", 9, None, None) for n in range(4))]
@@ -75,8 +81,7 @@ def test_the_n_is_printed_beside_the_mean(tmp_path):
     for command in (["evaluate"], ["compare", "--stages", "patchify"], ["report"]):
         words = [command[0], folder, *command[1:], *TINY, "--cache", tmp_path / "c"]
         extra = ["--out", tmp_path / "r.html"] if command == ["report"] else []
-        with encoders_loaded_once():
-            said = run(*words, *extra).stdout.replace("\n", " ")
+        said = run(*words, *extra).stdout.replace("\n", " ")
         assert "1 of 2 queries has a positive" in said
     assert "1 of 2 queries has a positive" in (tmp_path / "r.html").read_text(encoding="utf-8")
 

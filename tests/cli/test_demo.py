@@ -10,6 +10,8 @@ import pytest
 from tests.helpers.command_line import run
 
 from later import later
+from patchrerank.datasets import composite
+from patchrerank.datasets.composite import CompositeConfig
 
 later("skimage")
 later("sklearn")
@@ -19,11 +21,18 @@ later("sklearn")
     scope="module", params=[64, *(pytest.param(n, marks=pytest.mark.slow) for n in (96, 128))]
 )
 def demo(request, tmp_path_factory):
-    """The JSON record, the terminal's text and the page; in smaller pictures than usual, too."""
+    """The JSON record, the terminal's text and the page; in smaller pictures than usual, too.
+
+    In the smallest there are fewer of them than in what a newcomer sees.
+    """
     size = ["--image-size", request.param]
     out = tmp_path_factory.mktemp("demo")
-    record = json.loads(run("demo", out, *size, "--json", "--quiet").stdout)
-    terminal = run("demo", out, *size, "--quiet").stdout
+    with pytest.MonkeyPatch.context() as patched:
+        if request.param == 64:
+            few = CompositeConfig(positives=3, distractors=12)
+            patched.setattr(composite, "CompositeConfig", lambda **usual: few)
+        record = json.loads(run("demo", out, *size, "--json", "--quiet").stdout)
+        terminal = run("demo", out, *size, "--quiet").stdout
     return record, terminal, (out / "report.html").read_text(encoding="utf-8")
 
 

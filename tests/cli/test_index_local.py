@@ -90,7 +90,7 @@ MADE = [
 ]
 
 
-@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("made", [pytest.param(MADE[0], marks=pytest.mark.slow), *MADE[1:]])
 def test_the_command_that_info_names_goes_on_with_the_descriptors_of_before(
     tmp_path, photo_folder, made
 ):

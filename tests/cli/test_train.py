@@ -66,7 +66,7 @@ def dataset(tmp_path_factory):
     return root
 
 
-def test_ames_then_its_student(tmp_path, dataset, weights):
+def test_ames(tmp_path, dataset, weights):
     encoder = (*ENCODER[:1], weights, *ENCODER[2:])
     cache = ("--cache", tmp_path / "cache")
     out = tmp_path / "new" / "ames.pt"
@@ -81,6 +81,14 @@ def test_ames_then_its_student(tmp_path, dataset, weights):
     before = out.read_bytes()
     again = train("ames", *how, "--out", out, "--start", "matching")
     assert "2 of 2 epochs" in again and out.read_bytes() == before, "a finished run stays"
+
+
+@pytest.mark.slow
+def test_a_student_of_ames(tmp_path, dataset, weights):
+    encoder = (*ENCODER[:1], weights, *ENCODER[2:])
+    out, cache = tmp_path / "ames.pt", ("--cache", tmp_path / "cache")
+    how = (dataset, *encoder, *TINY, *SHORT, *cache, "--windows", "0.5,1", "--anchors", "both")
+    train("ames", *how, "--out", out, "--start", "matching")
     student = tmp_path / "student.pt"
     train("ames", *how, "--out", student, "--binary", "--teacher", out, "--start-from", out)
     assert load_ames(student).config.binarized

@@ -35,7 +35,6 @@ from patchrerank.gallery import (
     remove,
     verify,
 )
-from ray_cluster import one_node
 
 later("ray")
 
@@ -45,10 +44,7 @@ WHERE = {"places", "id_table"}
 """Arrays that say where things lie, which differs from folder to folder."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray():
-    with one_node(cpus=1) as module:
-        yield module
+pytestmark = pytest.mark.usefixtures("ray")
 
 
 def same(found: Gallery, local: Gallery, folder: Path) -> None:
@@ -63,6 +59,7 @@ def same(found: Gallery, local: Gallery, folder: Path) -> None:
         assert one.files()[name].read_bytes() == local.files()[name].read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_folder_and_again(tmp_path, photo_folder, tiny_encoder):
     local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:2", QUIET)
     build = partial(
@@ -153,9 +150,15 @@ def test_whitening_of_files_of_pictures(tmp_path, tiny_encoder):
     write_shards(tmp_path / "photos", [20, 15])
     how, photos = replace(QUIET, whiten="auto"), tmp_path / "photos"
     local = build_gallery(tmp_path / "local", photos, tiny_encoder, "grid:2", how)
-    made = build_gallery_with_ray(tmp_path / "ray", photos, tiny_encoder, "grid:2", how, ONE)
+    build = partial(
+        build_gallery_with_ray, tmp_path / "ray", photos, tiny_encoder, "grid:2", how, ONE
+    )
+    made = build()
     assert made.manifest.whitening == local.manifest.whitening
     assert np.array_equal(np.asarray(made.patches), local.patches)
+    before = {path: path.stat().st_mtime_ns for path in made.folder.rglob("*.bin")}
+    assert build().manifest == made.manifest
+    assert before == {path: path.stat().st_mtime_ns for path in made.folder.rglob("*.bin")}
 
 
 @pytest.mark.slow

@@ -24,16 +24,12 @@ pytest.importorskip("ray")
 from drawn_shards import COUNTS, draw_shards
 from patchrerank.distributed import RayOptions, push_with_ray
 from pushed_stores import chroma_store, dying_store, failing_store, postgres_store
-from ray_cluster import one_node
 
 TWO = RayOptions(workers=2, block=4, cpus_per_worker=0.5)
 TOTAL = sum(COUNTS)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray():
-    with one_node(cpus=1) as module:
-        yield module
+pytestmark = pytest.mark.usefixtures("ray")
 
 
 @pytest.fixture(scope="module")

@@ -67,10 +67,10 @@ CORNER, MIDDLE, FAR = -0.484375, 0.0, 0.484375
 @pytest.mark.parametrize(
     ("spec", "shift"),
     [
-        ("timm:mobilenetv3_small_100", CORNER),
+        pytest.param(*("timm:mobilenetv3_small_100", CORNER), marks=pytest.mark.slow),
         ("timm:regnetx_002", CORNER),
         ("timm:tf_mobilenetv3_small_075", FAR),
-        ("timm:convnext_atto", MIDDLE),
+        pytest.param(*("timm:convnext_atto", MIDDLE), marks=pytest.mark.slow),
         ("timm:test_vit", MIDDLE),
         pytest.param(  # trained weights that make up for their padding
             *("efficientnet_lite0", MIDDLE), marks=pytest.mark.slow

@@ -76,7 +76,8 @@ def test_every_family_works_or_says_why_not(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("levit_128s", "test_efficientnet", "pit_ti_224"),
+        "test_efficientnet",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("levit_128s", "pit_ti_224")),
         pytest.param("gmlp_ti16_224", marks=pytest.mark.slow),
         pytest.param("crossvit_tiny_240", marks=pytest.mark.slow),
     ],

@@ -234,7 +234,14 @@ def test_openvino_and_eager_pool_the_same(photos):
     assert (found[0] * found[1]).sum(axis=1).min() > 0.9999
 
 
-@pytest.mark.parametrize("spec", ["timm:test_vit", "timm:test_vit3", "open_clip:ViT-S-32-alt"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "timm:test_vit",
+        "timm:test_vit3",
+        pytest.param("open_clip:ViT-S-32-alt", marks=pytest.mark.slow),
+    ],
+)
 def test_networks_that_pool_otherwise_are_refused(spec):
     encoder = load_encoder(spec, pretrained=False, image_size=64, backend="eager")
     with pytest.raises(EncoderError, match=r"(class token|attention)"):

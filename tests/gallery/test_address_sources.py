@@ -279,6 +279,12 @@ def test_a_pattern_is_listed_anew(tmp_path, s3, tiny_encoder):
         upload(s3, tmp_path / "photos", "photos/anew")
 
 
+def test_a_hint_where_nobody_answers():
+    with pytest.raises(GalleryError, match="nobody answers"), errors_of("s3://b", "reached"):
+        raise OSError("When getting information: AWS Error NETWORK_CONNECTION during HeadObject")
+
+
+@pytest.mark.slow
 def test_nobody_answers(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

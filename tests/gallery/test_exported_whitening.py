@@ -47,7 +47,10 @@ def back(path, folder):
     return import_gallery(folder, *given, **made)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "form",
+    [form if form == "npy" else pytest.param(form, marks=pytest.mark.slow) for form in FORMATS],
+)
 def test_pictures_are_queries_of_what_comes_back(tmp_path, white, form):
     if form == "parquet":
         pytest.importorskip("pyarrow")

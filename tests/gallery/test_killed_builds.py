@@ -13,7 +13,7 @@ from prepared import python
 
 @pytest.mark.parametrize(
     ("pictures", "kills", "seeds"),
-    [(60, "5", "0"), pytest.param(150, "10", "01", marks=pytest.mark.slow)],
+    [(40, "4", "0"), pytest.param(150, "10", "01", marks=pytest.mark.slow)],
 )
 def test_a_build_killed_at_random_moments_writes_the_same_bits(tmp_path, pictures, kills, seeds):
     """Each kill at a random moment, resumed; compared with one quiet run."""

@@ -19,15 +19,15 @@ def folder(tmp_path_factory):
     return folder
 
 
-SLOW = (pytest.param(how, marks=pytest.mark.slow) for how in ("shards", "append"))
+SLOW = [pytest.param(how, "12", marks=pytest.mark.slow) for how in ("shards", "append")]
 
 
-@pytest.mark.parametrize("how", ["copy", *SLOW])
-def test_a_merge_killed_at_random_moments_is_whole_or_none(folder, how):
+@pytest.mark.parametrize(("how", "kills"), [("copy", "7"), *SLOW])
+def test_a_merge_killed_at_random_moments_is_whole_or_none(folder, how, kills):
     script = Path(__file__).parents[1] / "helpers" / "killing_merges.py"
-    done = python(script, str(folder), how, "12")
+    done = python(script, str(folder), how, kills)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 4, "it must really have been killed"
+    assert int(done.stdout) >= 3, "it must really have been killed"
     out, whole = Gallery(folder / f"out-{how}"), Gallery(folder / f"whole-{how}")
     assert verify(out) == [] and len(out.local) == len(out) == 120
     assert list(out.ids) == list(whole.ids)

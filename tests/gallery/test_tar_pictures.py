@@ -75,7 +75,7 @@ def write(path, numbers=range(3), **how):
     return path
 
 
-@pytest.mark.parametrize("commits", [1, 2, 3])
+@pytest.mark.parametrize("commits", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_a_build_goes_on_where_it_was_killed(shards, build, monkeypatch, commits):
     """The commit after the last is lost; what was read before is not read again."""
     folder, pictures = shards

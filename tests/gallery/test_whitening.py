@@ -113,7 +113,12 @@ def killed_after(commits, monkeypatch, folder, images, encoder):
             build_gallery(folder, images, encoder, "grid:1", WHITE)
 
 
-@pytest.mark.parametrize("moment", range(8))
+QUICK = (1, 3, 6)
+
+
+@pytest.mark.parametrize(
+    "moment", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in range(8)]
+)
 def test_a_killed_build_goes_on_with_the_same_bits(
     tmp_path, photo_folder, tiny_encoder, small_sample, monkeypatch, moment
 ):

@@ -2,7 +2,8 @@
 
 A fresh interpreter imports torch and timm for seconds, which is most of a small command. What is
 the library's own is imported by each process itself. Run as a script, this file is that process:
-it forks one for each request at a socket, whose path it is given.
+it forks one for each request at a socket, in the folder that it is given. Workers of one run of
+pytest share it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import threading
 import types
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -115,24 +116,51 @@ def python(*words, cwd=None, env=None, stdin=""):
 
 @cache
 def _forking():
-    """Start the process that forks, and end it with this one; returns the path of its socket."""
-    folder = tempfile.mkdtemp(prefix="prepared-")
-    path = os.path.join(folder, "socket")
-    command = [sys.executable, __file__, path]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    forking = subprocess.Popen(command, cwd=Path(__file__).parents[2], **pipes)
-    assert forking.stdout.readline() == b"ready\n"
+    """Start the process that forks, or find that of a worker beside this one; returns its socket.
 
-    def end():
-        forking.stdin.close()
-        forking.wait()
+    It ends when nobody who asked for it holds its standard input open any more.
+    """
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(os.getpid())
+    folder = Path(tempfile.gettempdir()) / f"prepared-{run}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    with alone_in(folder):
+        if begun := not (folder / "socket").exists():
+            os.mkfifo(folder / "held")
+        reading = os.open(folder / "held", os.O_RDONLY | os.O_NONBLOCK)
+        atexit.register(os.close, os.open(folder / "held", os.O_WRONLY))
+        if begun:
+            command = [sys.executable, __file__, folder]
+            how = {"stdin": reading, "stdout": subprocess.PIPE, "cwd": Path(__file__).parents[2]}
+            forking = subprocess.Popen(command, **how)
+            assert forking.stdout.readline() == b"ready\n"
+            _begun.append(forking)
+        os.close(reading)
+    return str(folder / "socket")
+
+
+_begun: list[subprocess.Popen] = []
+
+
+@contextmanager
+def alone_in(folder):
+    """Let one process at a time begin, find or end what forks."""
+    import fcntl
+
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def unheld(folder):
+    """Whether nobody holds it; then nobody finds it any more either."""
+    with alone_in(folder):
+        if not select.select([sys.stdin], [], [], 0)[0]:
+            return False
         shutil.rmtree(folder)
-
-    atexit.register(end)
-    return path
+        return True
 
 
-def requested(path):
+def requested(folder):
     """Fork for each request until stdin ends; returns in each fork, with what it shall do."""
     for name in PACKAGES:
         with suppress(ImportError):
@@ -142,10 +170,14 @@ def requested(path):
     gc.collect()
     gc.freeze()  # so that no fork copies what it only looks at
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(path)
+    listening.bind(str(folder / "socket"))
     listening.listen()
     print("ready", flush=True)
-    while listening in select.select([listening, sys.stdin], [], [])[0]:
+    while True:
+        if listening not in select.select([listening, sys.stdin], [], [])[0]:
+            if unheld(folder):
+                break
+            continue
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -204,4 +236,4 @@ def begin(job):
 
 
 if __name__ == "__main__":
-    begin(requested(sys.argv[1]))
+    begin(requested(Path(sys.argv[1])))

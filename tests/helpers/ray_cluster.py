@@ -20,18 +20,40 @@ def prepare_environment() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
+def shared_node() -> Any:
+    """Ray with one node of one CPU, started once for all modules until ``end``."""
+    prepare_environment()
+    import ray
+
+    if not ray.is_initialized():
+        _start(ray, 1)
+    return ray
+
+
+def end() -> None:
+    """Stop what runs, if anything does."""
+    import ray
+
+    ray.shutdown()
+
+
+def _start(ray: Any, cpus: int) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    ray.init(address="local", num_cpus=cpus, _node_ip_address=LOOPBACK, **SMALL, **quiet)
+
+
 @contextmanager
 def one_node(cpus: int = 2) -> Iterator[Any]:
     """Ray with one node of so many CPUs."""
     prepare_environment()
     import ray
 
-    quiet = {"log_to_driver": False, "logging_level": "error"}
-    ray.init(address="local", num_cpus=cpus, _node_ip_address=LOOPBACK, **SMALL, **quiet)
+    end()
+    _start(ray, cpus)
     try:
         yield ray
     finally:
-        ray.shutdown()
+        end()
 
 
 @contextmanager
@@ -41,6 +63,7 @@ def nodes(count: int) -> Iterator[tuple[Any, Any]]:
     import ray
     from ray.cluster_utils import Cluster
 
+    end()
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "node_ip_address": LOOPBACK, **SMALL}
     )

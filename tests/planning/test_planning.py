@@ -51,8 +51,15 @@ def test_what_is_no_number_of_images(text):
 BOTH = ("rabitq2+int8", "pq+float16")
 
 
-@pytest.mark.parametrize("store", [*STORES, *BOTH])
-@pytest.mark.parametrize("images", [60, 70_000])
+MANY = [
+    (store, 70_000)
+    if store in ("float32", "rabitq2+int8")
+    else pytest.param(store, 70_000, marks=pytest.mark.slow)
+    for store in (*STORES, *BOTH)
+]
+
+
+@pytest.mark.parametrize(("store", "images"), [*((store, 60) for store in (*STORES, *BOTH)), *MANY])
 def test_bytes_are_those_of_a_gallery_on_disk(tmp_path, store, images):
     rng = np.random.default_rng(0)
     dim, patches = 8, 5 if images < 100 else 1

@@ -314,7 +314,7 @@ def test_bfloat16_is_close():
     assert 0 < np.abs(found[there] - exact[there]).max() < 0.1
 
 
-@pytest.mark.parametrize("name", ["published", "prenorm"])
+@pytest.mark.parametrize("name", ["published", pytest.param("prenorm", marks=pytest.mark.slow)])
 def test_openvino_gives_the_same_scores(name):
     if find_spec("openvino") is None:
         pytest.skip("openvino is absent")

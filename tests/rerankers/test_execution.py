@@ -29,7 +29,7 @@ def workers(how):
     def work():
         seen.add(threading.get_ident())
         try:
-            meeting.wait(timeout=1)
+            meeting.wait(timeout=0.5)
         except threading.BrokenBarrierError:
             meeting.reset()
 

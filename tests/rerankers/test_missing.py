@@ -66,7 +66,7 @@ candidates = st.lists(st.integers(0, 2 * HELD), unique=True, max_size=20)
 worst_first = st.lists(st.floats(-1, 1, width=32), min_size=20, max_size=20).map(sorted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     candidates, worst_first, st.sampled_from(list(KINDS)), st.sampled_from([0, 0.3, 1]), st.data()
 )
@@ -101,7 +101,7 @@ def test_kept_ones_keep_their_places_and_say_so(galleries, numbers, rising, kind
             assert hits == dropped == ranker.rank(query, ids, scores)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(candidates, min_size=1, max_size=4), st.sampled_from(["keep", "drop"]))
 def test_a_batch_is_its_queries_and_arrays_are_its_hits(galleries, lists, missing):
     gallery, queries = galleries["int"], unit(2, len(lists))

@@ -141,6 +141,7 @@ def test_trec_eval_finds_our_average_precision(written):
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_ranx_finds_our_average_precision(written):
     """In a process of its own, where numba need not compile ranx for half a minute."""
     given = json.dumps([(str(path), qrels) for _, path, qrels, _ in written])

@@ -93,8 +93,14 @@ def test_who_is_alone_does_not_wait_for_others(engine):
         assert time.monotonic() - begun < 2
 
 
-@pytest.mark.parametrize("query", [{"id": "red.png"}, "red", {"image": uri(colour_query("red"))}])
-@pytest.mark.parametrize("scores", [None, SCORES])
+RED = [{"id": "red.png"}, "red", {"image": uri(colour_query("red"))}]
+OTHERS = [pytest.param(query, None, marks=pytest.mark.slow) for query in RED[:2]]
+OTHERS += [pytest.param(RED[2], SCORES, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize(
+    ("query", "scores"), [(RED[0], SCORES), (RED[1], SCORES), (RED[2], None), *OTHERS]
+)
 def test_in_its_time_though_the_thread_is_busy(asking, rerank, query, scores):
     rerank.hold()
     body = {"query": query, "documents": NAMES, "scores": scores, "timeout_ms": 500}

@@ -137,7 +137,9 @@ def test_a_client_that_leaves_costs_nothing_and_harms_nobody(folder, names, monk
         assert 'status="499"} 6.0' in client.get("/metrics").text
 
 
-@pytest.mark.parametrize("how", ["replaced", "removed and compacted"])
+@pytest.mark.parametrize(
+    "how", ["replaced", pytest.param("removed and compacted", marks=pytest.mark.slow)]
+)
 def test_a_gallery_that_changes_while_eight_clients_ask(folder, names, tmp_path, how):
     asked = names[100:200]
     vectors, bodies = bodies_of(asked)
@@ -205,6 +207,27 @@ def test_a_recipe_that_is_written_anew(folder, names, tmp_path):
         assert all(hit["score"] != hit["global_score"] for hit in then)
 
 
+def test_reload_and_shutdown_by_signal(folder, names, tmp_path):
+    recipe = tmp_path / "recipe.json"
+    Recipe.parse("patchify:all:1:4").save(recipe)
+    _, bodies = bodies_of(names[:5])
+    with served_process(folder, "--tuned", recipe, "--poll", 0) as (process, url):
+
+        def best():
+            return httpx.post(f"{url}/rerank", json=bodies[0]).json()["results"][0]
+
+        Recipe.parse("patchify:all:0:4").save(recipe)
+        assert best()["score"] == best()["global_score"]
+        process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 60
+        while (found := best())["score"] == found["global_score"]:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.slow
 def test_reload_by_signal_and_shutdown_under_load(folder, names, tmp_path):
     """A process as the command line starts it: SIGHUP, then SIGTERM while eight clients ask."""
     recipe = tmp_path / "recipe.json"

@@ -34,7 +34,10 @@ def test_every_example_is_run():
     assert set(examples_of(PAGE)[1]) == set(NEEDS)
 
 
-@pytest.mark.parametrize("name", NEEDS)
+SLOW = pytest.param("Cohere's client", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", [SLOW if "Cohere" in name else name for name in NEEDS])
 def test_the_example_runs(place, name):
     pytest.importorskip(NEEDS[name])
     root, names, address = place

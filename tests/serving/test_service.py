@@ -343,25 +343,26 @@ def test_a_service_that_is_not_calibrated_does_not_say_it(client):
     assert "nothing_found" not in client.post("/rerank", json=body).json()
 
 
-def test_finer_rows_of_a_gallery_that_changes_score_on_a_device(tmp_path):
+@pytest.mark.parametrize(
+    "memory", [None, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1))]
+)
+def test_finer_rows_of_a_gallery_that_changes_score_on_a_device(tmp_path, memory):
     names = [f"{n}.jpg" for n in range(30)]
     whole = draw_gallery(tmp_path / "g", names, 3, 16, store="float32")
     compress(whole, tmp_path / "both", CompressOptions("rabitq2+int8", progress=False))
     compress(whole, tmp_path / "fine", CompressOptions("int8", progress=False))
     body = {"query": {"vector": np.asarray(whole.global_vectors[0]).tolist()}, "documents": names}
-    for memory in (None, 0, 1):
-        there = {"on_device": "torch:cpu", "device_memory": memory, "rescore": 1}
-        engines = Engine(tmp_path / "both", **there), Engine(tmp_path / "fine")
-        for gone in ([], [names[len(names) - 1]]):
-            left = [name for name in names if name not in gone]
-            for engine in engines if gone else ():
-                remove(engine.files[0], gone)
-                assert engine.changed
-                assert engine.reload().gallery.live_count == len(left)
-            found, expected = [], []
-            for engine, hits in zip(engines, (found, expected), strict=True):
-                with served(engine) as running, running.client() as asking:
-                    hits += results_of(asking, {**body, "documents": left})
-            assert [hit["id"] for hit in found] == [hit["id"] for hit in expected]
-            assert [hit["box"] for hit in found] == [hit["box"] for hit in expected]
-        names = left
+    there = {"on_device": "torch:cpu", "device_memory": memory, "rescore": 1}
+    engines = Engine(tmp_path / "both", **there), Engine(tmp_path / "fine")
+    for gone in ([], [names[len(names) - 1]]):
+        left = [name for name in names if name not in gone]
+        for engine in engines if gone else ():
+            remove(engine.files[0], gone)
+            assert engine.changed
+            assert engine.reload().gallery.live_count == len(left)
+        found, expected = [], []
+        for engine, hits in zip(engines, (found, expected), strict=True):
+            with served(engine) as running, running.client() as asking:
+                hits += results_of(asking, {**body, "documents": left})
+        assert [hit["id"] for hit in found] == [hit["id"] for hit in expected]
+        assert [hit["box"] for hit in found] == [hit["box"] for hit in expected]

@@ -56,7 +56,7 @@ def full_precision(config, sample, path):
     return network
 
 
-@pytest.mark.parametrize("config", [AMES, ELVIS])
+@pytest.mark.parametrize("config", [AMES, pytest.param(ELVIS, marks=pytest.mark.slow)])
 def test_a_binarised_network_begins_near_a_full_precision_one(tmp_path, sample, config):
     full = full_precision(config, sample, tmp_path / "full.pt")
     near, again = (new_network(replace(config, binarized=True), sample, seed) for seed in (2, 3))

@@ -52,16 +52,31 @@ def swap_points(lists, gamma, size):
     return np.array(sorted(points))
 
 
-@by_order
-@given(
+drawn = given(
     lists=small_lists(),
     gamma=st.sampled_from([0.3, 1.0, 4.0]),
     size=st.integers(1, 9),
     tail_pays=st.booleans(),
     inside=st.floats(0.01, 0.99),
 )
-@settings(max_examples=20)
+
+
+@by_order
+@drawn
+@settings(max_examples=6)
 def test_no_other_lambda_is_better(convention, lists, gamma, size, tail_pays, inside):
+    assert_none_better(convention, lists, gamma, size, tail_pays, inside)
+
+
+@pytest.mark.slow
+@by_order
+@drawn
+@settings(max_examples=150)
+def test_no_other_lambda_is_better_for_many(convention, lists, gamma, size, tail_pays, inside):
+    assert_none_better(convention, lists, gamma, size, tail_pays, inside)
+
+
+def assert_none_better(convention, lists, gamma, size, tail_pays, inside):
     assume((lists.n_positives > 0).any())
     how = {"convention": convention, "tail_pays": tail_pays}
     best = search(lists, gamma, size, **how)

@@ -31,10 +31,25 @@ def counted(lists, lams, gammas, sizes, convention=FULL, **how):
     )
 
 
+drawn = given(lists=small_lists(), lam=st.floats(0, 1), tail_pays=st.booleans())
+
+
 @by_name
-@given(lists=small_lists(), lam=st.floats(0, 1), tail_pays=st.booleans())
-@settings(max_examples=25)
+@drawn
+@settings(max_examples=6)
 def test_equals_sorting_ties_included(convention, lists, lam, tail_pays):
+    assert_equals_sorting(convention, lists, lam, tail_pays)
+
+
+@pytest.mark.slow
+@by_name
+@drawn
+@settings(max_examples=200)
+def test_equals_sorting_on_many(convention, lists, lam, tail_pays):
+    assert_equals_sorting(convention, lists, lam, tail_pays)
+
+
+def assert_equals_sorting(convention, lists, lam, tail_pays):
     width = lists.scores.shape[1]
     grid = ([*LAMS, lam], GAMMAS, [0, 1, width // 2, width + 3])
     expected = slow_grid(lists, *grid, convention, tail_pays=tail_pays)

@@ -134,6 +134,7 @@ def test_upload_box_and_settings_give_the_servers_numbers(page, site, photos, ph
     assert not begun, "settings need no request"
 
 
+@pytest.mark.slow
 def test_sliders_do_what_typed_numbers_do(page, site, photos, photo_folder):
     photo = photo_folder / "04.png"
     upload(page, site, photo)
@@ -212,6 +213,7 @@ def test_judgements_are_downloaded_as_a_data_set(page, site, photo_folder, tmp_p
     assert page.locator("#judging").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_link_shows_the_same_again(page, site, photo_folder, browser):
     upload(page, site, photo_folder / "03.png")
     draw_box(page, (0.1, 0.3, 0.6, 0.8))
@@ -242,6 +244,7 @@ def test_a_link_to_a_gallerys_picture_and_one_that_makes_no_sense(page, site):
     assert page.text_content("#stages-text") == "patchify:all:0.3:4,dense_correlation:25:0.7:1"
 
 
+@pytest.mark.slow
 def test_by_keyboard_alone(page, site, photo_folder):
     page.goto(site.url)
     page.wait_for_selector("#samples img[src]")
@@ -315,6 +318,7 @@ def test_what_goes_wrong_is_said(page, photos, photo_folder, tmp_path):
     assert "does not answer" in page.text_content("#problem")
 
 
+@pytest.mark.slow
 def test_a_picture_that_the_server_forgot_is_sent_again(page, photos, photo_folder, monkeypatch):
     monkeypatch.setattr(asked, "PICTURE_BYTES", 1)  # the last one alone
     with explored(photos) as site:
@@ -331,6 +335,7 @@ def test_a_picture_that_the_server_forgot_is_sent_again(page, photos, photo_fold
         assert_shown(page, hits)
 
 
+@pytest.mark.slow
 def test_a_link_to_a_picture_that_nobody_holds_asks_for_it(page, site, photos, photo_folder):
     upload(page, site, photo_folder / "03.png")
     page.locator("#query-frame .pic").press("Enter")
@@ -345,6 +350,7 @@ def test_a_link_to_a_picture_that_nobody_holds_asks_for_it(page, site, photos, p
         assert_shown(page, hits)
 
 
+@pytest.mark.slow
 def test_a_stage_that_looks_at_the_list_is_scored_again_on_request(page, tmp_path):
     draw_gallery(tmp_path / "g", [f"{n:02}.jpg" for n in range(40)], 4, 16)
     engine = Engine(tmp_path / "g", "patchify:30:0.3:4,query-expansion:20:0.5:4")
@@ -363,6 +369,7 @@ def test_a_stage_that_looks_at_the_list_is_scored_again_on_request(page, tmp_pat
         assert_shown(page, server_hits(engine, "07.jpg", None, settings))
 
 
+@pytest.mark.slow
 def test_words_where_there_is_a_text_tower(page, tmp_path, site):
     engine = Engine(colour_gallery(tmp_path).folder, encoder=colour_encoder())
     with explored(engine) as colours:
@@ -404,6 +411,7 @@ def test_nothing_can_be_asked_before_the_gallery_is_open(page, photos, photo_fol
         page.wait_for_selector("#reranked .hit img[src]")
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for_and_kept(page, photos, photo_folder):
     settings = ServiceSettings(token="secret")
     routes = explorer_routes(photos, settings)
@@ -440,6 +448,7 @@ def thousand(drawn):
         yield running
 
 
+@pytest.mark.slow
 def test_a_thousand_candidates_stand_in_the_servers_order(page, thousand, drawn):
     page.goto(f"{thousand.url}/#id=image-0007.jpg")
     page.wait_for_selector("#reranked .hit:not([hidden])")
@@ -473,6 +482,7 @@ FRAMES = """async (count) => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_thousand_candidates_are_fused_within_a_frame(page, thousand):
     page.goto(f"{thousand.url}/#id=image-0007.jpg")
     page.wait_for_selector("#reranked .hit:not([hidden])")
@@ -486,6 +496,7 @@ def test_a_thousand_candidates_are_fused_within_a_frame(page, thousand):
     assert median < 16
 
 
+@pytest.mark.slow
 def test_nothing_stands_over_the_edge_of_a_phone(browser, site, photo_folder):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
