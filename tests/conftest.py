@@ -47,7 +47,7 @@ def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def make_tiny_encoder(seed: int = 0, batch_size: int = 8, side: int = 16):
+def make_tiny_encoder(seed: int = 0, batch_size: int = 32, side: int = 16):
     import torch
 
     from patchrerank.encoders import Preprocessing, load_encoder
