@@ -16,7 +16,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
 sys.dont_write_bytecode = False
 gc.disable()  # while thousands of modules are imported, of which nothing is garbage
-settings.register_profile("patchrerank", deadline=None)  # the first call of a kernel compiles it
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.register_profile("patchrerank", deadline=None, max_examples=50)  # kernels are compiled
 settings.load_profile("patchrerank")
 
 

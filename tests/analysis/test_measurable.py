@@ -21,7 +21,8 @@ from patchrerank.report.findings import find
 from small_datasets import write_dataset
 
 QUIET = BuildOptions(progress=False)
-TINY = ["--random-weights", "--quiet", "--image-size", 32, "--regions", "grid:1"]
+TINY = ["--encoder", "timm:test_resnet", "--random-weights", "--quiet"]
+TINY += ["--image-size", 32, "--regions", "grid:1"]
 BOX = [0.1, 0.1, 0.6, 0.6]
 
 

@@ -124,6 +124,7 @@ def test_ilias_features_in_the_published_layout(trees, weights, tmp_path):
 
 def test_the_other_layouts_evaluate_unchanged(trees, weights, tmp_path):
     words = ["--encoder", weights, "--image-size", 64, "--regions", "grid:0", "--json", "--quiet"]
+    words += ["--backend", "eager"]
     cache = ["--cache", tmp_path]
     instre = run("evaluate", trees["instre"], *words, *cache)
     assert instre["settings"]["AP"] == "full"

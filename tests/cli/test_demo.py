@@ -10,8 +10,9 @@ import pytest
 from tests.helpers.command_line import run
 
 from later import later
-from patchrerank.datasets import composite
+from patchrerank.datasets import composite, shipped_photos
 from patchrerank.datasets.composite import CompositeConfig
+from shipped import copied_photos
 
 later("skimage")
 later("sklearn")
@@ -31,6 +32,7 @@ def demo(request, tmp_path_factory):
         if request.param == 64:
             few = CompositeConfig(positives=3, distractors=12)
             patched.setattr(composite, "CompositeConfig", lambda **usual: few)
+            patched.setattr(shipped_photos, "copy_shipped_photos", copied_photos)
         record = json.loads(run("demo", out, *size, "--json", "--quiet").stdout)
         terminal = run("demo", out, *size, "--quiet").stdout
     return record, terminal, (out / "report.html").read_text(encoding="utf-8")

@@ -52,6 +52,7 @@ def gallery(tmp_path_factory, photo_folder, tiny_encoder):
     return build_gallery(folder, photo_folder, tiny_encoder, GridPyramid(0), options).folder
 
 
+SMALL = "--encoder timm:test_resnet --random-weights"
 FILES = {
     "tune --storage": "tune --table TABLE --storage FILE --quiet",
     "tune --out": "tune --table TABLE --out FILE --quiet",
@@ -61,15 +62,14 @@ FILES = {
     "reproduce --figure": "reproduce figS1 --dataset DATASET --figure FILE",
     "report --out": "report DATASET --out FILE --quiet",
     "train --out": "train ames DATASET --out FILE --random-weights --quiet --cache CACHE",
-    "index GALLERY": "index PHOTOS FILE --quiet --random-weights",
+    "index GALLERY": f"index PHOTOS FILE --quiet {SMALL}",
     "compress OUT": "compress GALLERY FILE --quiet",
     "convert OUT": "convert DATASET FILE",
     "composite OUT": "composite PHOTOS PHOTOS FILE --quiet",
     "demo OUT": "demo FILE --quiet",
-    "evaluate --cache": "evaluate DATASET --cache FILE --quiet --random-weights --image-size 32",
-    "compare --cache": "compare DATASET --cache FILE --quiet --random-weights --image-size 32",
-    "exhaustive --cache": "exhaustive DATASET --cache FILE --quiet --random-weights "
-    "--image-size 32 --index Flat",
+    "evaluate --cache": f"evaluate DATASET --cache FILE --quiet {SMALL}",
+    "compare --cache": f"compare DATASET --cache FILE --quiet {SMALL}",
+    "exhaustive --cache": f"exhaustive DATASET --cache FILE --quiet {SMALL} --index Flat",
 }
 LOOKING = ("tune", "reproduce", "report")
 """Commands that look into the file, and are quick to say what they saw."""

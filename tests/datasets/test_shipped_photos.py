@@ -11,6 +11,7 @@ from later import later
 from patchrerank.datasets.shipped_cutouts import CUTOUTS, Cutout
 from patchrerank.datasets.shipped_photos import BACKGROUNDS, copy_shipped_photos
 from patchrerank.errors import DatasetError
+from shipped import copied_photos
 
 later("skimage")
 later("sklearn")
@@ -18,7 +19,7 @@ later("sklearn")
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return copy_shipped_photos(tmp_path_factory.mktemp("photos"))
+    return copied_photos(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.mark.parametrize("name", [cutout.name for cutout in CUTOUTS])

@@ -133,7 +133,11 @@ def test_pooling_of_a_folder(tmp_path):
 
 @pytest.mark.parametrize("pool", ["token", "map"])
 @pytest.mark.parametrize(
-    "model", ["test_resnet", "test_convnext", "hiera_tiny_224", "mixer_s32_224", "pvt_v2_b0"]
+    "model",
+    [
+        *("test_resnet", "test_convnext", "mixer_s32_224", "pvt_v2_b0"),
+        pytest.param("hiera_tiny_224", marks=pytest.mark.slow),
+    ],
 )
 def test_a_network_without_tokens_says_so(model, pool):
     with pytest.raises(EncoderError, match=f"timm:{model} cannot pool by '{pool}'.*leave"):

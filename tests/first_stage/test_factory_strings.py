@@ -71,9 +71,10 @@ def test_refused_before_faiss_is_called(tiny_gallery, tmp_path, monkeypatch, fac
 
 
 GOOD = [
-    "Flat", "HNSW", "HNSW32,Flat", "HNSW16,SQ8", "IVF4,Flat", "IVF4,PQ8x4", "IVF4_HNSW8,Flat",
+    "Flat", "HNSW", "HNSW32,Flat", "HNSW16,SQ8", "IVF4,Flat", "IVF4_HNSW8,Flat",
     "PQ8x4", "PQ8x4fs", "SQfp16", "PCA8,Flat", "PCAR8,SQ4",
     "L2norm,Flat", "RR8,Flat", "PQ4x4,RFlat", "Pad32,Flat", "IVF4,RaBitQ", "SQbf16", "SQ6",
+    pytest.param("IVF4,PQ8x4", marks=pytest.mark.slow),
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from command_line import run
 from loaded_once import encoders_loaded_once
-from patchrerank.datasets.shipped_photos import copy_shipped_photos
+from shipped import copied_photos
 
 
 def photographs_in(root):
@@ -25,7 +25,7 @@ def _photographs():
     """Return the folder that is copied, made once a session."""
     held = tempfile.TemporaryDirectory(prefix="photographs-")
     root = Path(held.name)
-    photos, _ = copy_shipped_photos(root / "photos")
+    photos, _ = copied_photos(root / "photos")
     run("index", photos, root / "gallery", "--image-size", "64", "--regions", "grid:1", "--quiet")
     return held
 

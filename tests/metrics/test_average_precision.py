@@ -201,6 +201,7 @@ print(json.dumps({m: list(ranx.evaluate(qrels, run, m, return_mean=False)) for m
 """
 
 
+@pytest.mark.slow
 def test_full_and_cut_lists_agree_with_ranx():
     """ranx divides map@k by all positives, so it is asked with at most k of them.
 

@@ -52,9 +52,7 @@ BOTH = ("rabitq2+int8", "pq+float16")
 
 
 MANY = [
-    (store, 70_000)
-    if store in ("float32", "rabitq2+int8")
-    else pytest.param(store, 70_000, marks=pytest.mark.slow)
+    (store, 70_000) if store == "float32" else pytest.param(store, 70_000, marks=pytest.mark.slow)
     for store in (*STORES, *BOTH)
 ]
 

@@ -13,7 +13,9 @@ def random_boxes(rng, count):
     return corners.reshape(count, 4).clip(0, 1)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize(
+    "seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(8, 30))]
+)
 def test_equal_the_slow_twin_and_do_not_depend_on_their_neighbours(seed):
     rng = np.random.default_rng(seed)
     counts = rng.integers(1, 9, 6)

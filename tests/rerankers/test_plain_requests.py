@@ -62,8 +62,14 @@ def outcome(call):
         return type(error), str(error)
 
 
-@pytest.mark.parametrize("store", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("kind", IDS)
+QUICK = {("text", "float32"), ("int", "float16"), ("uuid", "int8")}
+PAIRS = [(kind, store) for kind in IDS for store in ("float32", "float16", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "store"),
+    [pair if pair in QUICK else pytest.param(*pair, marks=pytest.mark.slow) for pair in PAIRS],
+)
 def test_hits_are_the_general_ones(tmp_path, kind, store):
     gallery = drawn(tmp_path / "g", kind, store)
     for number, fusion in enumerate(FUSIONS):

@@ -158,7 +158,7 @@ def _compare_weights(case, made, batches):
             np.testing.assert_allclose(found, wanted, rtol=0, atol=allowed, err_msg=name)
 
 
-@pytest.mark.parametrize("case", ["ames", "ames_distill"])
+@pytest.mark.parametrize("case", ["ames", pytest.param("ames_distill", marks=pytest.mark.slow)])
 def test_parts_of_a_batch_add_up_to_the_batch(case, tmp_path):
     whole, _ = trained(case, tmp_path / "whole" if (tmp_path / "whole").mkdir() is None else None)
     parts, _ = trained(

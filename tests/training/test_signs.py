@@ -41,7 +41,7 @@ def test_itq_keeps_neighbours_and_ignores_the_mean():
 def sample():
     """Descriptors whose directions matter unequally, away from the origin."""
     rng = np.random.default_rng(0)
-    return (rng.normal(size=(1200, DIM)) * np.linspace(2, 0.2, DIM) + 0.5).astype(np.float32)
+    return (rng.normal(size=(800, DIM)) * np.linspace(2, 0.2, DIM) + 0.5).astype(np.float32)
 
 
 def full_precision(config, sample, path):

@@ -138,6 +138,7 @@ def test_four_workers_behind_the_proxy_two_killed(proxy, tmp_path):
     assert max(values.values()) == max(trial.value for trial in done)
 
 
+@pytest.mark.slow
 def test_a_study_in_postgres_is_that_of_a_journal(empty, tmp_path):
     options = {"progress": False, "seed": 3}
     space = search_space(TABLE)
