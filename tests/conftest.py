@@ -41,6 +41,14 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cuts():
+    """Let nothing wait for the disk here; processes that are killed on purpose still do."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 def draw_photo(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     """A smooth random picture: coarse noise, enlarged."""
     rng = np.random.default_rng(seed)
