@@ -41,7 +41,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def no_power_cuts():
     """Let nothing wait for the disk here; processes that are killed on purpose still do."""
     with pytest.MonkeyPatch.context() as patched:

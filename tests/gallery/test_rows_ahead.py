@@ -94,7 +94,7 @@ def drop(gallery):
     """Let the system forget the files of a gallery."""
     for path in gallery.files().values():
         handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)
+        os.fdatasync(handle)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
 

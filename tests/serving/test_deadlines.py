@@ -94,12 +94,13 @@ def test_who_is_alone_does_not_wait_for_others(engine):
 
 
 RED = [{"id": "red.png"}, "red", {"image": uri(colour_query("red"))}]
-OTHERS = [pytest.param(query, None, marks=pytest.mark.slow) for query in RED[:2]]
-OTHERS += [pytest.param(RED[2], SCORES, marks=pytest.mark.slow)]
+QUICK = [(RED[0], SCORES), (RED[2], None)]
+OTHERS = [*((query, SCORES) for query in RED[1:]), *((query, None) for query in RED[:2])]
 
 
 @pytest.mark.parametrize(
-    ("query", "scores"), [(RED[0], SCORES), (RED[1], SCORES), (RED[2], None), *OTHERS]
+    ("query", "scores"),
+    [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS)],
 )
 def test_in_its_time_though_the_thread_is_busy(asking, rerank, query, scores):
     rerank.hold()
