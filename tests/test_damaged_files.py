@@ -105,7 +105,7 @@ def test_a_sample_of_damaged_files():
 
 @only_alone
 def test_the_sample_itself(tmp_path, tiny_gallery):
-    table = run_kinds(kinds(tiny_gallery.folder), tmp_path, flips=2, step=97)
+    table = run_kinds(kinds(tiny_gallery.folder), tmp_path, flips=2, step=130)
     assert sum(sum(counts.values()) for counts in table.values()) >= 100
     refused = sum(counts["refused"] for counts in table.values())
     assert refused > 50

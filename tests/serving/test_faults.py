@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 
+from drawn_galleries import draw_gallery
 from patchrerank.errors import GalleryError
 from patchrerank.fusion import Fusion
 from patchrerank.gallery import Gallery, compact, import_gallery, remove
@@ -207,15 +208,19 @@ def test_a_recipe_that_is_written_anew(folder, names, tmp_path):
         assert all(hit["score"] != hit["global_score"] for hit in then)
 
 
-def test_reload_and_shutdown_by_signal(folder, names, tmp_path):
-    recipe = tmp_path / "recipe.json"
+def test_signals_to_a_process_and_what_it_logs(tmp_path):
+    ids = [f"{number}.jpg" for number in range(9)]
+    folder, recipe = draw_gallery(tmp_path / "g", ids, 2, 8).folder, tmp_path / "recipe.json"
     Recipe.parse("patchify:all:1:4").save(recipe)
-    _, bodies = bodies_of(names[:5])
-    with served_process(folder, "--tuned", recipe, "--poll", 0) as (process, url):
+    body = {"query": {"id": "0.jpg"}, "documents": ids}
+    with served_process(folder, "--lazy", "--tuned", recipe, "--poll", 0) as (process, url):
 
         def best():
-            return httpx.post(f"{url}/rerank", json=bodies[0]).json()["results"][0]
+            return httpx.post(f"{url}/rerank", json=body).json()["results"][0]
 
+        for _ in range(3):
+            asked = {"query": body["query"], "box": [0, 0, 1, 1]}
+            assert httpx.post(f"{url}/search", json=asked).status_code == 503
         Recipe.parse("patchify:all:0:4").save(recipe)
         assert best()["score"] == best()["global_score"]
         process.send_signal(signal.SIGHUP)
@@ -225,6 +230,7 @@ def test_reload_and_shutdown_by_signal(folder, names, tmp_path):
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+        assert process.stderr.read().count("0.jpg: no such file") == 1
 
 
 @pytest.mark.slow

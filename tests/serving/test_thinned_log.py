@@ -6,6 +6,7 @@ import logging
 import signal
 
 import httpx
+import pytest
 
 from drawn_galleries import draw_gallery
 from patchrerank.serving import thinned_log
@@ -42,6 +43,7 @@ def test_one_wording_a_minute_with_how_many_were_left_out(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 def test_a_service_does_not_log_it_with_each_request(tmp_path):
     gallery = draw_gallery(tmp_path / "g", [f"{number}.jpg" for number in range(9)], 2, 8)
     body = {"query": {"id": "0.jpg"}, "box": [0, 0, 1, 1]}
