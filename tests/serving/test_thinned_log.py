@@ -28,7 +28,7 @@ def lines(monkeypatch, told):
 
 
 def test_one_wording_a_minute_with_how_many_were_left_out(monkeypatch):
-    scale, app = "patchrerank.rerankers.score_scale", "patchrerank.serving.app"
+    scale, app = "patchrerank.rerankers.score_scale", "patchrerank.serving.posts"
     told = [(second, scale, logging.WARNING, "scores to %d", second) for second in range(130)]
     told += [(130, app, logging.WARNING, "%s", text) for text in "aab"]
     told += [(131, app, logging.ERROR, "failed")] * 2

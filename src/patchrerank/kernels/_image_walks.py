@@ -11,7 +11,7 @@ import numpy.typing as npt
 from patchrerank.kernels._byte_tiles import halved
 from patchrerank.kernels._processor import FEATURES
 from patchrerank.kernels._row_walks import Halves
-from patchrerank.kernels._tiles import dot_tile, scale_at
+from patchrerank.kernels._tiles import dot_tile, prefetch, scale_at
 from patchrerank.kernels.jit import compiled
 from patchrerank.types import Floats, Rows
 
@@ -20,8 +20,22 @@ ROWS = 4  # rows of an image walked at a time: memory streams
 QUERIES = 6 if FEATURES.get("avx512f") else 3  # that share loaded rows: their sums fill registers
 FEW = QUERIES // 2  # the last ones of an image
 MANY_ASKED, FEW_ASKED = (0,) * QUERIES, (0,) * FEW
-AHEAD: tuple[int, ...] = (1024,)  # bytes ahead that are asked for when rows are read first
-NOWHERE: tuple[int, ...] = ()
+LINE = 64  # bytes
+
+Image = tuple[int, int, int]
+"""Address of the first row, how many there are, address of the first scale."""
+
+
+@compiled
+def _rows_of(image: Image, stride: int, step: int) -> tuple[int, int, int, int]:
+    """Return the addresses of one row of each of an image's four streams."""
+    quarter, last = (image[1] + ROWS - 1) // ROWS, image[1] - 1
+    return (
+        image[0] + min(step, last) * stride,
+        image[0] + min(step + quarter, last) * stride,
+        image[0] + min(step + 2 * quarter, last) * stride,
+        image[0] + min(step + 3 * quarter, last) * stride,
+    )
 
 
 @compiled
@@ -30,32 +44,28 @@ def _share_image(
     stride: int,
     scaled: bool,
     dim: int,
-    image: tuple[int, int, int],
+    image: Image,
+    then: Image,
     asked: tuple[int, ...],
-    ahead: tuple[int, ...],
     held: tuple[Rows, Floats, Floats, Rows],
 ) -> None:
     """Walk one image in four streams for as many queries as ``asked`` is long.
 
-    ``held``: their addresses; and, of each row and query, sums, best scores and their rows.
+    ``then``: the image that comes next, whose rows are asked for meanwhile. ``held``: the queries'
+    addresses; and, of each row and query, sums, best scores and their rows.
     """
     table, sums, best, win = held
-    begin, count, scales = image
+    _, count, scales = image
     quarter, width = (count + ROWS - 1) // ROWS, len(asked)
     queries, out, last = table.ctypes.data, sums.ctypes.data, count - 1
     best[:] = -np.inf
     win[:] = 0
     for step in range(quarter):
-        b, c = min(step + quarter, last), min(step + 2 * quarter, last)
-        d = min(step + 3 * quarter, last)
-        rows = (
-            begin + step * stride,
-            begin + b * stride,
-            begin + c * stride,
-            begin + d * stride,
-        )
-        dot_tile(tag, asked, queries, rows, ahead, dim, out)
+        rows, later = _rows_of(image, stride, step), _rows_of(then, stride, step)
+        dot_tile(tag, asked, queries, rows, later, dim, out)
         if scaled:
+            b, c = min(step + quarter, last), min(step + 2 * quarter, last)
+            d = min(step + 3 * quarter, last)
             for query in range(width):
                 sums[query] *= scale_at(scales, step)
                 sums[width + query] *= scale_at(scales, b)
@@ -121,6 +131,11 @@ def _share(
     for number in range(len(images)):
         begin, scales, count, first, stop = images[number]
         image, member = (begin, count, scales), first
+        following = images[min(number + 1, len(images) - 1)]
+        then = (following[0], following[2], following[1])
+        if scaled:
+            for offset in range(0, 4 * then[1] + LINE, LINE):
+                prefetch(then[2] + offset)
         while member < stop:
             left = stop - member
             for column in range(QUERIES):
@@ -128,11 +143,9 @@ def _share(
             width = QUERIES if left > FEW else FEW
             held = (table, sums, best, win)
             if width == FEW:
-                _share_image(tag, stride, scaled, dim, image, FEW_ASKED, NOWHERE, held)
-            elif member > first:
-                _share_image(tag, stride, scaled, dim, image, MANY_ASKED, NOWHERE, held)
+                _share_image(tag, stride, scaled, dim, image, then, FEW_ASKED, held)
             else:
-                _share_image(tag, stride, scaled, dim, image, MANY_ASKED, AHEAD, held)
+                _share_image(tag, stride, scaled, dim, image, then, MANY_ASKED, held)
             for column in range(min(width, left)):
                 query, slot = members[member + column]
                 scores[query, slot] = np.float32(best[column] * factors[query])

@@ -154,13 +154,12 @@ def _dot_tile(
 ) -> Any:
     """Do so with as many queries as ``asked`` is long, whose addresses lie in a table (address).
 
-    ``rows`` are addresses; ``ahead`` holds the distance at which they are asked for, or nothing.
+    ``rows`` are addresses, as are ``ahead``: what is asked for meanwhile, or nothing.
     """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         held = [*cgutils.unpack_tuple(builder, args[3], rows.count)]
-        far = cgutils.unpack_tuple(builder, args[4], ahead.count)
-        later = [builder.add(row, distance) for row in held for distance in far]
+        later = [*cgutils.unpack_tuple(builder, args[4], ahead.count)]
         places = [builder.add(args[2], _INT64(8 * number)) for number in range(asked.count)]
         pointers = [builder.inttoptr(place, _INT64.as_pointer()) for place in places]
         streams = [builder.load(pointer) for pointer in pointers], held, later

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from patchrerank.errors import MissingExtraError, PatchRerankError, ShortlistError
 from patchrerank.records import check_within
 from patchrerank.serving.answers import batch_answer
 from patchrerank.serving.asks import read_batch, read_rerank, read_search
-from patchrerank.serving.bodies import read_bytes, unless_gone
 from patchrerank.serving.engine import Engine
-from patchrerank.serving.guard import Guard, Receive, Scope, Send
-from patchrerank.serving.json_bodies import read_body, written
+from patchrerank.serving.guard import Guard
+from patchrerank.serving.json_bodies import written
 from patchrerank.serving.openapi import PAGE_HEADERS, openapi, page
-from patchrerank.serving.refusals import RequestError, public_words, status_of
+from patchrerank.serving.posts import Posted, Posts, refusal
+from patchrerank.serving.refusals import RequestError
 from patchrerank.serving.service import Service
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.serving.thumbnails import Thumbnails, side_of, tag_of
@@ -29,13 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-Work: TypeAlias = Callable[[Service, Mapping[str, Any]], Coroutine[Any, Any, str]]
-
-LARGE = 1 << 17
-"""Bytes of a body that is read on another thread, for others not to wait."""
-
 JSON = "application/json"
-logger = logging.getLogger(__name__)
 
 
 def make_app(
@@ -71,7 +63,8 @@ def make_app(
         ) from error
     check_within(0, 86_400, poll=poll)
     service = Service(engine, settings or ServiceSettings())
-    own = _routes(service)
+    posts = _posts(service)
+    own = _routes(service, posts)
     is_page = _matcher([*own, *routes], pages)
 
     @asynccontextmanager
@@ -83,7 +76,10 @@ def make_app(
     app = Starlette(
         routes=[*own, *routes, *pages],
         lifespan=lifespan,
-        middleware=[Middleware(Guard, service=service, pages=is_page)],
+        middleware=[
+            Middleware(Guard, service=service, pages=is_page),
+            Middleware(Posts, posts=posts),
+        ],
         exception_handlers=_handlers(service),
     )
     app.state.service = service
@@ -108,7 +104,13 @@ async def batch(service: Service, body: Mapping[str, Any]) -> str:
     return batch_answer(await service.answer_all(asks))
 
 
-def _routes(service: Service) -> list[Any]:
+def _posts(service: Service) -> Mapping[str, Posted]:
+    works = {"/rerank": rerank, "/v1/rerank": rerank, "/v2/rerank": rerank}
+    works |= {"/search": search, "/batch": batch}
+    return {path: Posted(service, path, work) for path, work in works.items()}
+
+
+def _routes(service: Service, posts: Mapping[str, Posted]) -> list[Any]:
     from starlette.responses import Response
     from starlette.routing import Route
 
@@ -145,60 +147,12 @@ def _routes(service: Service) -> list[Any]:
     async def docs(request: Request) -> Response:
         return Response(page(service.settings), media_type="text/html", headers=PAGE_HEADERS)
 
-    posts = {"/rerank": rerank, "/v1/rerank": rerank, "/v2/rerank": rerank}
-    posts |= {"/search": search, "/batch": batch}
     gets = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
     gets |= {"/images/{id:path}": image, "/openapi.json": described, "/docs": docs}
     return [
-        *(
-            Route(path, _Posted(service, path, work), methods=["POST"])
-            for path, work in posts.items()
-        ),
+        *(Route(path, answer, methods=["POST"]) for path, answer in posts.items()),
         *(Route(path, handler, methods=["GET"]) for path, handler in gets.items()),
     ]
-
-
-class _Posted:
-    """Reads a body, has it answered, and counts; handles all errors, so Starlette need not."""
-
-    def __init__(self, service: Service, route: str, work: Work) -> None:
-        self._service, self._route, self._work = service, route, work
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.requests import Request
-
-        begun = time.perf_counter()
-        request = Request(scope, receive, send)
-        response = await _answered(self._service, request, self._work)
-        took = time.perf_counter() - begun
-        self._service.metrics.answered(self._route, response.status_code, took)
-        await response(scope, receive, send)
-
-
-async def _answered(service: Service, request: Request, work: Work) -> Response:
-    begun = time.perf_counter()
-    try:
-        with service.admitted():
-            body = await read_bytes(request, service.settings)
-            large = len(body) > LARGE
-            asked = await asyncio.to_thread(read_body, body) if large else read_body(body)
-            service.metrics.spent("read", time.perf_counter() - begun)
-            found = await unless_gone(request, work(service, asked))
-            return _raw(found.encode())
-    except PatchRerankError as error:
-        return _refusal(service, error)
-    except Exception:
-        logger.exception("a request failed")
-        return _json({"detail": "the service failed; its log says why"}, 500)
-
-
-def _refusal(service: Service, error: PatchRerankError) -> Response:
-    after = getattr(error, "retry_after", None)
-    headers = {} if after is None else {"Retry-After": str(after)}
-    status = status_of(error)
-    if status >= 500:
-        logger.warning("%s", error)
-    return _json({"detail": public_words(error, service.engine.files)}, status, headers)
 
 
 def _handlers(service: Service) -> Mapping[Any, Any]:
@@ -208,7 +162,9 @@ def _handlers(service: Service) -> Mapping[Any, Any]:
         return _json({"detail": error.detail}, error.status_code, dict(error.headers or {}))
 
     async def refused(request: Request, error: PatchRerankError) -> Response:
-        return _refusal(service, error)
+        made = refusal(service, error)
+        after = {} if made.retry_after is None else {"Retry-After": str(made.retry_after)}
+        return _raw(made.body, made.status, after)
 
     return {HTTPException: unknown, PatchRerankError: refused}
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from patchrerank.serving.guard import Receive, Scope
 from patchrerank.serving.refusals import RequestError
 from patchrerank.serving.settings import ServiceSettings
-
-if TYPE_CHECKING:
-    from starlette.requests import Request
 
 Found = TypeVar("Found")
 
@@ -22,32 +20,32 @@ PATIENCE = 0.02
 """Seconds after which somebody looks whether the client is still there."""
 
 
-async def read_bytes(request: Request, settings: ServiceSettings) -> bytearray:
+async def read_bytes(scope: Scope, receive: Receive, settings: ServiceSettings) -> bytearray:
     """Return the body of a request, counted as it comes, whatever its headers say.
 
     Raises:
         RequestError: it is too long, too slow, or the client left.
     """
-    from starlette.requests import ClientDisconnect
-
-    most, body = settings.max_body, bytearray()
-    declared = request.headers.get("content-length", "")
-    if declared.isascii() and declared.isdigit() and int(declared) > most:
+    most, body, more = settings.max_body, bytearray(), True
+    declared = dict(scope["headers"]).get(b"content-length", b"")
+    if declared.isdigit() and int(declared) > most:
         raise _too_long(most)
     try:
         async with asyncio.timeout(settings.read_timeout):
-            async for chunk in request.stream():
-                body += chunk
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestError("the client left", GONE)
+                body += message.get("body", b"")
                 if len(body) > most:
                     raise _too_long(most)
+                more = message.get("more_body", False)
     except TimeoutError:
         raise RequestError("the request did not arrive in time", 408) from None
-    except ClientDisconnect:
-        raise RequestError("the client left", GONE) from None
     return body
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Found:
+async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Found]) -> Found:
     """Return what ``work`` returns; it is cancelled when the client leaves.
 
     Nobody looks whether it has, as long as work takes no longer than ``PATIENCE``.
@@ -65,7 +63,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Fou
             left = doing.cancel()
 
     def watch() -> None:
-        watching.add(task := loop.create_task(_left(request)))
+        watching.add(task := loop.create_task(_left(receive)))
         task.add_done_callback(leave)
 
     timer = loop.call_later(PATIENCE, watch)
@@ -83,8 +81,8 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Found]) -> Fou
             task.cancel()
 
 
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 from patchrerank.serving.json_bodies import written
@@ -52,7 +52,9 @@ class Guard:
         if refused is None:
             await self._app(scope, receive, sent)
         else:
-            await _answer(sent, *refused)
+            status, detail = refused
+            asking = ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
+            await reply(sent, status, written({"detail": detail}), asking)
 
     def _refused(self, path: str, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
         host = headers.get(b"host", b"").decode("latin-1").lower()
@@ -61,7 +63,7 @@ class Guard:
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if origin and origin.partition("://")[2] != host:
             return 403, "pages of other sites may not use this service"
-        if path in OPEN or self._pages(path) or self._is_known(headers):
+        if self._is_known(headers) or path in OPEN or self._pages(path):
             return None
         return 401, "send the token of this service: Authorization: Bearer …"
 
@@ -78,10 +80,10 @@ def _name(host: str) -> str:
     return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
 
 
-async def _answer(send: Send, status: int, detail: str) -> None:
-    body = written({"detail": detail})
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+async def reply(
+    send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send an answer in JSON."""
+    own = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -76,6 +76,7 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         lifespan="on",
         timeout_keep_alive=KEEP_ALIVE,
         backlog=BACKLOG,

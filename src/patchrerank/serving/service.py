@@ -152,7 +152,7 @@ class Service:
         pictures = await self._pictures(ask.pictures, until)
         keys = _keys(ask.ids, loaded) if pictures is None else list(map(digest_of, pictures))
         places = Places.of(keys)
-        ids = list(places.first)
+        ids = list(places.first) if places.again else keys
         scores = ask.scores
         if scores is not None and len(ids) < len(keys):
             scores = scores[[places.first[key] for key in ids]]
@@ -230,11 +230,11 @@ class Service:
         return rescore_all(jobs)
 
 
-def _keys(ids: Sequence[Any] | None, loaded: Loaded) -> list[Any]:
+def _keys(ids: list[Any] | None, loaded: Loaded) -> list[Any]:
     """Return ids in the gallery's own type: addresses and clients have them as text."""
     kind = loaded.gallery.ids.kind
     if kind.kind is str:
-        return list(ids or ())
+        return ids or []
     parse: Callable[[str], Any] = lambda text: kind.read([text])[0]  # noqa: E731
     return [parse(item) if isinstance(item, str) else item for item in ids or ()]
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 MINUTE = 60.0
-OF_REQUESTS = ("patchrerank.rerankers.", "patchrerank.types.", "patchrerank.serving.app")
+OF_REQUESTS = ("patchrerank.rerankers.", "patchrerank.types.", "patchrerank.serving.posts")
 """Loggers that are told something by each request."""
 
 

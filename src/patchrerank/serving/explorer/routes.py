@@ -105,7 +105,7 @@ def _handler(work: Callable[[Request], Response]) -> Handler:
 def _posted(limits: ServiceSettings, work: Callable[[bytes], Response]) -> Handler:
     async def answer(request: Request) -> Response:
         with request.app.state.service.admitted():
-            body = await read_bytes(request, limits)
+            body = await read_bytes(request.scope, request.receive, limits)
             return await asyncio.to_thread(work, bytes(body))
 
     return answer
