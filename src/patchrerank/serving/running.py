@@ -15,8 +15,9 @@ from patchrerank.records import check_within
 from patchrerank.serving.service import Service
 from patchrerank.serving.thinned_log import ThinnedLog
 
-DRAIN = 1.0
-"""Seconds for which open connections are still answered, and then closed, after a signal."""
+DRAIN, LOOKING = 1.0, 0.05
+"""Seconds for which open connections are still answered, and then closed, after a signal, and
+after how many it is seen that none is open any more."""
 
 KEEP_ALIVE = 30
 BACKLOG = 512
@@ -65,10 +66,13 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         def drain(self) -> None:
             for server in self.servers:
                 server.close()
-            loop.call_later(DRAIN, self.stop)
+            loop.call_later(LOOKING, self.stop_when_drained, loop.time() + DRAIN)
 
-        def stop(self) -> None:
-            self.should_exit = True
+        def stop_when_drained(self, latest: float) -> None:
+            if not self.server_state.connections or loop.time() >= latest:
+                self.should_exit = True
+                return
+            loop.call_later(LOOKING, self.stop_when_drained, latest)
 
     listener = listening(host, port)
     config = uvicorn.Config(
