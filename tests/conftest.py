@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from measured_once import measure_once
+from networks_once import networks_once
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
@@ -41,7 +41,7 @@ def pytest_collection_finish() -> None:
     """Look for garbage from now on, and not among all that was imported."""
     gc.freeze()
     gc.enable()
-    measure_once()
+    networks_once()
 
 
 @pytest.fixture(scope="module", autouse=True)
