@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from struct import pack
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -124,7 +125,7 @@ def read_numbers(values: Any, what: str) -> Doubles:
     """
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
         raise RequestError(f"{what} must be a list of numbers")
-    return np.array(values, dtype=np.float64)
+    return np.frombuffer(pack(f"{len(values)}d", *values))
 
 
 def _vector(value: Any) -> Floats:

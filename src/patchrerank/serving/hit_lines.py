@@ -91,7 +91,7 @@ def _lines(
         number_texts(local),
         _box_texts(ranking.boxes[:, :width][head]),
         ["null"] * len(ids) if chances is None else number_texts(chances[:, :width][head]),
-        np.where(np.isnan(local), "behind", "rescored").tolist(),
+        np.isnan(local).tolist(),
         queries.tolist(),
     )
     crops, views = (
@@ -99,11 +99,12 @@ def _lines(
         ranking.views or ("none",) * len(counts),
     )
     failed = [bool(why) for why in ranking.failed or ("",) * len(counts)]
+    states = [["fallback" if fell else how for fell in failed] for how in ("rescored", "behind")]
     lines = [
         f'"id":{item},"score":{score},"rank":{rank},"global_score":{one},"local_score":{other},'
         f'"box":{box},"query_crop":"{crops[query]}","probability":{chance},'
-        f'"status":"{"fallback" if failed[query] else state}","query_views":"{views[query]}"'
-        for item, score, rank, one, other, box, chance, state, query in zip(*columns, strict=True)
+        f'"status":"{states[behind][query]}","query_views":"{views[query]}"'
+        for item, score, rank, one, other, box, chance, behind, query in zip(*columns, strict=True)
     ]
     ends = np.cumsum(counts).tolist()
     found = []

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from patchrerank.types import Rows
 
 
@@ -43,6 +41,6 @@ class Places:
 
 def places_of(rows: Rows, sent: Rows) -> list[int]:
     """Return where each of some rows stands among those that were sent, each once."""
-    order = np.argsort(sent)
-    found: list[int] = order[np.searchsorted(sent, rows, sorter=order)].tolist()
+    order = sent.argsort()
+    found: list[int] = order[sent.searchsorted(rows, sorter=order)].tolist()
     return found
