@@ -235,5 +235,22 @@ def begin(job):
         runpy.run_path(kind, run_name="__main__")
 
 
+def end(code):
+    """End as an interpreter does, but do not free, module by module, all that was imported."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit((code or 0) & 0xFF)
+
+
 if __name__ == "__main__":
-    begin(requested(Path(sys.argv[1])))
+    asked = requested(Path(sys.argv[1]))
+    try:
+        begin(asked)
+    except SystemExit as stop:
+        end(stop.code)
+    end(0)

@@ -18,6 +18,9 @@ from patchrerank.serving.thinned_log import ThinnedLog
 DRAIN = 1.0
 """Seconds for which open connections are still answered, and then closed, after a signal."""
 
+LOOK = 0.05
+"""Seconds until it is seen that none is open any more."""
+
 KEEP_ALIVE = 30
 BACKLOG = 512
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -27,7 +30,8 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
     """Run an application of :func:`patchrerank.serving.app.make_app` until a signal comes.
 
     SIGTERM and SIGINT end it: no connection is accepted any more, those that are open are closed
-    behind their next answer, and what was begun is answered. A second signal ends it at once.
+    behind their next answer, and what was begun is answered. With none open it ends at once, as it
+    does at a second signal.
     What the process logs is thinned: see :class:`patchrerank.serving.thinned_log.ThinnedLog`.
 
     Args:
@@ -66,6 +70,12 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
             for server in self.servers:
                 server.close()
             loop.call_later(DRAIN, self.stop)
+            loop.call_later(LOOK, self.stop_alone)
+
+        def stop_alone(self) -> None:
+            if not self.server_state.connections:
+                self.stop()
+            loop.call_later(LOOK, self.stop_alone)
 
         def stop(self) -> None:
             self.should_exit = True
