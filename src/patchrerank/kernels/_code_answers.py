@@ -25,7 +25,7 @@ from patchrerank.kernels._code_tiles import (
     WIDTH,
 )
 from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 Source = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ Form = tuple[bool, int, int]
 """Whether codes are rotated ones (which have scales), bits of a code, bytes of a row."""
 
 
-@compiled
+@compiled_inside
 def _scan(
     table: Floats,
     bits: int,

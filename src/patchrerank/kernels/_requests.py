@@ -15,7 +15,7 @@ from patchrerank.kernels._found_rows import Parts, find_rows
 from patchrerank.kernels._places import locate
 from patchrerank.kernels._row_answers import HERE, score_lists
 from patchrerank.kernels._row_walks import walk_slots
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.kernels.resorting import Flags, Tables, move_tables, write_order
 from patchrerank.types import Floats, Rows
 
@@ -92,7 +92,7 @@ def rerank_lists(
     return DONE
 
 
-@compiled
+@compiled_inside
 def _list_of(tables: Tables, query: int, first: int) -> Tables:
     """Return the first places of one list of tables."""
     rows, scores, before, local, boxes = tables
@@ -100,7 +100,7 @@ def _list_of(tables: Tables, query: int, first: int) -> Tables:
     return (*head, local[query, :first], boxes[query, :first])
 
 
-@compiled
+@compiled_inside
 def _finish(
     before: Tables,
     local: Floats,
@@ -128,7 +128,7 @@ def _finish(
     return FALLING if move_tables(order, before, exact, local, boxes_at, after) else DONE
 
 
-@compiled
+@compiled_inside
 def fused(score: Any, local: Any, lam: float, gamma: float) -> Any:
     """Return λ·g + (1−λ)·σ(γ·l) in float64, as :func:`patchrerank.fusion.fuse` does."""
     sigmoid = 1.0 / (1.0 + exp(-(gamma * np.float64(local)))) if gamma > 0 else 0.5

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats
 
 STEPS = 24  # steps that are tried for a row
 SMALLEST = 0.2  # the smallest of them, as a share of the largest
 
 
-@compiled
+@compiled_inside
 def _hadamard(row: Floats) -> None:
     """Transform ``(2 ** k,)`` in place."""
     size, half = len(row), 1
@@ -27,7 +27,7 @@ def _hadamard(row: Floats) -> None:
     row *= np.float32(1 / math.sqrt(size))
 
 
-@compiled
+@compiled_inside
 def _halves(row: Floats) -> None:
     """Turn the two halves by 45°; the same again turns them back."""
     half, root = len(row) // 2, np.float32(math.sqrt(0.5))
@@ -58,7 +58,7 @@ def turn(vectors: Floats, signs: Floats, back: bool) -> None:
                 row *= signs[at]
 
 
-@compiled
+@compiled_inside
 def _level(steps: float, levels: int) -> int:
     """Return the number of a level, from 0."""
     return min(int(steps), levels - 1)

@@ -11,13 +11,13 @@ from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
 from patchrerank.kernels._image_walks import walk_images
 from patchrerank.kernels._row_walks import walk_slots
 from patchrerank.kernels._shared_images import group_slots
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 HERE = 0, 1, 0, 1  # places that are addresses already
 
 
-@compiled
+@compiled_inside
 def score_lists(
     tag: np.generic,
     stride: int,
