@@ -13,7 +13,7 @@ from patchrerank.kernels._code_tiles import (
     NIBBLE_TABLES,
 )
 from patchrerank.kernels._rotation import turn
-from patchrerank.kernels.jit import compiled, compiled_inside, compiled_loose
+from patchrerank.kernels.jit import compiled, compiled_inside, compiled_loose, compiled_within
 from patchrerank.types import Floats
 
 Bytes = npt.NDArray[np.uint8]
@@ -133,7 +133,7 @@ def whole_table(table: Floats, entries: Entries) -> tuple[float, float]:
     return step, bias
 
 
-@compiled_inside
+@compiled_within
 def pack_table(entries: Entries, size: int, packed: Bytes) -> None:
     """Lay entries ``(n, C)`` of rows of ``size`` bytes out as the tiles read them.
 
@@ -160,7 +160,7 @@ def pack_table(entries: Entries, size: int, packed: Bytes) -> None:
             start += 2 * half
 
 
-@compiled_inside
+@compiled_within
 def join_table(entries: Entries, size: int, joined: Entries) -> None:
     """Write what whole bytes look up to ``joined (size, 256)``, of entries as above."""
     if entries.shape[1] == NIBBLE:

@@ -12,7 +12,7 @@ from patchrerank.kernels._byte_tiles import halved
 from patchrerank.kernels._processor import FEATURES
 from patchrerank.kernels._row_walks import Halves
 from patchrerank.kernels._tiles import dot_tile, prefetch, scale_at
-from patchrerank.kernels.jit import compiled, compiled_inside
+from patchrerank.kernels.jit import compiled_inside, compiled_within
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
@@ -82,7 +82,7 @@ def _share_image(
                 win[query] = min(win[row * width + query] + row * quarter, count - 1)
 
 
-@compiled
+@compiled_within
 def walk_images(
     tag: np.generic,
     stride: int,

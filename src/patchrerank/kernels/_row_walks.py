@@ -30,7 +30,7 @@ from patchrerank.kernels._lanes import (
     streams,
 )
 from patchrerank.kernels._tiles import prefetch
-from patchrerank.kernels.jit import compiled, compiled_inside
+from patchrerank.kernels.jit import compiled_inside, compiled_within
 from patchrerank.types import Floats, Rows
 
 Halves = npt.NDArray[np.int16]
@@ -83,7 +83,7 @@ def _board(lane: int, stride: int, source: Source, counts: Rows, lanes: Rows, be
         lanes[NEXT, owner], lanes[THEN, owner] = -1, lanes[END, owner]
 
 
-@compiled
+@compiled_within
 def walk_slots(
     tag: np.generic,
     stride: int,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels.ids import Bytes, Table, _find, _places
-from patchrerank.kernels.jit import compiled_inside, compiled_short, entry_of
+from patchrerank.kernels.jit import compiled_short, compiled_within, entry_of
 from patchrerank.kernels.segments import Rowwise
 from patchrerank.kernels.zeros import _zeros
 from patchrerank.types import Floats, Rows
@@ -91,7 +91,7 @@ def _read(
     return _all_differ(rows)
 
 
-@compiled_inside
+@compiled_within
 def _all_differ(rows: Rows) -> Any:
     """Tell whether no row stands twice, and none is negative."""
     size = 8

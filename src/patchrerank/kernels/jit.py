@@ -39,12 +39,21 @@ def compiled_inside(function: Kernel) -> Kernel:
     return _compile(function, False, no_cpython_wrapper=True)
 
 
+def compiled_within(function: Kernel) -> Kernel:
+    """Compile strictly, as a part of the kernel that calls it: what is called in one place.
+
+    Arguments are passed one by one, not ``*arguments``. None of them may be an array whose address
+    is taken: it would be freed once nothing but the address is used.
+    """
+    return _compile(function, False, no_cpython_wrapper=True, inline="always")
+
+
 def compiled_loose(function: Kernel) -> Kernel:
     """Compile with sums that may be reordered (see ``REASSOCIATE``)."""
     return _compile(function, set(REASSOCIATE))
 
 
-def _compile(function: Kernel, fastmath: Any, *, nogil: bool = True, **more: bool) -> Kernel:
+def _compile(function: Kernel, fastmath: Any, *, nogil: bool = True, **more: Any) -> Kernel:
     how = {"nogil": nogil, "fastmath": fastmath, "no_cfunc_wrapper": True, **more}
     kernel: Any = numba.njit(**how)(function)
     kernel._cache = KernelCache.of(function)
