@@ -51,7 +51,8 @@ def fold_table(values: Floats, bits: int, table: Floats) -> None:
         first, sums = place * each, table[place]
         sums[:] = 0
         if bits == 4 and first < len(values):
-            sums[:] = values[first]
+            for code in range(NIBBLE):
+                sums[code] = values[first, code]
             continue
         if bits == 2 and first + 1 < len(values):
             for code in range(NIBBLE):
@@ -70,7 +71,8 @@ def rotated_table(query: Floats, signs: Floats, bits: int, table: Floats) -> Non
     ``bits`` are those a dimension, ``signs`` the rotation's.
     """
     turned = np.empty((1, len(query)), dtype=np.float32)
-    turned[0] = query
+    for part in range(len(query)):
+        turned[0, part] = query[part]
     turn(turned, signs, False)
     plane, start, left = (len(query) + 7) // 8, 0, bits
     while left > 0:
@@ -169,4 +171,6 @@ def join_table(entries: Entries, size: int, joined: Entries) -> None:
             for code in range(256):
                 sums[code] = low[code & 15] + high[code >> 4]
     else:
-        joined[:, : entries.shape[1]] = entries
+        for byte in range(len(entries)):
+            for code in range(entries.shape[1]):
+                joined[byte, code] = entries[byte, code]

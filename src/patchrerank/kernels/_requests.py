@@ -74,7 +74,9 @@ def rerank_lists(
     lists = len(queries)
     rows, local = np.empty((lists, size), np.int64), np.empty((lists, size), np.float32)
     begins, counts, winners = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
-    rows[:] = before[0][:, :size]
+    for query in range(lists):
+        for slot in range(size):
+            rows[query, slot] = before[0][query, slot]
     flat, own, held = rows.reshape(-1), begins.reshape(-1), counts.reshape(-1)
     where = (0, spans[0][:0], spans, stride, places, scaled, scale_places)
     ready, starts, steps = find_rows(flat, *where, own, held)

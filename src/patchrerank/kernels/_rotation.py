@@ -24,7 +24,9 @@ def _hadamard(row: Floats) -> None:
                 low, high = row[place], row[place + half]
                 row[place], row[place + half] = low + high, low - high
         half *= 2
-    row *= np.float32(1 / math.sqrt(size))
+    length = np.float32(1 / math.sqrt(size))
+    for place in range(size):
+        row[place] *= length
 
 
 @compiled_inside
@@ -34,6 +36,12 @@ def _halves(row: Floats) -> None:
     for place in range(half):
         low, high = row[place], row[half + place]
         row[place], row[half + place] = (low + high) * root, (low - high) * root
+
+
+@compiled_inside
+def _flip(row: Floats, signs: Floats) -> None:
+    for place in range(len(row)):
+        row[place] *= signs[place]
 
 
 @compiled
@@ -49,13 +57,13 @@ def turn(vectors: Floats, signs: Floats, back: bool) -> None:
             at = len(signs) - 1 - step if back else step
             start = (dim - power) * (at % 2)
             if not back:
-                row *= signs[at]
+                _flip(row, signs[at])
                 _hadamard(row[start : start + power])
             if power < dim:
                 _halves(row)
             if back:
                 _hadamard(row[start : start + power])
-                row *= signs[at]
+                _flip(row, signs[at])
 
 
 @compiled_inside

@@ -73,10 +73,17 @@ def find_rows(
     rows = np.empty(len(stops), dtype=np.int64)
     given = np.frombuffer(text, dtype=np.uint8)
     places, number = _places(blob, ends), 0
-    held = (*places, removed.ctypes.data, len(removed))
-    while (number := _find(given.ctypes.data, stops, gap, table, *held, rows, number)) >= 0:
+    fixed, held = fixed_view(table), (*places, removed.ctypes.data, len(removed))
+    while (number := _find(given.ctypes.data, stops, gap, fixed, *held, rows, number)) >= 0:
         _open(blob, ends, int(np.searchsorted(places[0], rows[number], side="right")) - 1)
     return rows
+
+
+def fixed_view(table: Table) -> Table:
+    """Return a table that cannot be written: made or mapped, it is one type to the compiler."""
+    view: Table = table.view()
+    view.flags.writeable = False
+    return view
 
 
 def _places(blob: Rowwise, ends: Rowwise) -> tuple[Rows, Rows, Rows, Rows]:
@@ -189,7 +196,7 @@ def _ask_for(row: Any, starts: Rows, ends_at: Rows, blobs_at: Rows, bytes_too: b
 
 @compiled
 def _find(
-    text: int,
+    text: Any,
     stops: Rows,
     gap: int,
     table: Table,

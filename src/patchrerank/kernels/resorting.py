@@ -107,7 +107,8 @@ def _sort(keys: Keys, order: Rows) -> None:
             key = (keys[order[place]] >> shift) & last
             other[counts[key]] = order[place]
             counts[key] += 1
-        order[:] = other
+        for place in range(count):
+            order[place] = other[place]
 
 
 @compiled_inside
