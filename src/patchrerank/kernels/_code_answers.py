@@ -30,7 +30,7 @@ from patchrerank.kernels._code_tiles import (
     WIDTH,
 )
 from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
-from patchrerank.kernels.jit import compiled, compiled_within
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 types: Any = numba_types
@@ -40,7 +40,7 @@ Form = tuple[bool, int, int]
 """Whether codes are rotated ones (which have scales), bits of a code, bytes of a row."""
 
 
-@compiled_within
+@compiled_inside
 def _scan(
     table: Floats,
     bits: int,
@@ -87,10 +87,10 @@ def scan(
         products = np.empty((source.shape[0], source.shape[2]), dtype=np.float32)
         products_of(query, source, products)
         if of_bytes:
-            table = products
-        else:
-            fold_table(products, bits, table)
-    _scan(table, bits, (size, width, of_bytes, rotated), state, where, scores, patches)
+            _scan(products, bits, (size, width, True, rotated), state, where, scores, patches)
+            return
+        fold_table(products, bits, table)
+    _scan(table, bits, (size, size, False, rotated), state, where, scores, patches)
 
 
 _LINE, _VALUES = types.Array(types.int64, 1, "C"), types.Array(types.float32, 1, "C")

@@ -25,7 +25,7 @@ from patchrerank.kernels._code_tiles import (
 )
 from patchrerank.kernels._places import copy_bytes
 from patchrerank.kernels._tiles import byte_at, prefetch, scale_at
-from patchrerank.kernels.jit import compiled_inside, compiled_within
+from patchrerank.kernels.jit import compiled_inside
 from patchrerank.types import Floats, Rows
 
 Ints = npt.NDArray[np.int32]
@@ -65,7 +65,7 @@ def _board(cursor: Rows, size: int, scaled: bool, where: Where, at: Rows) -> int
     return lane
 
 
-@compiled_within
+@compiled_inside
 def _plan(size: int, steps: Rows) -> None:
     """Write row (times 8) and byte of each line that a stream of rows is asked for, ``(n, 2)``."""
     for number in range(len(steps)):
@@ -73,7 +73,7 @@ def _plan(size: int, steps: Rows) -> None:
         steps[number, 0], steps[number, 1] = 8 * row, min(LINE * number - row * size, size - 1)
 
 
-@compiled_within
+@compiled_inside
 def begin(state: State, size: int, scaled: bool, where: Where) -> None:
     """Board the first rows, and ask for their lines."""
     rings, filled, cursor, steps = state
@@ -108,7 +108,7 @@ def _unpack(bits: int, codes: int, size: int, at: Rows, stage: Bytes) -> None:
             stage[row, code] = value >> shift & ((1 << bits) - 1)
 
 
-@compiled_within
+@compiled_inside
 def _add_plainly(joined: Entries, at: Rows, sums: Ints, later: Rows, steps: Rows) -> None:
     """Look the bytes of rows up, some of all rows at a time: their tables stay in the cache."""
     for first in range(0, len(joined), BLOCK):
@@ -131,7 +131,7 @@ def _add_plainly(joined: Entries, at: Rows, sums: Ints, later: Rows, steps: Rows
             sums[row + 3] += total_d
 
 
-@compiled_within
+@compiled_inside
 def _keep_best(
     cursor: Rows,
     keys: Rows,

@@ -130,7 +130,7 @@ def _finish(
     return FALLING if move_tables(order, before, exact, local, boxes_at, after) else DONE
 
 
-@compiled_inside
+@compiled
 def fused(score: Any, local: Any, lam: float, gamma: float) -> Any:
     """Return λ·g + (1−λ)·σ(γ·l) in float64, as :func:`patchrerank.fusion.fuse` does."""
     sigmoid = 1.0 / (1.0 + exp(-(gamma * np.float64(local)))) if gamma > 0 else 0.5

@@ -43,7 +43,8 @@ def score_lists(
         own = slice(query * width, query * width + width)
         where = (starts[own], steps[own], HERE, alone[own])
         call_slots(walkers[0], (stride, queries[query], *where, scores[query], patches[query]))
-    call_images(walkers[1], (stride, queries, images, members, scores, patches))
+    if len(images) > 0:
+        call_images(walkers[1], (stride, queries, images, members, scores, patches))
 
 
 @compiled
