@@ -104,7 +104,7 @@ def tiny_gallery(tmp_path_factory, photo_folder, tiny_encoder):
 def quiet():
     from patchrerank.gallery import BuildOptions
 
-    return BuildOptions(progress=False)
+    return BuildOptions(progress=False, backgrounds=4)
 
 
 @pytest.fixture(scope="session")

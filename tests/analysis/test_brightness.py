@@ -20,7 +20,7 @@ from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions, build_gallery
 from patchrerank.regions import GridPyramid
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 @pytest.fixture(scope="module")

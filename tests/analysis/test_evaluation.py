@@ -28,7 +28,7 @@ from patchrerank.regions import GridPyramid
 from patchrerank.report.findings import find
 from patchrerank.types import Ranking
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 def settings(**changes):

@@ -20,7 +20,7 @@ from patchrerank.regions import GridPyramid
 from patchrerank.report.findings import find
 from small_datasets import write_dataset
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 TINY = ["--encoder", "timm:test_resnet", "--random-weights", "--quiet"]
 TINY += ["--image-size", 32, "--regions", "grid:1"]
 BOX = [0.1, 0.1, 0.6, 0.6]

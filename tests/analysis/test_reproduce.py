@@ -36,7 +36,7 @@ from patchrerank.encoders.presets import PRESETS
 from patchrerank.errors import SettingError
 from patchrerank.gallery import BuildOptions
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 @pytest.fixture(scope="module")

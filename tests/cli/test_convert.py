@@ -27,7 +27,7 @@ from patchrerank.metrics import evaluate_ilias
 from patchrerank.regions import GridPyramid
 
 ENCODER = ("--encoder", "timm:test_resnet", "--image-size", "64")
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 @pytest.fixture(scope="module")

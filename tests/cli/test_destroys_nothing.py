@@ -52,7 +52,7 @@ def gallery(tmp_path_factory, photo_folder, tiny_encoder):
     return build_gallery(folder, photo_folder, tiny_encoder, GridPyramid(0), options).folder
 
 
-SMALL = "--encoder timm:test_resnet --random-weights"
+SMALL = "--encoder timm:test_resnet --random-weights --image-size 64"
 FILES = {
     "tune --storage": "tune --table TABLE --storage FILE --quiet",
     "tune --out": "tune --table TABLE --out FILE --quiet",
@@ -61,7 +61,8 @@ FILES = {
     "reproduce --out": "reproduce table7 --out FILE",
     "reproduce --figure": "reproduce figS1 --dataset DATASET --figure FILE",
     "report --out": "report DATASET --out FILE --quiet",
-    "train --out": "train ames DATASET --out FILE --random-weights --quiet --cache CACHE",
+    "train --out": "train ames DATASET --out FILE --quiet --cache CACHE --local-image-size 64 "
+    "--encoder timm:test_resnet --random-weights",
     "index GALLERY": f"index PHOTOS FILE --quiet {SMALL}",
     "compress OUT": "compress GALLERY FILE --quiet",
     "convert OUT": "convert DATASET FILE",

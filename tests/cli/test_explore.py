@@ -9,6 +9,13 @@ from command_line import run
 from patchrerank.testing.made_galleries import made_gallery
 from served import served_process
 
+PATIENT = """
+from patchrerank.serving import running
+running.DRAIN = 600
+from patchrerank.cli.main import main
+main()
+"""
+
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):
@@ -16,7 +23,8 @@ def gallery(tmp_path_factory):
 
 
 def test_the_page_is_served_to_this_machine_until_it_is_stopped(gallery):
-    with served_process(gallery, "--no-browser", name="explore") as (process, address):
+    how = {"name": "explore", "begun": ("-c", PATIENT)}  # it waits for nobody when nobody is there
+    with served_process(gallery, "--no-browser", **how) as (process, address):
         assert address.startswith("http://127.0.0.1:")
         assert "<title>patchrerank explorer</title>" in httpx.get(address).text
         told = httpx.get(f"{address}explorer/about").json()

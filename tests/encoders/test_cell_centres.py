@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from PIL import Image
 from patchrerank.encoders import (
     DenseEncoder,
     Preprocessing,
+    cell_centres,
     load_dense_encoder,
     load_encoder,
     load_one_pass,
 )
-from patchrerank.encoders.cell_centres import centred_by_design
+from patchrerank.encoders.cell_centres import centred_by_design, placement_of
+from patchrerank.encoders.feature_maps import open_map_network
+from patchrerank.encoders.loading import network_from_spec
+from patchrerank.encoders.network import Request
 from patchrerank.errors import RegionError
 from patchrerank.regions.parsing import parse_regions
 
@@ -188,3 +193,18 @@ def test_symmetric_padding_keeps_the_centres_by_design():
     assert centred_by_design(torch.nn.Conv2d(3, 4, 5, padding=4, dilation=2))
     assert not centred_by_design(torch.nn.Conv2d(3, 4, 3, padding=2))
     assert not centred_by_design(torch.nn.Conv2d(3, 4, 3, padding=0))
+
+
+def test_the_same_weights_are_measured_once(monkeypatch):
+    network = network_from_spec("timm:test_resnet", Request(pretrained=False))
+    native, measured = open_map_network(network, 1).eval(), []
+    monkeypatch.setattr(cell_centres, "_placements", {})
+    monkeypatch.setattr(
+        cell_centres, "measure_placement", lambda *_, known: measured.append(known) or len(measured)
+    )
+    others = replace(network, weights="others"), replace(network, architecture="others")
+    found = [placement_of(one, native) for one in (network, *others, network, *others)]
+    assert found == [1, 2, 3] * 2
+    module = replace(network, architecture="module:mine")
+    assert [placement_of(module, native) for _ in range(2)] == [4, 5]
+    assert measured == [True] * 3 + [False] * 2

@@ -35,9 +35,7 @@ FAMILIES = LISTED.split()
 @pytest.fixture(autouse=True)
 def unmeasured(monkeypatch):
     """Measuring where cells lie takes long and is no matter of sizes."""
-    monkeypatch.setattr(
-        cell_centres, "measure_placement", lambda *_, **__: cell_centres.Placement()
-    )
+    monkeypatch.setattr(cell_centres, "placement_of", lambda *_, **__: cell_centres.Placement())
 
 
 def attempt(make, *arguments, **settings):

@@ -15,7 +15,7 @@ from patchrerank.gallery.manifest import BUILDING, MANIFEST
 from patchrerank.gallery.writer import GalleryWriter
 from patchrerank.regions import FixedBoxes, GridPyramid, SlidingWindows, parse_regions
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 class Batchless:

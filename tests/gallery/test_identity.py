@@ -94,7 +94,7 @@ def test_the_call_that_is_named_loads_the_same_encoder():
 
 def test_an_append_says_which_setting_differs(tmp_path, tiny_encoder, larger_encoder, photo_folder):
     pairs = [(path.name, path) for path in list_images(photo_folder)[:2]]
-    quiet = BuildOptions(progress=False)
+    quiet = BuildOptions(progress=False, backgrounds=4)
     build_gallery(tmp_path / "g", pairs, tiny_encoder, GridPyramid(0), quiet)
     more = replace(quiet, append=True)
     with pytest.raises(GalleryError) as caught:
@@ -142,7 +142,7 @@ def test_local_descriptors_name_the_call_that_makes_them(tmp_path, photo_folder)
     encoder = load_encoder(
         "timm:test_resnet", image_size=32, pretrained=False, backend="eager", device="cpu"
     )
-    quiet = BuildOptions(progress=False)
+    quiet = BuildOptions(progress=False, backgrounds=4)
     gallery = build_gallery(tmp_path / "g", pairs, encoder, GridPyramid(0), quiet)
     dense = load_dense_encoder(encoder, image_size=64)
     files = [path for _, path in pairs]

@@ -137,7 +137,7 @@ def test_images_may_have_any_number_of_descriptors_and_none(tmp_path, tiny_encod
         image = Image.new("RGB", (16, 16))
         image.paste((90, 40, number + 1), (0, 0, 4 * (number % 5), 4 * (number % 3)))
         images.append((f"i{number}", image))
-    quiet = BuildOptions(progress=False)
+    quiet = BuildOptions(progress=False, backgrounds=4)
     gallery = build_gallery(tmp_path / "g", images, tiny_encoder, GridPyramid(0), quiet)
     local = build_local(gallery, dense, QUIET, sources=[image for _, image in images])
     counts = np.diff(local.ends, prepend=0).tolist()

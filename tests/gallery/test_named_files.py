@@ -25,7 +25,7 @@ from patchrerank.gallery.named_files import FILES
 from patchrerank.images import list_images
 from patchrerank.regions import GridPyramid
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 
 
 @pytest.fixture

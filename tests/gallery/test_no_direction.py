@@ -31,7 +31,7 @@ from patchrerank.rerankers import Patchify
 
 torch = pytest.importorskip("torch")
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 SKIP = replace(QUIET, on_error="skip")
 
 

@@ -29,7 +29,7 @@ from patchrerank.gallery.sync_guard import most_removed
 from patchrerank.images import find_images, listing
 from patchrerank.regions import GridPyramid
 
-QUIET = BuildOptions(progress=False)
+QUIET = BuildOptions(progress=False, backgrounds=4)
 AGAIN = 1_000_000_000
 
 

@@ -31,7 +31,7 @@ from patchrerank.images import list_images
 from patchrerank.regions import FixedBoxes
 from patchrerank.rerankers import Patchify
 
-WHITE = BuildOptions(progress=False, whiten=8, store="float32")
+WHITE = BuildOptions(progress=False, whiten=8, store="float32", backgrounds=4)
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ import typer.main
 from patchrerank.cli.main import main
 from prepared import python
 
-_commands = cache(typer.main.get_command)  # of 18 modules, read anew by each call otherwise
+commands = cache(typer.main.get_command)
+"""Of 18 modules, read anew by each call otherwise, which takes longer than many a command."""
 
 
 def run(*words, code=0, stdin=""):
@@ -29,7 +30,7 @@ def run(*words, code=0, stdin=""):
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(errors),
-            patch("typer.main.get_command", _commands),
+            patch("typer.main.get_command", commands),
         ):
             main()
     except SystemExit as stop:

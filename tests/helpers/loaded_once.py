@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -18,7 +19,13 @@ _loaded: dict[tuple[Any, ...], Any] = {}
 
 
 def _once(key: tuple[Any, ...], settings: dict[str, Any], load: Any, spec: Any) -> Any:
-    whole = (*key, *sorted((name, repr(value)) for name, value in settings.items()))
+    """Load what was not; settings that are left out, or of a square by one side, are the same."""
+    asked = signature(load).bind(spec, **settings)
+    asked.apply_defaults()
+    given = {**asked.arguments, next(iter(asked.arguments)): None}
+    if isinstance(size := given.get("image_size"), int):
+        given["image_size"] = (size, size)
+    whole = (*key, *sorted((name, repr(value)) for name, value in given.items()))
     if whole not in _loaded:
         _loaded[whole] = load(spec, **settings)
     return _loaded[whole]

@@ -1,5 +1,4 @@
-"""What is found out about a published network is found out once a session for the same weights:
-where its cells look, and how OpenVINO computes it."""
+"""OpenVINO takes over a published network once a session for the same weights."""
 
 from __future__ import annotations
 
@@ -15,22 +14,9 @@ _found: dict[tuple[Any, ...], Any] = {}
 
 def networks_once() -> None:
     """Let it be so from now on, for what was imported."""
-    centres = sys.modules.get("patchrerank.encoders.cell_centres")
-    if centres is not None:
-        _measure_once(centres)
     backend = sys.modules.get("patchrerank.encoders.backends.openvino")
     if backend is not None:
         _convert_once(backend.OpenVino)
-
-
-def _measure_once(module: Any) -> None:
-    measured = module._measured
-
-    def once(network: Any, size: Any, steps: Any) -> Any:
-        known = (tuple(size), tuple(steps))
-        return _once(network, known, lambda: measured(network, size, steps)).copy()
-
-    module._measured = once
 
 
 def _convert_once(backend: Any) -> None:

@@ -235,21 +235,22 @@ def begin(job):
         runpy.run_path(kind, run_name="__main__")
 
 
-def leave(code):
-    """End as Python does, but do not take apart what all forks hold in common: half a second."""
+def end(code):
+    """End as an interpreter does, but do not free, module by module, all that was imported."""
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
     threading._shutdown()
     atexit._run_exitfuncs()
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
+    sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit((code or 0) & 0xFF)
 
 
 if __name__ == "__main__":
+    asked = requested(Path(sys.argv[1]))
     try:
-        begin(requested(Path(sys.argv[1])))
+        begin(asked)
     except SystemExit as stop:
-        if not isinstance(stop.code, int | None):
-            raise
-        leave((stop.code or 0) & 0xFF)
-    leave(0)
+        end(stop.code)
+    end(0)

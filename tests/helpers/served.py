@@ -61,10 +61,9 @@ def served(engine, settings=None, **options):
 
 
 @contextlib.contextmanager
-def served_process(gallery, *words, name="serve"):
+def served_process(gallery, *words, name="serve", begun=("-m", "patchrerank.cli.main")):
     """Start ``patchrerank serve``; give the process and its address."""
-    command = ["-m", "patchrerank.cli.main", name, gallery, "--port", 0, "--json"]
-    process = start(*command, *words)
+    process = start(*begun, name, gallery, "--port", 0, "--json", *words)
     try:
         text = ""
         while not text.rstrip().endswith("}"):

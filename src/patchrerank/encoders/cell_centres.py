@@ -20,6 +20,7 @@ from torch import nn
 
 from patchrerank.cells import CellAxis, Cells
 from patchrerank.encoders.feature_maps import MapNetwork
+from patchrerank.encoders.network import Network
 
 Size = tuple[int, int]
 Doubles = npt.NDArray[np.float64]
@@ -36,6 +37,7 @@ FINEST = 16
 """Other measures are rounded to this part of a cell."""
 
 logger = logging.getLogger(__name__)
+_placements: dict[tuple[str, str, Size, Size, str], Placement] = {}
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,22 @@ class Placement:
                 CellAxis.equal(grid[which]) if same else CellAxis(grid[which], first, share)
             )
         return Cells(*axes)
+
+
+def placement_of(network: Network, native: MapNetwork) -> Placement:
+    """Return where the cells of a network's map lie; the same weights are measured once a process.
+
+    Args:
+        network: a user's module is measured each time, as it may do anything in its forward.
+        native: its map, in eval mode, in float32.
+    """
+    own = network.preprocessing.image_size
+    if network.architecture.startswith("module:"):
+        return measure_placement(native, own, known=False)
+    key = network.architecture, network.weights, own, native.stride, str(_device(native))
+    if key not in _placements:
+        _placements[key] = measure_placement(native, own, known=True)
+    return _placements[key]
 
 
 def measure_placement(native: MapNetwork, own: Size, *, known: bool) -> Placement:

@@ -59,7 +59,7 @@ class DenseNetwork:
     ) -> None:
         import torch
 
-        from patchrerank.encoders.cell_centres import measure_placement
+        from patchrerank.encoders.cell_centres import placement_of
         from patchrerank.encoders.feature_maps import open_map_network
 
         if precision not in PRECISIONS:
@@ -71,11 +71,7 @@ class DenseNetwork:
         self.precision = precision
         self._dtype = getattr(torch, PRECISIONS[precision])
         self._native = open_map_network(network, stride).eval().requires_grad_(False)
-        self.placement = measure_placement(
-            self._native.to(self.device),
-            network.preprocessing.image_size,
-            known=not network.architecture.startswith("module:"),
-        )
+        self.placement = placement_of(network, self._native.to(self.device))
         self._placed: dict[Size, MapNetwork] = {}
         self._scale, self._shift = multiply_add(network.preprocessing, self.device)
 

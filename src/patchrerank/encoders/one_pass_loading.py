@@ -58,18 +58,14 @@ def load_one_pass(
             refuses a view's size.
     """
     wanted = OnePass.parse(settings) if isinstance(settings, str) else settings
-    from patchrerank.encoders.cell_centres import measure_placement
+    from patchrerank.encoders.cell_centres import placement_of
     from patchrerank.encoders.feature_maps import open_map_network
 
     network = _network(encoder, maps)
     native = open_map_network(network, stride).eval().requires_grad_(False)
     head = _open_head(network)
     _check_fit(encoder, network, native, head)
-    placement = measure_placement(
-        native,
-        encoder.preprocessing.image_size,
-        known=not network.architecture.startswith("module:"),
-    )
+    placement = placement_of(network, native)
     runners = tuple(_runner(encoder, network, native, placement, view) for view in wanted.views)
     rounded = tuple(
         View(runner.preprocessing.image_size[1], view.tiles)

@@ -18,7 +18,7 @@ from numba.core import cgutils
 
 from patchrerank.kernels._lane_sums import lane_sums, write_sums
 from patchrerank.kernels._processor import FEATURES, FOURS
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled_inside
 from patchrerank.types import Floats
 
 LINE = 64  # bytes of a row in each turn of the loop
@@ -31,7 +31,7 @@ WIDTH = 32 if _WIDE else 16
 SUMS = WIDTH // 4 if FOURS else WIDTH // 2 if _WIDE or _PAIRS else WIDTH
 
 
-@compiled
+@compiled_inside
 def halved(query: Floats, halves: npt.NDArray[np.int16]) -> float:
     """Round a query ``(d,)`` to 16 bits; return the step: ``halves * step`` is the query.
 

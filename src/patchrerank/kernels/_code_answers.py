@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
+from numba.core import types as numba_types
 
+from patchrerank.kernels._calls import address_of, caller_of
 from patchrerank.kernels._code_scans import AHEAD, State, Where, begin, walk
 from patchrerank.kernels._code_tables import (
     fold_table,
@@ -25,16 +30,17 @@ from patchrerank.kernels._code_tiles import (
     WIDTH,
 )
 from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
+types: Any = numba_types
 Source = npt.NDArray[np.float32]
 """What look-up tables are made of: centroids ``(m, d / m, 2 ** n)``, or signs ``(1, 4, d)``."""
 Form = tuple[bool, int, int]
 """Whether codes are rotated ones (which have scales), bits of a code, bytes of a row."""
 
 
-@compiled
+@compiled_inside
 def _scan(
     table: Floats,
     bits: int,
@@ -68,29 +74,41 @@ def scan(
 ) -> None:
     """Answer the slots ``(K,)`` of one query ``(d,)``."""
     rotated, bits, size = form
-    width = size if rotated or bits in (1, 2, 4) else source.shape[0]
+    of_bytes = not rotated and bits not in (1, 2, 4)
+    width = source.shape[0] if of_bytes else size
     blocks, cursor = (width + BLOCK - 1) // BLOCK, np.zeros(2, np.int64)
     rings, filled = np.zeros((AHEAD + 1, ROWS), np.int64), np.zeros(AHEAD + 1, np.int64)
     state = (rings, filled, cursor, np.empty((blocks * (LINES // STREAMS), 2), np.int64))
     begin(state, size, rotated, where)
+    table = np.empty((2 * size, 16), dtype=np.float32)
     if rotated:
-        table = np.empty((2 * size, 16), dtype=np.float32)
         rotated_table(query, source[0], bits, table)
-        _scan(table, bits, (size, size, False, True), state, where, scores, patches)
-        return
-    parts, _, count = source.shape
-    products = np.empty((parts, count), dtype=np.float32)
-    products_of(query, source, products)
-    if bits in (1, 2, 4):
-        table = np.empty((2 * size, 16), dtype=np.float32)
-        fold_table(products, bits, table)
-        _scan(table, bits, (size, size, False, False), state, where, scores, patches)
     else:
-        _scan(products, bits, (size, parts, True, False), state, where, scores, patches)
+        products = np.empty((source.shape[0], source.shape[2]), dtype=np.float32)
+        products_of(query, source, products)
+        if of_bytes:
+            _scan(products, bits, (size, width, True, rotated), state, where, scores, patches)
+            return
+        fold_table(products, bits, table)
+    _scan(table, bits, (size, size, False, rotated), state, where, scores, patches)
+
+
+_LINE, _VALUES = types.Array(types.int64, 1, "C"), types.Array(types.float32, 1, "C")
+_FORM = types.Tuple((types.boolean, types.int64, types.int64))
+_WHERE = types.Tuple((_LINE, _LINE, types.UniTuple(types.int64, 4), _LINE))
+_SCAN = (_VALUES, types.Array(types.float32, 3, "C"), _FORM, _WHERE, _VALUES, _LINE)
+call_scan: Any = caller_of(*_SCAN)
+
+
+@cache
+def scan_at() -> int:
+    """Return the address of ``scan``, which ``answer`` calls."""
+    return address_of(scan, *_SCAN)
 
 
 @compiled
 def answer(
+    scanner: int,
     source: Source,
     form: Form,
     total: int,
@@ -106,6 +124,7 @@ def answer(
 ) -> bool:
     """Answer shortlists ``(Q, K)``, or return False: something is not as it must be, or not open.
 
+    ``scanner`` is what :func:`scan_at` returns.
     ``ends`` are those of one array, or empty: ``end_places`` tell where they lie. Begins and counts
     are written to ``spans``.
     """
@@ -120,5 +139,5 @@ def answer(
     for query in range(len(queries)):
         own = slice(query * width, query * width + width)
         where = (starts[own], scales[own], (0, 1, 0, 1), counts[own])
-        scan(queries[query], source, form, where, scores[query], patches[query])
+        call_scan(scanner, (queries[query], source, form, where, scores[query], patches[query]))
     return True

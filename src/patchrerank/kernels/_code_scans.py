@@ -25,7 +25,7 @@ from patchrerank.kernels._code_tiles import (
 )
 from patchrerank.kernels._places import copy_bytes
 from patchrerank.kernels._tiles import byte_at, prefetch, scale_at
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled_inside
 from patchrerank.types import Floats, Rows
 
 Ints = npt.NDArray[np.int32]
@@ -39,7 +39,7 @@ AHEAD = 256 // ROWS  # how many times so many rows are asked for before their tu
 HIGH, LAST = 0x7FFFFFFF, 0xFFFFFFFF
 
 
-@compiled
+@compiled_inside
 def _board(cursor: Rows, size: int, scaled: bool, where: Where, at: Rows) -> int:
     """Write the addresses of the next rows; ``cursor``: slot, row. Return how many there are."""
     begins, scales, places, counts = where
@@ -65,7 +65,7 @@ def _board(cursor: Rows, size: int, scaled: bool, where: Where, at: Rows) -> int
     return lane
 
 
-@compiled
+@compiled_inside
 def _plan(size: int, steps: Rows) -> None:
     """Write row (times 8) and byte of each line that a stream of rows is asked for, ``(n, 2)``."""
     for number in range(len(steps)):
@@ -73,7 +73,7 @@ def _plan(size: int, steps: Rows) -> None:
         steps[number, 0], steps[number, 1] = 8 * row, min(LINE * number - row * size, size - 1)
 
 
-@compiled
+@compiled_inside
 def begin(state: State, size: int, scaled: bool, where: Where) -> None:
     """Board the first rows, and ask for their lines."""
     rings, filled, cursor, steps = state
@@ -88,7 +88,7 @@ def begin(state: State, size: int, scaled: bool, where: Where) -> None:
                     prefetch(at[row] + steps[number, 1])
 
 
-@compiled
+@compiled_inside
 def _unpack(bits: int, codes: int, size: int, at: Rows, stage: Bytes) -> None:
     """Copy rows of ``size`` bytes, codes of ``bits`` made bytes; at least 16 bytes behind each.
 
@@ -108,7 +108,7 @@ def _unpack(bits: int, codes: int, size: int, at: Rows, stage: Bytes) -> None:
             stage[row, code] = value >> shift & ((1 << bits) - 1)
 
 
-@compiled
+@compiled_inside
 def _add_plainly(joined: Entries, at: Rows, sums: Ints, later: Rows, steps: Rows) -> None:
     """Look the bytes of rows up, some of all rows at a time: their tables stay in the cache."""
     for first in range(0, len(joined), BLOCK):
@@ -131,7 +131,7 @@ def _add_plainly(joined: Entries, at: Rows, sums: Ints, later: Rows, steps: Rows
             sums[row + 3] += total_d
 
 
-@compiled
+@compiled_inside
 def _keep_best(
     cursor: Rows,
     keys: Rows,
@@ -175,7 +175,7 @@ def _keep_best(
     cursor[0], cursor[1], keys[0] = slot, row, best
 
 
-@compiled
+@compiled_inside
 def walk(
     form: tuple[int, int, bool, bool],
     stage: Bytes,
@@ -217,7 +217,7 @@ def walk(
         turn = (turn + 1) % (AHEAD + 1)
 
 
-@compiled
+@compiled_inside
 def _add_in_registers(
     what: tuple[int, bool],
     packed: Bytes,

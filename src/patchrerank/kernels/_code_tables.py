@@ -13,7 +13,7 @@ from patchrerank.kernels._code_tiles import (
     NIBBLE_TABLES,
 )
 from patchrerank.kernels._rotation import turn
-from patchrerank.kernels.jit import compiled, compiled_loose
+from patchrerank.kernels.jit import compiled, compiled_inside, compiled_loose, compiled_within
 from patchrerank.types import Floats
 
 Bytes = npt.NDArray[np.uint8]
@@ -51,7 +51,8 @@ def fold_table(values: Floats, bits: int, table: Floats) -> None:
         first, sums = place * each, table[place]
         sums[:] = 0
         if bits == 4 and first < len(values):
-            sums[:] = values[first]
+            for code in range(NIBBLE):
+                sums[code] = values[first, code]
             continue
         if bits == 2 and first + 1 < len(values):
             for code in range(NIBBLE):
@@ -70,7 +71,8 @@ def rotated_table(query: Floats, signs: Floats, bits: int, table: Floats) -> Non
     ``bits`` are those a dimension, ``signs`` the rotation's.
     """
     turned = np.empty((1, len(query)), dtype=np.float32)
-    turned[0] = query
+    for part in range(len(query)):
+        turned[0, part] = query[part]
     turn(turned, signs, False)
     plane, start, left = (len(query) + 7) // 8, 0, bits
     while left > 0:
@@ -86,7 +88,7 @@ def rotated_table(query: Floats, signs: Floats, bits: int, table: Floats) -> Non
         start = stop
 
 
-@compiled
+@compiled_inside
 def _extremes(values: Floats, found: Floats) -> None:
     """Write the least and the largest of values to ``found (2,)``, by bits that rise with them."""
     low, high, out = np.int64(HIGH), np.int64(-HIGH), found.view(np.int32)
@@ -99,14 +101,14 @@ def _extremes(values: Floats, found: Floats) -> None:
     out[0], out[1] = low ^ ((low >> 63) & HIGH), high ^ ((high >> 63) & HIGH)
 
 
-@compiled
+@compiled_inside
 def _round(values: Floats, low: float, inverse: float, entries: Entries) -> None:
     """Write how many steps each value lies above the least."""
     for code in range(len(values)):
         entries[code] = np.int32((np.float64(values[code]) - low) * inverse + 0.5)
 
 
-@compiled
+@compiled_inside
 def low_bits(count: int) -> int:
     """Return the bits in the lower byte of an entry of tables of ``count``."""
     return NIBBLE_LOW if count == NIBBLE else BYTE_LOW
@@ -133,7 +135,7 @@ def whole_table(table: Floats, entries: Entries) -> tuple[float, float]:
     return step, bias
 
 
-@compiled
+@compiled_within
 def pack_table(entries: Entries, size: int, packed: Bytes) -> None:
     """Lay entries ``(n, C)`` of rows of ``size`` bytes out as the tiles read them.
 
@@ -160,7 +162,7 @@ def pack_table(entries: Entries, size: int, packed: Bytes) -> None:
             start += 2 * half
 
 
-@compiled
+@compiled_within
 def join_table(entries: Entries, size: int, joined: Entries) -> None:
     """Write what whole bytes look up to ``joined (size, 256)``, of entries as above."""
     if entries.shape[1] == NIBBLE:
@@ -169,4 +171,6 @@ def join_table(entries: Entries, size: int, joined: Entries) -> None:
             for code in range(256):
                 sums[code] = low[code & 15] + high[code >> 4]
     else:
-        joined[:, : entries.shape[1]] = entries
+        for byte in range(len(entries)):
+            for code in range(entries.shape[1]):
+                joined[byte, code] = entries[byte, code]

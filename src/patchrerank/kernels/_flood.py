@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 
@@ -21,7 +21,7 @@ def _span(low: float, high: float, cells: int) -> tuple[int, int]:
     return first, stop
 
 
-@compiled
+@compiled_inside
 def _peak(values: Floats, window: Floats) -> tuple[int, int]:
     left, right = _span(window[0], window[2], values.shape[1])
     top, bottom = _span(window[1], window[3], values.shape[0])
@@ -33,13 +33,13 @@ def _peak(values: Floats, window: Floats) -> tuple[int, int]:
     return best
 
 
-@compiled
+@compiled_inside
 def _reach(value: float, outside: float, threshold: float) -> float:
     """Return how many cells beyond its centre a region goes on towards a cell outside it."""
     return (value - threshold) / (value - outside)
 
 
-@compiled
+@compiled_inside
 def _fill(
     values: Floats, peak: tuple[int, int], threshold: float, seen: Rows, stack: Rows, box: Floats
 ) -> None:

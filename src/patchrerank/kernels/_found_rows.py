@@ -8,7 +8,7 @@ import numpy as np
 
 from patchrerank.kernels._places import fill_part_spans, fill_spans, locate
 from patchrerank.kernels._tiles import prefetch
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled_inside
 from patchrerank.types import Floats, Rows
 
 Parts: TypeAlias = tuple[Rows, Rows]
@@ -16,7 +16,7 @@ Ends: TypeAlias = tuple[Rows, Rows, Rows]
 EXPONENT = 0x7F800000
 
 
-@compiled
+@compiled_inside
 def finite(values: Floats) -> bool:
     """Tell that no value of a table ``(n, d)`` is NaN or infinite."""
     bad = np.int32(0)
@@ -25,7 +25,7 @@ def finite(values: Floats) -> bool:
     return bool(bad == 0)
 
 
-@compiled
+@compiled_inside
 def find_rows(
     slots: Rows,
     total: int,
@@ -63,7 +63,7 @@ def find_rows(
     return found, starts, scales
 
 
-@compiled
+@compiled_inside
 def ask_for_ends(rows: Rows, starts: Rows, at: Rows) -> None:
     """Ask for the ends of images in one part, since each look at them misses caches."""
     if len(at) == 1 and at[0] != 0:

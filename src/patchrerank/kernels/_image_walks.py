@@ -12,7 +12,7 @@ from patchrerank.kernels._byte_tiles import halved
 from patchrerank.kernels._processor import FEATURES
 from patchrerank.kernels._row_walks import Halves
 from patchrerank.kernels._tiles import dot_tile, prefetch, scale_at
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled_inside, compiled_within
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
@@ -26,7 +26,7 @@ Image = tuple[int, int, int]
 """Address of the first row, how many there are, address of the first scale."""
 
 
-@compiled
+@compiled_inside
 def _rows_of(image: Image, stride: int, step: int) -> tuple[int, int, int, int]:
     """Return the addresses of one row of each of an image's four streams."""
     quarter, last = (image[1] + ROWS - 1) // ROWS, image[1] - 1
@@ -38,7 +38,7 @@ def _rows_of(image: Image, stride: int, step: int) -> tuple[int, int, int, int]:
     )
 
 
-@compiled
+@compiled_inside
 def _share_image(
     tag: np.generic,
     stride: int,
@@ -82,7 +82,7 @@ def _share_image(
                 win[query] = min(win[row * width + query] + row * quarter, count - 1)
 
 
-@compiled
+@compiled_within
 def walk_images(
     tag: np.generic,
     stride: int,
@@ -107,7 +107,7 @@ def walk_images(
     _share(tag, stride, scaled, queries, halves, factors, images, members, scores, patches)
 
 
-@compiled
+@compiled_inside
 def _share(
     tag: np.generic,
     stride: int,

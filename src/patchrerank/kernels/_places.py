@@ -16,7 +16,7 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from patchrerank.kernels._tiles import prefetch, word_at
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Rows
 
 types: Any = numba_types
@@ -38,7 +38,7 @@ def _copy(context: Any, source: Any, target: Any, size: Any) -> Any:
 copy_bytes: Any = intrinsic(_copy)
 
 
-@compiled
+@compiled_inside
 def part_of(starts: Rows, row: Any) -> Any:
     """Return the part that a row below ``starts[-1]`` lies in."""
     low, high = 0, len(starts) - 1

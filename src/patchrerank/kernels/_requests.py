@@ -14,9 +14,9 @@ import numpy as np
 from patchrerank.kernels._found_rows import Parts, find_rows
 from patchrerank.kernels._places import locate
 from patchrerank.kernels._row_answers import HERE, score_lists
-from patchrerank.kernels._row_walks import walk_slots
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.kernels.resorting import Flags, Tables, move_tables, write_order
+from patchrerank.kernels.row_walkers import Walkers, call_slots
 from patchrerank.types import Floats, Rows
 
 CLOSER, DONE, FALLING = range(3)  # what a call answers
@@ -24,7 +24,7 @@ CLOSER, DONE, FALLING = range(3)  # what a call answers
 
 @compiled
 def rerank_list(
-    tag: np.generic,
+    walkers: Walkers,
     stride: int,
     scaled: bool,
     spans: tuple[Rows, Rows, Rows],
@@ -47,13 +47,13 @@ def rerank_list(
     if not ready:
         return CLOSER
     local, winners = np.empty(size, np.float32), np.empty(size, np.int64)
-    walk_slots(tag, stride, scaled, query, starts, steps, HERE, counts, local, winners)
+    call_slots(walkers[0], (stride, query, starts, steps, HERE, counts, local, winners))
     return _finish(before, local, begins, winners, lam, gamma, box_places, order, after)
 
 
 @compiled
 def rerank_lists(
-    tag: np.generic,
+    walkers: Walkers,
     stride: int,
     scaled: bool,
     spans: tuple[Rows, Rows, Rows],
@@ -74,13 +74,15 @@ def rerank_lists(
     lists = len(queries)
     rows, local = np.empty((lists, size), np.int64), np.empty((lists, size), np.float32)
     begins, counts, winners = np.empty_like(rows), np.empty_like(rows), np.empty_like(rows)
-    rows[:] = before[0][:, :size]
+    for query in range(lists):
+        for slot in range(size):
+            rows[query, slot] = before[0][query, slot]
     flat, own, held = rows.reshape(-1), begins.reshape(-1), counts.reshape(-1)
     where = (0, spans[0][:0], spans, stride, places, scaled, scale_places)
     ready, starts, steps = find_rows(flat, *where, own, held)
     if not ready:
         return CLOSER
-    score_lists(tag, stride, scaled, queries, flat, starts, steps, held, local, winners)
+    score_lists(walkers, stride, queries, flat, starts, steps, held, local, winners)
     for query in range(lists):
         one, first = _list_of(before, query, before[0].shape[1]), firsts[query]
         new = _list_of(after, query, first)
@@ -92,7 +94,7 @@ def rerank_lists(
     return DONE
 
 
-@compiled
+@compiled_inside
 def _list_of(tables: Tables, query: int, first: int) -> Tables:
     """Return the first places of one list of tables."""
     rows, scores, before, local, boxes = tables
@@ -100,7 +102,7 @@ def _list_of(tables: Tables, query: int, first: int) -> Tables:
     return (*head, local[query, :first], boxes[query, :first])
 
 
-@compiled
+@compiled_inside
 def _finish(
     before: Tables,
     local: Floats,

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_within
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]
@@ -36,7 +36,7 @@ def across(pixels: Pixels, first: Integers, table: Integers, out: Pixels) -> Non
             out[y, x, blue] = b >> BITS
 
 
-@compiled
+@compiled_within
 def _across_pairs(pixels: Pixels, first: Integers, table: Integers, out: Pixels) -> None:
     """Do what ``across`` does for two weights a pixel (enlarging): a third faster unrolled."""
     red, green, blue = numba.uintp(0), numba.uintp(1), numba.uintp(2)

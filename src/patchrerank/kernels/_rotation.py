@@ -7,14 +7,14 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats
 
 STEPS = 24  # steps that are tried for a row
 SMALLEST = 0.2  # the smallest of them, as a share of the largest
 
 
-@compiled
+@compiled_inside
 def _hadamard(row: Floats) -> None:
     """Transform ``(2 ** k,)`` in place."""
     size, half = len(row), 1
@@ -24,16 +24,24 @@ def _hadamard(row: Floats) -> None:
                 low, high = row[place], row[place + half]
                 row[place], row[place + half] = low + high, low - high
         half *= 2
-    row *= np.float32(1 / math.sqrt(size))
+    length = np.float32(1 / math.sqrt(size))
+    for place in range(size):
+        row[place] *= length
 
 
-@compiled
+@compiled_inside
 def _halves(row: Floats) -> None:
     """Turn the two halves by 45°; the same again turns them back."""
     half, root = len(row) // 2, np.float32(math.sqrt(0.5))
     for place in range(half):
         low, high = row[place], row[half + place]
         row[place], row[half + place] = (low + high) * root, (low - high) * root
+
+
+@compiled_inside
+def _flip(row: Floats, signs: Floats) -> None:
+    for place in range(len(row)):
+        row[place] *= signs[place]
 
 
 @compiled
@@ -49,16 +57,16 @@ def turn(vectors: Floats, signs: Floats, back: bool) -> None:
             at = len(signs) - 1 - step if back else step
             start = (dim - power) * (at % 2)
             if not back:
-                row *= signs[at]
+                _flip(row, signs[at])
                 _hadamard(row[start : start + power])
             if power < dim:
                 _halves(row)
             if back:
                 _hadamard(row[start : start + power])
-                row *= signs[at]
+                _flip(row, signs[at])
 
 
-@compiled
+@compiled_inside
 def _level(steps: float, levels: int) -> int:
     """Return the number of a level, from 0."""
     return min(int(steps), levels - 1)

@@ -1,27 +1,24 @@
 """Compiled answers of float32, float16 and int8 rows: from queries and rows to scores, in one call.
 
-What ``tag``, ``stride`` and ``scaled`` mean: see ``_row_walks``.
+``walkers`` are addresses of what walks them; what ``stride`` and ``scaled`` mean: see
+``_row_walks``.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from patchrerank.kernels._found_rows import Ends, Parts, find_rows, finite
-from patchrerank.kernels._image_walks import walk_images
-from patchrerank.kernels._row_walks import walk_slots
 from patchrerank.kernels._shared_images import group_slots
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
+from patchrerank.kernels.row_walkers import Walkers, call_images, call_slots
 from patchrerank.types import Floats, Rows
 
 HERE = 0, 1, 0, 1  # places that are addresses already
 
 
-@compiled
+@compiled_inside
 def score_lists(
-    tag: np.generic,
+    walkers: Walkers,
     stride: int,
-    scaled: bool,
     queries: Floats,
     rows: Rows,
     starts: Rows,
@@ -38,20 +35,21 @@ def score_lists(
     lists, width = scores.shape
     if lists == 1:
         where = (starts, steps, HERE, counts)
-        walk_slots(tag, stride, scaled, queries[0], *where, scores[0], patches[0])
+        call_slots(walkers[0], (stride, queries[0], *where, scores[0], patches[0]))
         return
     alone = counts.copy()
     images, members = group_slots(width, rows, starts, steps, alone)
     for query in range(lists):
         own = slice(query * width, query * width + width)
         where = (starts[own], steps[own], HERE, alone[own])
-        walk_slots(tag, stride, scaled, queries[query], *where, scores[query], patches[query])
-    walk_images(tag, stride, scaled, queries, images, members, scores, patches)
+        call_slots(walkers[0], (stride, queries[query], *where, scores[query], patches[query]))
+    if len(images) > 0:
+        call_images(walkers[1], (stride, queries, images, members, scores, patches))
 
 
 @compiled
 def answer(
-    tag: np.generic,
+    walkers: Walkers,
     stride: int,
     scaled: bool,
     total: int,
@@ -72,5 +70,5 @@ def answer(
     held = (total, ends, end_places, stride, places, scaled, scale_places)
     found, starts, steps = find_rows(flat, *held, begins, counts)
     if found:
-        score_lists(tag, stride, scaled, queries, flat, starts, steps, counts, scores, patches)
+        score_lists(walkers, stride, queries, flat, starts, steps, counts, scores, patches)
     return bool(found)

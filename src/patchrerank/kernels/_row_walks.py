@@ -30,7 +30,7 @@ from patchrerank.kernels._lanes import (
     streams,
 )
 from patchrerank.kernels._tiles import prefetch
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled_inside, compiled_within
 from patchrerank.types import Floats, Rows
 
 Halves = npt.NDArray[np.int16]
@@ -40,7 +40,7 @@ LINE, MOST_SCALES = 64, 512  # bytes
 Source = tuple[Rows, Rows, tuple[int, int, int, int]]
 
 
-@compiled
+@compiled_inside
 def _filled(slot: int, counts: Rows, scores: Floats, patches: Rows) -> int:
     """Return the first slot from there on that has patches; answer empty ones on the way."""
     while slot < len(counts) and counts[slot] <= 0:
@@ -50,7 +50,7 @@ def _filled(slot: int, counts: Rows, scores: Floats, patches: Rows) -> int:
     return slot
 
 
-@compiled
+@compiled_inside
 def _stage(lane: int, scaled: bool, slot: int, source: Source, counts: Rows, lanes: Rows) -> None:
     """Let a lane know the image that it walks next, if there is one, and ask for its scales."""
     begins, scales, places = source
@@ -64,7 +64,7 @@ def _stage(lane: int, scaled: bool, slot: int, source: Source, counts: Rows, lan
                 prefetch(first + offset)
 
 
-@compiled
+@compiled_inside
 def _board(lane: int, stride: int, source: Source, counts: Rows, lanes: Rows, best: Floats) -> None:
     """Put the next image on a lane: its own, or that of another lane where it has none."""
     begins, scales, places = source
@@ -83,7 +83,7 @@ def _board(lane: int, stride: int, source: Source, counts: Rows, lanes: Rows, be
         lanes[NEXT, owner], lanes[THEN, owner] = -1, lanes[END, owner]
 
 
-@compiled
+@compiled_within
 def walk_slots(
     tag: np.generic,
     stride: int,
@@ -104,7 +104,7 @@ def walk_slots(
     _walk(tag, stride, scaled, query, halves, step, source, counts, scores, patches)
 
 
-@compiled
+@compiled_inside
 def _walk(
     tag: np.generic,
     stride: int,

@@ -22,7 +22,7 @@ from patchrerank.kernels._set_tiles import (
     widen,
 )
 from patchrerank.kernels._tiles import scale_at
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 __all__ = [
@@ -42,7 +42,7 @@ __all__ = [
 CHUNK = 96  # candidate rows that stay in the second cache while all queries pass
 
 
-@compiled
+@compiled_inside
 def _six(row: int, last: int) -> tuple[int, int, int, int, int, int]:
     return (
         row,
@@ -54,7 +54,7 @@ def _six(row: int, last: int) -> tuple[int, int, int, int, int, int]:
     )
 
 
-@compiled
+@compiled_inside
 def _pass_queries(
     tag: np.generic,
     packed: Floats,
@@ -193,7 +193,7 @@ def compare_byte_slots(
             _pass_bytes(packed, (first, count), operands, extras, best[slot], where[slot])
 
 
-@compiled
+@compiled_inside
 def _pass_bytes(
     packed: Floats,
     rows: tuple[int, int],

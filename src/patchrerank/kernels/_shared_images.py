@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_within
 from patchrerank.types import Rows
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """Multiplied with a row, high bits depend on all of it."""
 
 
-@compiled
+@compiled_within
 def number_images(rows: Rows, counts: Rows, numbers: Rows) -> Any:
     """Number the images of slots ``(n,)`` as they come; return how many there are.
 

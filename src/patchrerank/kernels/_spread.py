@@ -7,13 +7,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
 
 
-@compiled
+@compiled_inside
 def _bell(low: float, high: float, width: float, values: Doubles) -> None:
     """Fill in a Gaussian at the centres of cells; its σ is ``width`` sides of the patch."""
     middle, sigma = (low + high) / 2, width * max(high - low, 1e-6)

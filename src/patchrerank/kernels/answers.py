@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from patchrerank.kernels.checks import Spans, in_place
-from patchrerank.kernels.code_stores import NONE, NOWHERE, PQStore, RabitqStore
+from patchrerank.kernels.code_stores import NONE, NOWHERE
 from patchrerank.kernels.segments import Segments
 from patchrerank.kernels.stores import TAGS, SingleStore
 from patchrerank.types import Floats, Rows
@@ -36,8 +36,10 @@ def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Fo
     scores, patches = np.empty(rows.shape, np.float32), np.empty(rows.shape, np.int64)
     kind: Any = type(store)
     head, data, scales = store.held
-    asked = (*head, len(store), data, scales, stops, parts, queries, rows)
-    if not _entry(kind)(*asked, (begins, counts), scores, patches):
+    plain = kind in TAGS
+    kernels, head = (_walkers(kind, len(queries) > 1), head[1:]) if plain else (_scanner(), head)
+    asked = (kernels, *head, len(store), data, scales, stops, parts, queries, rows)
+    if not _entry(plain)(*asked, (begins, counts), scores, patches):
         return None
     return scores, patches, Spans(rows, begins, counts)
 
@@ -48,16 +50,29 @@ def _plain(array: Any, dtype: Any, axes: int) -> bool:
 
 
 @cache
-def _entry(kind: type) -> Callable[..., bool]:
-    """Return the compiled call for a store, made for arrays that may be written."""
+def _walkers(kind: type, several: bool) -> tuple[int, int]:
+    from patchrerank.kernels.row_walkers import walkers_of
+
+    return walkers_of(TAGS[kind].dtype, several)
+
+
+@cache
+def _scanner() -> int:
+    from patchrerank.kernels._code_answers import scan_at
+
+    return scan_at()
+
+
+@cache
+def _entry(plain: bool) -> Callable[..., bool]:
+    """Return the compiled call for stores of rows or of codes, for arrays that may be written."""
     from patchrerank.kernels import _code_answers, _row_answers
     from patchrerank.kernels.jit import entry_of
 
     flat, table = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    coded = kind in (PQStore, RabitqStore)
-    head: tuple[Any, ...] = (np.zeros((1, 1, 1), np.float32), (False, 8, 1))
-    if not coded:
-        head = TAGS[kind], 1, False
+    head: tuple[Any, ...] = (1, np.zeros((1, 1, 1), np.float32), (False, 8, 1))
+    if plain:
+        head = (1, 1), 1, False
     spans = (NOWHERE, (NOWHERE, NOWHERE, NOWHERE))
     asked = (*head, 1, NONE, NONE, *spans, flat, table, (table, table), flat, table)
-    return entry_of(_code_answers.answer if coded else _row_answers.answer, asked)
+    return entry_of(_row_answers.answer if plain else _code_answers.answer, asked)

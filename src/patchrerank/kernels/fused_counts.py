@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
@@ -119,7 +119,7 @@ def gather(values: Doubles, places: Int32, gathered: Doubles) -> None:
         gathered[k] = values[places[k]]
 
 
-@compiled
+@compiled_inside
 def _reach_or_pass(first: Doubles, second: Doubles, lam: float, value: float) -> int:
     """Count those whose fused score is at least ``value``."""
     count, rest = 0, 1.0 - lam
@@ -128,7 +128,7 @@ def _reach_or_pass(first: Doubles, second: Doubles, lam: float, value: float) ->
     return count
 
 
-@compiled
+@compiled_inside
 def _pass(first: Doubles, second: Doubles, lam: float, value: float) -> int:
     """Count those whose fused score is higher than ``value``."""
     count, rest = 0, 1.0 - lam
@@ -137,7 +137,7 @@ def _pass(first: Doubles, second: Doubles, lam: float, value: float) -> int:
     return count
 
 
-@compiled
+@compiled_inside
 def _reach_rounded(first: Doubles, second: Doubles, lam: float, value: np.float32) -> int:
     """Count those whose fused score, rounded to float32, is at least ``value``."""
     count, rest = 0, 1.0 - lam
@@ -170,7 +170,7 @@ def count_ranks(scores: Scores, rivals: Rivals, lams: Doubles, ranks: Int32) -> 
                 ranks[k, size, m] = counts[k] + 1
 
 
-@compiled
+@compiled_inside
 def _run_length(line: Floats, value: np.float32) -> int:
     """Return how many candidates equal ``value`` before the first that does not."""
     length = 0

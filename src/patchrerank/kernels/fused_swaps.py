@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from patchrerank.kernels.fused_counts import Doubles, Int32, Rivals, Scores
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.types import Rows
 
 RELEVANT = 1
@@ -78,7 +78,7 @@ def list_swaps(scores: Scores, rivals: Rivals, kinds: npt.NDArray[np.int8], swap
     return count
 
 
-@compiled
+@compiled_inside
 def _term(state: Rows, counting: Counting) -> float:
     """Return the precision that a positive is given; see :func:`sweep` for its state."""
     rank, found, place, behind, tied = state[0], state[1], state[2], state[3], state[4]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.kernels.ids import Bytes, Table, _find, _places
-from patchrerank.kernels.jit import compiled, compiled_short, entry_of
+from patchrerank.kernels.ids import Bytes, Table, _find, _places, fixed_view
+from patchrerank.kernels.jit import compiled_short, compiled_within, entry_of
 from patchrerank.kernels.segments import Rowwise
 from patchrerank.kernels.zeros import _zeros
 from patchrerank.types import Floats, Rows
@@ -28,10 +28,8 @@ class ListReader:
     """
 
     def __init__(self, table: Table, blob: Rowwise, ends: Rowwise, removed: Bytes) -> None:
-        held = table.view()
-        held.flags.writeable = False  # whether made or mapped, it is one type to the compiler
         self._kept = blob, ends, removed
-        self._held = (held, *_places(blob, ends), removed.ctypes.data, len(removed))
+        self._held = (fixed_view(table), *_places(blob, ends), removed.ctypes.data, len(removed))
         self._entry: Callable[..., bool] | None = None
 
     def read(
@@ -86,12 +84,12 @@ def _read(
         stops[slot] = width * (slot + 1)
     stops[count - 1] = len(text)
     places, gap = (starts, ends_at, blobs_at, sizes), 1 if width == 0 else 0
-    if _find(text.ctypes.data, stops, gap, table, *places, removed, flags, rows, 0) >= 0:
+    if _find(np.int64(text.ctypes.data), stops, gap, table, *places, removed, flags, rows, 0) >= 0:
         return False
     return _all_differ(rows)
 
 
-@compiled
+@compiled_within
 def _all_differ(rows: Rows) -> Any:
     """Tell whether no row stands twice, and none is negative."""
     size = 8

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from patchrerank.kernels._places import part_of
 from patchrerank.kernels._tiles import byte_at, prefetch, word_at
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside
 from patchrerank.kernels.segments import Rowwise, Segments, places_of
 from patchrerank.types import Rows
 
@@ -73,10 +73,17 @@ def find_rows(
     rows = np.empty(len(stops), dtype=np.int64)
     given = np.frombuffer(text, dtype=np.uint8)
     places, number = _places(blob, ends), 0
-    held = (*places, removed.ctypes.data, len(removed))
-    while (number := _find(given.ctypes.data, stops, gap, table, *held, rows, number)) >= 0:
+    fixed, held = fixed_view(table), (*places, removed.ctypes.data, len(removed))
+    while (number := _find(given.ctypes.data, stops, gap, fixed, *held, rows, number)) >= 0:
         _open(blob, ends, int(np.searchsorted(places[0], rows[number], side="right")) - 1)
     return rows
+
+
+def fixed_view(table: Table) -> Table:
+    """Return a table that cannot be written: made or mapped, it is one type to the compiler."""
+    view: Table = table.view()
+    view.flags.writeable = False
+    return view
 
 
 def _places(blob: Rowwise, ends: Rowwise) -> tuple[Rows, Rows, Rows, Rows]:
@@ -91,7 +98,7 @@ def _open(blob: Rowwise, ends: Rowwise, part: int) -> None:
         ends.part(part)  # last, since it says that both are open
 
 
-@compiled
+@compiled_inside
 def _last_word(begin: Any, end: Any) -> Any:
     """Return the last eight bytes between two addresses, or all of fewer."""
     if end - begin >= 8:
@@ -102,7 +109,7 @@ def _last_word(begin: Any, end: Any) -> Any:
     return word
 
 
-@compiled
+@compiled_inside
 def _hash(begin: Any, end: Any) -> Any:
     """Multiply and mix, eight bytes at a time, so that low bits depend on all bytes."""
     value = np.uint64(end - begin)
@@ -115,7 +122,7 @@ def _hash(begin: Any, end: Any) -> Any:
     return value ^ (value >> np.uint64(32))
 
 
-@compiled
+@compiled_inside
 def _equal(begin: Any, end: Any, other: Any, stop: Any) -> Any:
     """Compare the bytes between two addresses with those between two others."""
     if stop - other != end - begin:
@@ -126,7 +133,7 @@ def _equal(begin: Any, end: Any, other: Any, stop: Any) -> Any:
     return _last_word(begin, end) == _last_word(other, stop)
 
 
-@compiled
+@compiled_inside
 def _span(row: Any, part: Any, starts: Rows, ends_at: Rows) -> Any:
     """Return where an id begins and ends among the bytes of its part."""
     at = ends_at[part] + 8 * (row - starts[part])
@@ -134,7 +141,7 @@ def _span(row: Any, part: Any, starts: Rows, ends_at: Rows) -> Any:
     return begin, np.int64(word_at(at))
 
 
-@compiled
+@compiled_inside
 def _is_gone(removed: int, flags: int, row: Any) -> Any:
     return row < flags and byte_at(removed + row) != 0
 
@@ -174,7 +181,7 @@ def _fill(
     return twice
 
 
-@compiled
+@compiled_inside
 def _ask_for(row: Any, starts: Rows, ends_at: Rows, blobs_at: Rows, bytes_too: bool) -> None:
     """Ask for the end of a row's id, or, once that is there, for its bytes."""
     if 0 <= row < starts[-1]:
@@ -189,7 +196,7 @@ def _ask_for(row: Any, starts: Rows, ends_at: Rows, blobs_at: Rows, bytes_too: b
 
 @compiled
 def _find(
-    text: int,
+    text: Any,
     stops: Rows,
     gap: int,
     table: Table,

@@ -31,13 +31,31 @@ def compiled_short(function: Kernel) -> Kernel:
     return _compile(function, False, nogil=False)
 
 
+def compiled_inside(function: Kernel) -> Kernel:
+    """Compile strictly what other kernels call and Python never does: it has no way in from there.
+
+    What makes one takes longer to compile than many a small kernel itself.
+    """
+    return _compile(function, False, no_cpython_wrapper=True)
+
+
+def compiled_within(function: Kernel) -> Kernel:
+    """Compile strictly, as a part of the kernel that calls it: what is called in one place.
+
+    Arguments are passed one by one, not ``*arguments``. None of them may be an array whose address
+    is taken: it would be freed once nothing but the address is used.
+    """
+    return _compile(function, False, no_cpython_wrapper=True, inline="always")
+
+
 def compiled_loose(function: Kernel) -> Kernel:
     """Compile with sums that may be reordered (see ``REASSOCIATE``)."""
     return _compile(function, set(REASSOCIATE))
 
 
-def _compile(function: Kernel, fastmath: Any, *, nogil: bool = True) -> Kernel:
-    kernel: Any = numba.njit(nogil=nogil, fastmath=fastmath)(function)
+def _compile(function: Kernel, fastmath: Any, *, nogil: bool = True, **more: Any) -> Kernel:
+    how = {"nogil": nogil, "fastmath": fastmath, "no_cfunc_wrapper": True, **more}
+    kernel: Any = numba.njit(**how)(function)
     kernel._cache = KernelCache.of(function)
     KERNELS.append(kernel)
     found: Kernel = kernel

@@ -161,19 +161,20 @@ def _walked(
     vectors: Floats, store: Any, spans: Spans, scores: Floats, patches: Rows, threads: int
 ) -> None:
     """Images wanted once are walked query by query, the others image by image."""
-    from patchrerank.kernels import _image_walks, _row_walks
+    from patchrerank.kernels.row_walkers import images_walker, slots_walker
 
-    where = layout(store)
+    tag, stride, _ = layout(store)
+    walk, share = slots_walker(tag.dtype), images_walker(tag.dtype)
     starts, scales, places = row_places(store, spans.begins)
     groups, members, alone = _group(spans, starts, scales, places)
     jobs: list[tuple[Any, ...]] = []
     for query, start, stop in _slots(alone, threads):
         here = (query, slice(start, stop))
         views = (starts[here], scales[here], places, alone[here], scores[here], patches[here])
-        jobs.append((_row_walks.walk_slots, *where, vectors[query], *views))
+        jobs.append((walk, stride, vectors[query], *views))
     run_parts(threads, _call, jobs)
     shares = [
-        (_image_walks.walk_images, *where, vectors, groups[start:stop], members, scores, patches)
+        (share, stride, vectors, groups[start:stop], members, scores, patches)
         for start, stop in parts_of(len(groups), threads)
     ]
     run_parts(threads, _call, shares)

@@ -11,6 +11,7 @@ from patchrerank.kernels._requests import CLOSER, FALLING, rerank_list, rerank_l
 from patchrerank.kernels.code_stores import NONE
 from patchrerank.kernels.jit import entry_of
 from patchrerank.kernels.resorting import Flags, Tables
+from patchrerank.kernels.row_walkers import walkers_of
 from patchrerank.kernels.segments import Rowwise, Segments, places_of
 from patchrerank.kernels.stores import Float16Store, Float32Store, Int8Store
 from patchrerank.types import Floats, Rows
@@ -38,8 +39,8 @@ class PatchRequests:
         spans = (*places_of(ends), np.array([0, len(store)]))
         if isinstance(ends, Segments):
             spans = ends.end_places
-        how, places, scale_places = store.held
-        self._kept = store, ends, boxes
+        (tag, *how), places, scale_places = store.held
+        self._kept, self._stored = (store, ends, boxes), tag.dtype
         self._held = (*how, spans, places, scale_places)
         self._box_places = NONE if boxes is None else places_of(boxes)
         self._rerank: Callable[..., int] | None = None
@@ -73,7 +74,8 @@ class PatchRequests:
         """
         order, after = np.empty(first, np.int64), _tables(first)
         how = (float(lam), float(gamma), self._box_places)
-        asked = (*self._held, query, size, before, *how, order, after)
+        walkers = walkers_of(self._stored, False)
+        asked = (walkers, *self._held, query, size, before, *how, order, after)
         if self._rerank is None:
             self._rerank = entry_of(rerank_list, asked)
         answer = self._rerank(*asked)
@@ -97,7 +99,8 @@ class PatchRequests:
         shape = len(queries), int(firsts.max())
         order, after, falls = np.empty(shape, np.int64), _tables(*shape), np.empty(shape[0], bool)
         how = (float(lam), float(gamma), self._box_places)
-        asked = (*self._held, queries, size, before, *how, firsts, order, after, falls)
+        walkers = walkers_of(self._stored, shape[0] > 1)
+        asked = (walkers, *self._held, queries, size, before, *how, firsts, order, after, falls)
         if self._rerank_all is None:
             self._rerank_all = entry_of(rerank_lists, asked)
         if self._rerank_all(*asked) == CLOSER:

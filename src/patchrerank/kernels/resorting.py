@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from patchrerank.kernels._places import copy_bytes
 from patchrerank.kernels._tiles import prefetch
-from patchrerank.kernels.jit import compiled
+from patchrerank.kernels.jit import compiled, compiled_inside, compiled_within
 from patchrerank.types import Floats, Rows
 
 Doubles = npt.NDArray[np.float64]
@@ -79,7 +79,7 @@ def write_order(rows: Rows, local: Floats, by_local: bool, exact: Doubles, order
         order[place] = head[place] if place < size else place
 
 
-@compiled
+@compiled_within
 def _make_rising(bits: Keys) -> None:
     """Turn the bits of float64, none of them -0, into numbers that rise with them."""
     top = np.uint64(1) << np.uint64(63)
@@ -87,7 +87,7 @@ def _make_rising(bits: Keys) -> None:
         bits[slot] = ~bits[slot] if bits[slot] & top else bits[slot] | top
 
 
-@compiled
+@compiled_within
 def _sort(keys: Keys, order: Rows) -> None:
     """Write where keys ``(n,)`` stand, ascending, equals as they come: a byte at a time."""
     count, last = len(keys), np.uint64(255)
@@ -107,10 +107,11 @@ def _sort(keys: Keys, order: Rows) -> None:
             key = (keys[order[place]] >> shift) & last
             other[counts[key]] = order[place]
             counts[key] += 1
-        order[:] = other
+        for place in range(count):
+            order[place] = other[place]
 
 
-@compiled
+@compiled_inside
 def move_tables(
     order: Rows, before: Tables, exact: Doubles, local: Floats, boxes_at: Rows, after: Tables
 ) -> Any:
@@ -144,7 +145,7 @@ def move_tables(
     return falls
 
 
-@compiled
+@compiled_inside
 def _write_box(at: Any, before: Floats, slot: Any, box: Floats) -> None:
     """Write the box at an address; where that is not known, the one of before."""
     box[:] = np.nan

@@ -76,9 +76,10 @@ def _in_place(
     vector: Floats, store: Float32Store | Float16Store | Int8Store, rows: Rows, products: Floats
 ) -> None:
     """Walk the rows as images of one patch each."""
-    from patchrerank.kernels import _row_walks as kernels
+    from patchrerank.kernels.row_walkers import slots_walker
 
     unused = np.empty(len(rows), dtype=np.int64)
     starts, scales, places = row_places(store, rows)
-    how = (*layout(store), vector, starts, scales, places)
-    kernels.walk_slots(*how, np.ones_like(rows), products, unused)
+    tag, stride, _ = layout(store)
+    how = (stride, vector, starts, scales, places)
+    slots_walker(tag.dtype)(*how, np.ones_like(rows), products, unused)

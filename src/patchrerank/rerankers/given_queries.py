@@ -160,6 +160,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
     Raises:
         QueryError: another shape than ``(dim,)``, all zeros, or not of unit norm.
     """
+    plain = True
     for number, vector in enumerate(vectors):
         if vector.shape != (dim,):
             size = "×".join(map(str, vector.shape))
@@ -170,6 +171,7 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
             )
         if is_unit(vector):
             continue
+        plain = False
         norm = float(np.linalg.norm(vector.astype(np.float64)))
         if norm == 0.0:
             raise QueryError(
@@ -181,7 +183,8 @@ def ready_queries(vectors: Sequence[Floats], dim: int) -> Queries:
                 f"query {number} is a vector of norm {norm:.4g}; pass it L2-normalised "
                 "(vector / numpy.linalg.norm(vector)), since scores are cosines"
             )
-    return Queries(np.array(vectors, dtype=np.float32).reshape(len(vectors), dim))
+    found = np.array(vectors, dtype=np.float32).reshape(len(vectors), dim)
+    return Queries.trusted(found) if plain else Queries(found)
 
 
 def is_unit(vector: Floats) -> bool:

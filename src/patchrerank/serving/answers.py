@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +10,7 @@ from uuid import UUID, uuid4
 from patchrerank.serving.asks import RerankAsk
 from patchrerank.serving.hit_lines import Lines
 from patchrerank.serving.json_bodies import text_of
+from patchrerank.serving.sent_places import Places
 
 USAGE = {"prompt_tokens": 0, "total_tokens": 0}
 """What clients of language models look for; nothing is counted in tokens here."""
@@ -19,49 +19,19 @@ NUMBERS = count(uuid4().int >> 40 << 40)
 """Of answers, each its own; drawn anew, each would cost a call to the system."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where documents stood; one that was sent twice is scored once.
-
-    Attributes:
-        first: the first place of each id, in the order of places.
-        again: further places of those that have some.
-    """
-
-    first: dict[Any, int]
-    again: dict[Any, list[int]]
-
-    @classmethod
-    def of(cls, ids: Sequence[Any]) -> Places:
-        """Return those of ids as they were sent."""
-        first = dict(zip(ids, range(len(ids)), strict=True))  # no list for each: many wake the GC
-        if len(first) == len(ids):
-            return cls(first, {})
-        first = {}
-        again: dict[Any, list[int]] = {}
-        for place, item in enumerate(ids):
-            if first.setdefault(item, place) != place:
-                again.setdefault(item, []).append(place)
-        return cls(first, again)
-
-    def __getitem__(self, item: Any) -> Sequence[int]:
-        """Return all places of an id."""
-        return (self.first[item], *self.again.get(item, ()))
-
-
-def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
+def rerank_answer(ask: RerankAsk, hits: Lines, keys: Sequence[Any]) -> str:
     """Return what a request to rerank is answered with, as JSON.
 
     Args:
         ask: what was asked; its shape says how the answer is laid out.
         hits: best first.
-        places: where in the documents each id stood.
+        keys: ids of the documents, as hits have them.
     """
     key, bare = ask.shape.score, ask.shape.results is None
     results = []
-    for item, score, line in zip(hits.ids, hits.scores, hits.lines, strict=True):
+    for indices, score, line in zip(_indices(hits, keys), hits.scores, hits.lines, strict=True):
         told = line if bare else f'"{key}":{score},{line}'
-        for index in places[item]:
+        for index in indices:
             echo = _echoed(ask.documents[index], bare=bare) if ask.echo else ""
             results.append(f'{{"index":{index},{told}{echo}}}')
     listed = ",".join(results[: ask.top])
@@ -76,6 +46,14 @@ def rerank_answer(ask: RerankAsk, hits: Lines, places: Places) -> str:
     about["meta"] = {"api_version": {"version": "2"}}
     about |= _nothing(hits)
     return f'{text_of(about)[:-1]},"{ask.shape.results}":[{listed}]}}'
+
+
+def _indices(hits: Lines, keys: Sequence[Any]) -> list[Sequence[int]]:
+    """Return where in the documents each hit stood."""
+    if hits.places is not None:
+        return [(place,) for place in hits.places]
+    places = Places.of(keys)
+    return [places[item] for item in hits.ids]
 
 
 def search_answer(hits: Lines) -> str:

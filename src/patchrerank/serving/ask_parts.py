@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from struct import pack
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from patchrerank.search_results import Doubles
 from patchrerank.serving.json_bodies import read_object
 from patchrerank.serving.refusals import RequestError
 from patchrerank.serving.sent_pictures import is_picture, sent_picture
+from patchrerank.types import Floats
 
 QueryKind: TypeAlias = Literal["words", "picture", "id", "vector"]
 SEVERAL = (
@@ -27,7 +29,7 @@ class Asked:
 
     Attributes:
         kind: what ``value`` is.
-        value: words, a picture as it was sent, an id of the gallery, or float64 ``(d,)``.
+        value: words, a picture as it was sent, an id of the gallery, or float32 ``(d,)``.
         box: where the object is in the picture, in [0, 1], or None.
     """
 
@@ -64,7 +66,7 @@ def _asked(query: Mapping[str, Any]) -> Asked:
         query = _only_part(query)
     makers: dict[str, Callable[[Any], Asked]] = {
         "image": lambda value: Asked("picture", sent_picture(value, "the query")),
-        "vector": lambda value: Asked("vector", read_numbers(value, "the query's vector")),
+        "vector": lambda value: Asked("vector", _vector(value)),
         "id": lambda value: Asked("id", value),
         "text": lambda value: Asked("words", value) if isinstance(value, str) else _refuse(value),
     }
@@ -123,7 +125,12 @@ def read_numbers(values: Any, what: str) -> Doubles:
     """
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
         raise RequestError(f"{what} must be a list of numbers")
-    return np.array(values, dtype=np.float64)
+    return np.frombuffer(pack(f"{len(values)}d", *values))
+
+
+def _vector(value: Any) -> Floats:
+    with np.errstate(over="ignore"):  # infinite is an error that is told further on
+        return read_numbers(value, "the query's vector").astype(np.float32)
 
 
 def _box(value: Any) -> list[float]:

@@ -95,7 +95,7 @@ def read_rerank(body: Mapping[str, Any], most: int) -> RerankAsk:
     documents = _documents(body, "texts" if tei else "documents", most)
     plain, scores = _told_apart(documents)
     pictures = None
-    kinds = set(map(type, plain))
+    kinds = {str} if plain is documents else set(map(type, plain))
     if Sent in kinds:
         if len(kinds) > 1:
             raise RequestError("documents are ids of the gallery or pictures, not both at once")

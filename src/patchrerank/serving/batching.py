@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeAlias, TypeVar
 
+from patchrerank.serving.deadlines import Deadlines
+
 Item = TypeVar("Item")
 Found = TypeVar("Found")
 Work: TypeAlias = Callable[[Sequence[Item]], Sequence[Found | Exception]]
@@ -52,17 +54,26 @@ class Batcher(Generic[Item, Found]):
         self._waiting: deque[tuple[Item, asyncio.Future[Found], float]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"patchrerank-{name}")
         self._task: asyncio.Task[None] | None = None
+        self._deadlines = Deadlines()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def ask(self, item: Item) -> Found:
-        """Return what is found for an item, or raise why it failed."""
+    async def ask(self, item: Item, until: float) -> Found:
+        """Return what is found for an item, or raise why it failed.
+
+        Args:
+            item: to work on.
+            until: when, as ``time.monotonic()`` counts, nobody waits any longer.
+
+        Raises:
+            TimeoutError: nothing was found until then.
+        """
         future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future, time.perf_counter()))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        return await future
+        return await self._deadlines.waited(future, until)
 
     def close(self) -> None:
         """Let the thread end when it has done what it has."""

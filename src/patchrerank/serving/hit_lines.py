@@ -12,6 +12,7 @@ from patchrerank.calibration import Calibration
 from patchrerank.gallery import Gallery
 from patchrerank.rerankers.hits import hits_of
 from patchrerank.serving.json_bodies import number_texts, text_of
+from patchrerank.serving.sent_places import places_of
 from patchrerank.types import EMPTY, Floats, Hit, Ranking, Rows
 
 
@@ -26,6 +27,7 @@ class Lines:
             that float32 is told by.
         fallback: whether local evidence had no part in the order, or not all that it should have.
         nothing: whether the list holds, probably, nothing relevant; None where nobody can say.
+        places: where each stood in what the client sent; None: that was not looked at.
     """
 
     ids: list[Any]
@@ -33,6 +35,7 @@ class Lines:
     lines: list[str]
     fallback: bool
     nothing: bool | None = None
+    places: list[int] | None = None
 
 
 def lines_of(
@@ -40,6 +43,7 @@ def lines_of(
     gallery: Gallery,
     tops: Sequence[int | None],
     calibration: Calibration | None = None,
+    sent: Sequence[Rows | None] = (),
 ) -> list[Lines]:
     """Return the hits of each query of a ranking.
 
@@ -48,6 +52,8 @@ def lines_of(
         gallery: whose ids they have.
         tops: how many of each query's are wanted; None: all.
         calibration: of the ranking's probabilities; None: it has none.
+        sent: the rows of each query's documents in the order that its client sent, each once, to
+            say where hits stood; None, and ``()`` for all: they are looked for by their ids.
     """
     if any(ranking.kept(query) is not None for query in range(len(ranking))):
         lists = hits_of(ranking, gallery, None)
@@ -55,11 +61,17 @@ def lines_of(
     most = ranking.rows.shape[1]
     wanted = [most if top is None else min(most, top) for top in tops]
     filled = (ranking.rows != EMPTY).sum(axis=1)
-    return _lines(ranking, filled, np.minimum(filled, wanted), gallery, calibration)
+    counts = np.minimum(filled, wanted)
+    return _lines(ranking, filled, counts, gallery, calibration, sent or (None,) * len(tops))
 
 
 def _lines(
-    ranking: Ranking, filled: Rows, counts: Rows, gallery: Gallery, calibration: Calibration | None
+    ranking: Ranking,
+    filled: Rows,
+    counts: Rows,
+    gallery: Gallery,
+    calibration: Calibration | None,
+    sent: Sequence[Rows | None],
 ) -> list[Lines]:
     """Write the first places of all lists at once, so many of each, and cut them apart."""
     looked_at = np.minimum(filled, np.maximum(counts, 1)).tolist()  # the best, even of none wanted
@@ -79,7 +91,7 @@ def _lines(
         number_texts(local),
         _box_texts(ranking.boxes[:, :width][head]),
         ["null"] * len(ids) if chances is None else number_texts(chances[:, :width][head]),
-        np.where(np.isnan(local), "behind", "rescored").tolist(),
+        np.isnan(local).tolist(),
         queries.tolist(),
     )
     crops, views = (
@@ -87,11 +99,12 @@ def _lines(
         ranking.views or ("none",) * len(counts),
     )
     failed = [bool(why) for why in ranking.failed or ("",) * len(counts)]
+    states = [["fallback" if fell else how for fell in failed] for how in ("rescored", "behind")]
     lines = [
         f'"id":{item},"score":{score},"rank":{rank},"global_score":{one},"local_score":{other},'
         f'"box":{box},"query_crop":"{crops[query]}","probability":{chance},'
-        f'"status":"{"fallback" if failed[query] else state}","query_views":"{views[query]}"'
-        for item, score, rank, one, other, box, chance, state, query in zip(*columns, strict=True)
+        f'"status":"{states[behind][query]}","query_views":"{views[query]}"'
+        for item, score, rank, one, other, box, chance, behind, query in zip(*columns, strict=True)
     ]
     ends = np.cumsum(counts).tolist()
     found = []
@@ -100,7 +113,9 @@ def _lines(
         if calibration is not None and chances is not None:
             seen = query, slice(looked_at[query])
             nothing = calibration.finds_nothing(scores[seen], chances[seen])
-        found.append(Lines(ids[own], told[own], lines[own], failed[query], nothing))
+        mine = sent[query]
+        stood = None if mine is None else places_of(ranking.rows[query, :count], mine)
+        found.append(Lines(ids[own], told[own], lines[own], failed[query], nothing, stood))
     return found
 
 

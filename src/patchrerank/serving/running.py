@@ -15,9 +15,11 @@ from patchrerank.records import check_within
 from patchrerank.serving.service import Service
 from patchrerank.serving.thinned_log import ThinnedLog
 
-DRAIN, LOOKING = 1.0, 0.05
-"""Seconds for which open connections are still answered, and then closed, after a signal, and
-after how many it is seen that none is open any more."""
+DRAIN = 1.0
+"""Seconds for which open connections are still answered, and then closed, after a signal."""
+
+LOOK = 0.05
+"""Seconds until it is seen that none is open any more."""
 
 KEEP_ALIVE = 30
 BACKLOG = 512
@@ -28,7 +30,8 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
     """Run an application of :func:`patchrerank.serving.app.make_app` until a signal comes.
 
     SIGTERM and SIGINT end it: no connection is accepted any more, those that are open are closed
-    behind their next answer, and what was begun is answered. A second signal ends it at once.
+    behind their next answer, and what was begun is answered. With none open it ends at once, as it
+    does at a second signal.
     What the process logs is thinned: see :class:`patchrerank.serving.thinned_log.ThinnedLog`.
 
     Args:
@@ -66,13 +69,16 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         def drain(self) -> None:
             for server in self.servers:
                 server.close()
-            loop.call_later(LOOKING, self.stop_when_drained, loop.time() + DRAIN)
+            loop.call_later(DRAIN, self.stop)
+            loop.call_later(LOOK, self.stop_alone)
 
-        def stop_when_drained(self, latest: float) -> None:
-            if not self.server_state.connections or loop.time() >= latest:
-                self.should_exit = True
-                return
-            loop.call_later(LOOKING, self.stop_when_drained, latest)
+        def stop_alone(self) -> None:
+            if not self.server_state.connections:
+                self.stop()
+            loop.call_later(LOOK, self.stop_alone)
+
+        def stop(self) -> None:
+            self.should_exit = True
 
     listener = listening(host, port)
     config = uvicorn.Config(

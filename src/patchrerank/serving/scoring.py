@@ -6,25 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import numpy as np
-
 from patchrerank.gallery import Gallery
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
-from patchrerank.score_reading import Metric
-from patchrerank.search_results import Doubles
 from patchrerank.serving.documents import PictureVectors
 from patchrerank.serving.hit_lines import Lines, lines_of
 from patchrerank.serving.loaded import Loaded
 from patchrerank.serving.refusals import own_pictures
-from patchrerank.types import Missing, Queries, Ranking, Shortlist
+from patchrerank.types import Queries, Ranking, Shortlist
 
 Found = TypeVar("Found")
 
 LATE = "there was no time"
-
-ABSENT = -1.0
-"""The cosine of an image that is not there, where nobody sent a score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +67,18 @@ class Rescoring:
     Attributes:
         reranker: that rescores it.
         queries: one, encoded.
-        first: makes the first stage's order.
+        first: makes the first stage's order, and tells whether it is that of the documents.
         top: hits that are wanted; None: all.
         shortlist: the first stage's order, once it is made.
+        as_sent: whether each document has the slot of the place where it was sent.
     """
 
     reranker: Cascade
     queries: Queries
-    first: Callable[[], Shortlist]
+    first: Callable[[], tuple[Shortlist, bool]]
     top: int | None
     shortlist: Shortlist | None = None
+    as_sent: bool = False
 
     @property
     def key(self) -> object:
@@ -97,7 +92,7 @@ class Rescoring:
             PatchRerankError: it cannot be made.
         """
         if self.shortlist is None:
-            self.shortlist = self.first()
+            self.shortlist, self.as_sent = self.first()
         return self.shortlist
 
     def in_order(self) -> Lines:
@@ -134,7 +129,8 @@ def rescore_all(jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         with own_pictures():  # what was sent is read by now
             ranking = reranker.rerank(queries, shortlist)
         tops = [job.top for job in group]
-        return lines_of(ranking, reranker.gallery, tops, reranker.calibration)
+        sent = [job.first_stage().rows[0] if job.as_sent else None for job in group]
+        return lines_of(ranking, reranker.gallery, tops, reranker.calibration, sent)
 
     return in_groups(jobs, work)
 
@@ -158,64 +154,6 @@ def in_groups(
     return [found[number] for number in range(len(jobs))]
 
 
-def listed(
-    gallery: Gallery,
-    queries: Queries,
-    ids: list[Any],
-    scores: Doubles | None,
-    metric: Metric | None,
-    missing: Missing,
-) -> Shortlist:
-    """Return documents that are ids as a shortlist, best first.
-
-    Args:
-        gallery: that holds them.
-        queries: one, encoded.
-        ids: K, each once.
-        scores: the first stage's, in any order; None: cosines of the gallery's global vectors.
-        metric: what the scores are.
-        missing: what ids are that it does not hold; without scores they come last.
-
-    Raises:
-        ShortlistError: unknown ids, or scores that are no finite numbers.
-        QueryError: the query does not live in the gallery's space.
-    """
-    gallery.check_queries(queries)
-    if scores is not None:
-        return _from_ids(gallery, ids, scores, missing, metric=metric)
-    rows = gallery.rows_of(ids, strict=missing == "error")
-    held = rows >= 0
-    cosines = np.full(len(ids), ABSENT, dtype=np.float32)
-    cosines[held] = np.nan_to_num(gallery.global_vectors[rows[held]] @ queries.vectors[0], nan=-1)
-    if held.all():
-        order = np.argsort(-cosines, kind="stable")
-        return Shortlist.trusted(rows[order][None], cosines[order][None])
-    return _from_ids(gallery, ids, cosines, missing, higher_is_better=True)
-
-
-def as_sent(
-    gallery: Gallery,
-    ids: list[Any],
-    scores: Doubles | None,
-    metric: Metric | None,
-    missing: Missing,
-) -> Shortlist:
-    """Return documents as a shortlist in the order that was sent, or that the scores say.
-
-    Args:
-        gallery: that holds the ids.
-        ids: best first.
-        scores: the first stage's, or None.
-        metric: what the scores are.
-        missing: what ids are that the gallery does not hold.
-
-    Raises:
-        ShortlistError: unknown ids, or scores that are no finite numbers.
-    """
-    given = None if scores is None or not len(scores) else scores
-    return _from_ids(gallery, ids, given, missing, metric=None if given is None else metric)
-
-
 def unscored(shortlist: Shortlist, gallery: Gallery, top: int | None) -> Lines:
     """Return the hits of one query's shortlist, in its order, rescored by nobody.
 
@@ -225,16 +163,3 @@ def unscored(shortlist: Shortlist, gallery: Gallery, top: int | None) -> Lines:
         top: hits that are wanted; None: all.
     """
     return lines_of(replace(Ranking.of(shortlist), failed=(LATE,)), gallery, [top])[0]
-
-
-def _from_ids(
-    gallery: Gallery, ids: list[Any], scores: Any, missing: Missing, **how: Any
-) -> Shortlist:
-    """Return a shortlist; what is dropped is not logged, as it were with every request."""
-    given = None if scores is None else [scores]
-    kept: Missing = "keep" if missing == "drop" else missing
-    found = Shortlist.from_ids(gallery, [ids], given, sort=True, missing=kept, **how)
-    if missing != "drop":
-        return found
-    away = tuple(one and replace(one, kept=False) for one in found.missing)
-    return Shortlist.trusted(found.rows, found.scores, away)

@@ -12,7 +12,8 @@ from typing import Any, cast
 from patchrerank.errors import GalleryError, PatchRerankError
 from patchrerank.images import PictureBytes
 from patchrerank.pipeline import Cascade
-from patchrerank.serving.answers import Places, rerank_answer, search_answer
+from patchrerank.rerankers.given_queries import ready_queries
+from patchrerank.serving.answers import rerank_answer, search_answer
 from patchrerank.serving.ask_parts import Asked
 from patchrerank.serving.asks import RerankAsk, SearchAsk
 from patchrerank.serving.batching import Batcher
@@ -28,12 +29,11 @@ from patchrerank.serving.scoring import (
     Documents,
     Encoding,
     Rescoring,
-    as_sent,
     encode_all,
-    listed,
     rescore_all,
     unscored,
 )
+from patchrerank.serving.sent_ids import as_sent, listed
 from patchrerank.serving.sent_pictures import Sent, checked, decoded, digest_of
 from patchrerank.serving.settings import ServiceSettings
 from patchrerank.types import Queries, Shortlist, Text
@@ -125,8 +125,8 @@ class Service:
             hits = await self._searched(ask, loaded, until)
             begun, answer = time.perf_counter(), search_answer(hits)
         else:
-            hits, places = await self._reranked(ask, loaded, until)
-            begun, answer = time.perf_counter(), rerank_answer(ask, hits, places)
+            hits, keys = await self._reranked(ask, loaded, until)
+            begun, answer = time.perf_counter(), rerank_answer(ask, hits, keys)
         self.metrics.spent("answer", time.perf_counter() - begun)
         if hits.fallback:
             self.metrics.fell_back("deadline" if time.monotonic() >= until else "reranker")
@@ -137,47 +137,44 @@ class Service:
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 queries = await self._queries(ask.query, loaded, until)
-                first = partial(loaded.search, queries, ask.candidates)
+                first = partial(_found, loaded, queries, ask.candidates)
                 found = Rescoring(loaded.reranker, queries, first, ask.top)
                 await asyncio.to_thread(found.first_stage)
                 job = found
-                return await self._rescoring.ask(job)
+                return await self._rescoring.ask(job, until)
         except TimeoutError:
             if job is None:
                 raise RequestError("there was no time for the first stage", 503, AGAIN) from None
             return job.in_order()
 
-    async def _reranked(self, ask: RerankAsk, loaded: Loaded, until: float) -> tuple[Lines, Places]:
+    async def _reranked(
+        self, ask: RerankAsk, loaded: Loaded, until: float
+    ) -> tuple[Lines, list[Any]]:
         missing = ask.missing or self.settings.missing
         pictures = await self._pictures(ask.pictures, until)
         keys = _keys(ask.ids, loaded) if pictures is None else list(map(digest_of, pictures))
-        places = Places.of(keys)
-        ids = list(places.first) if places.again else keys
-        scores = ask.scores
-        if scores is not None and len(ids) < len(keys):
-            scores = scores[[places.first[key] for key in ids]]
-        top = None if ask.top is None else min(ask.top, len(ids))
         job: Rescoring | None = None
         made: Shortlist | None = None
         try:
-            async with asyncio.timeout_at(_loop_time(until)):
-                queries = await self._queries(ask.query, loaded, until)
-                reranker = loaded.reranker
-                if pictures is not None:
-                    sent = dict(zip(keys, pictures, strict=True))
-                    reranker = await self._encoded(Documents(loaded, sent, until))
-                how = (reranker.gallery, queries, ids, scores, ask.metric, missing)
-                job = Rescoring(reranker, queries, partial(listed, *how), top)
-                hits = await self._rescoring.ask(job)
+            queries = await self._queries(ask.query, loaded, until)
+            reranker = loaded.reranker
+            if pictures is not None:
+                sent = dict(zip(keys, pictures, strict=True))
+                reranker = await self._encoded(Documents(loaded, sent, until))
+            how = (reranker.gallery, queries, keys, ask.scores, ask.metric, missing)
+            job = Rescoring(reranker, queries, partial(listed, *how), ask.top)
+            hits = await self._rescoring.ask(job, until)
         except TimeoutError:
             if job is not None:
                 hits = job.in_order()
             else:
-                known: Any = loaded.gallery if pictures is None else SentGallery(loaded, ids, {})
-                made = as_sent(known, ids, scores, ask.metric, missing)
-                hits = unscored(made, known, top)
+                known: Any = loaded.gallery
+                if pictures is not None:
+                    known = SentGallery(loaded, list(dict.fromkeys(keys)), {})
+                made = as_sent(known, keys, ask.scores, ask.metric, missing)
+                hits = unscored(made, known, ask.top)
         self.metrics.missed(missing, made if job is None else job.shortlist)
-        return hits, places
+        return hits, keys
 
     async def _queries(self, asked: Asked, loaded: Loaded, until: float) -> Queries:
         """Return a query, encoded."""
@@ -187,7 +184,7 @@ class Service:
                     f"this service has the stage {loaded.local_stages[0]}, which needs local "
                     "descriptors of the query: send a picture, or an id of the gallery"
                 )
-            return loaded.reranker.encode([asked.value])
+            return ready_queries([asked.value], loaded.gallery.dim)
         value: Any
         if asked.kind == "id":
             row = loaded.row_of(asked.value)
@@ -195,18 +192,22 @@ class Service:
                 return loaded.reranker.encode([loaded.gallery.global_vectors[row]])
             with own_pictures():
                 value = loaded.gallery.pictures[row]
-                return await self._encoded_query(loaded, value, asked)
+                return await self._encoded_query(loaded, value, asked, until)
         elif asked.kind == "words":
             value = Text(asked.value)
         else:
-            value = (await self._pictures([asked.value], until) or [])[0]
-        return await self._encoded_query(loaded, value, asked)
+            async with asyncio.timeout_at(_loop_time(until)):
+                value = (await self._pictures([asked.value], until) or [])[0]
+        return await self._encoded_query(loaded, value, asked, until)
 
-    async def _encoded_query(self, loaded: Loaded, value: Any, asked: Asked) -> Queries:
-        return cast(Queries, await self._encoding.ask(Encoding(loaded, value, asked.box)))
+    async def _encoded_query(
+        self, loaded: Loaded, value: Any, asked: Asked, until: float
+    ) -> Queries:
+        encoding = Encoding(loaded, value, asked.box)
+        return cast(Queries, await self._encoding.ask(encoding, until))
 
     async def _encoded(self, documents: Documents) -> Cascade:
-        return cast(Cascade, await self._encoding.ask(documents))
+        return cast(Cascade, await self._encoding.ask(documents, documents.until))
 
     async def _pictures(
         self, sent: Sequence[Sent] | None, until: float
@@ -228,6 +229,11 @@ class Service:
     def _rescored(self, jobs: Sequence[Rescoring]) -> list[Lines | Exception]:
         self.metrics.together(len(jobs))
         return rescore_all(jobs)
+
+
+def _found(loaded: Loaded, queries: Queries, size: int) -> tuple[Shortlist, bool]:
+    """Return what the first stage finds, which stands in nobody's documents."""
+    return loaded.search(queries, size), False
 
 
 def _keys(ids: list[Any] | None, loaded: Loaded) -> list[Any]:

@@ -136,6 +136,13 @@ class Queries:
         object.__setattr__(self, "local", local)
         object.__setattr__(self, "local_encoder", maker)
 
+    @classmethod
+    def trusted(cls, vectors: Floats) -> Queries:
+        """Return ready vectors, C-contiguous and finite, without looking at them again."""
+        made = object.__new__(cls)  # all other fields are the class's own defaults
+        object.__setattr__(made, "vectors", vectors)
+        return made
+
     def __len__(self) -> int:
         return len(self.vectors)
 
