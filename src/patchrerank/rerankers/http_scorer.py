@@ -112,7 +112,7 @@ class HttpScorer:
 
     def _answer(self, body: Mapping[str, Any], deadline: float) -> bytes:
         headers, pause, reason = self._headers(), PAUSE, "there was no time left to ask it"
-        for _ in range(1 + self.retries):
+        for more in reversed(range(1 + self.retries)):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -121,7 +121,7 @@ class HttpScorer:
                 return content
             reason = content.decode("utf-8", "replace")[:200].strip() or f"status {status}"
             reason = reason if status == 0 else f"status {status}: {reason}"
-            if status and status not in AGAIN:
+            if not more or (status and status not in AGAIN):
                 break
             time.sleep(max(0.0, min(max(pause, wait), deadline - time.monotonic())))
             pause *= 2

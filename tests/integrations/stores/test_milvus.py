@@ -46,6 +46,9 @@ def test_searches_have_a_limit(store, tmp_path):
 
 
 def test_a_strangers_collection_is_left_alone(store, tmp_path):
-    store._client.create_collection("images", dimension=4)
+    schema = store._client.create_schema()
+    schema.add_field("id", pymilvus.DataType.INT64, is_primary=True)
+    schema.add_field("vector", pymilvus.DataType.FLOAT_VECTOR, dim=4)
+    store._client.create_collection("images", schema=schema)  # no index, which waits half a second
     with pytest.raises(GalleryError, match="not made by patchrerank"):
         store.push(made_gallery(tmp_path / "gallery"), progress=False)

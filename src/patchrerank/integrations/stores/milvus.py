@@ -120,9 +120,9 @@ class MilvusStore(VectorStore):
             schema.add_field(field, kind, **options)
         index = self._client.prepare_index_params()
         index.add_index("vector", index_type="FLAT", metric_type="COSINE")
-        self._client.create_collection(
-            name, schema=schema, index_params=index, consistency_level="Strong"
-        )
+        self._client.create_collection(name, schema=schema, consistency_level="Strong")
+        self._client.create_index(name, index, sync=False)  # else half a second, for no row
+        self._client.load_collection(name)
 
     def _digests(self) -> Iterator[tuple[str, int]]:
         pages = self._client.query_iterator(
