@@ -123,7 +123,9 @@ def with_files(gallery: Gallery, dataset: Dataset) -> Gallery:
     with suppress(GalleryError, SettingError, OSError):  # a cache may be read-only
         known = read_named_files(gallery.folder)
         if (known is None or known.root != there) and len(dataset.images) <= MOST_NAMED:
-            record_files(gallery, {image.id: image.file for image in dataset.images}, there)
+            held = set(gallery.ids.living())  # pictures that could not be read are not in it
+            files = {image.id: image.file for image in dataset.images if image.id in held}
+            record_files(gallery, files, there)
             return Gallery(gallery.folder)
     return gallery
 
