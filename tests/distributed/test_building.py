@@ -137,13 +137,25 @@ def test_whitening_is_that_of_a_local_build(tmp_path, photo_folder, tiny_encoder
         )
 
 
+def killed(folder, photos, encoder, notes, at, how):
+    """Begin a build whose only worker ends itself at its ``at``-th chunk."""
+    notes.mkdir()
+    dies = partial(dying, encoder, notes, 1, at)
+    with pytest.raises(GalleryError, match="ended its worker"):
+        build_gallery_with_ray(folder, photos, dies, "grid:1", how, replace(ONE, attempts=1))
+
+
 @pytest.mark.slow
 def test_a_build_killed_in_its_sample_does_not_go_on_plain(tmp_path, photo_folder, tiny_encoder):
-    (tmp_path / "g" / "shards" / "sample" / "part").mkdir(parents=True)
+    white = replace(QUIET, whiten=8)
+    killed(tmp_path / "g", photo_folder, tiny_encoder, tmp_path / "notes", 1, white)
+    held = sorted(path.parent.name for path in tmp_path.glob("g/shards/*/*/manifest.json"))
+    assert held == ["000000"], "of the sample's parts"
+    build = partial(build_gallery_with_ray, tmp_path / "g", photo_folder, tiny_encoder, "grid:1")
     with pytest.raises(GalleryError, match="begun with whitening"):
-        build_gallery_with_ray(
-            tmp_path / "g", photo_folder, tiny_encoder, "grid:1", replace(QUIET, whiten="none"), ONE
-        )
+        build(replace(QUIET, whiten="none"), ONE)
+    local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:1", white)
+    same(build(white, ONE), local, tmp_path / "copy")
 
 
 def test_whitening_of_files_of_pictures(tmp_path, tiny_encoder):
