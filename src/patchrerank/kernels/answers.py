@@ -14,14 +14,17 @@ from patchrerank.kernels.segments import Segments
 from patchrerank.kernels.stores import TAGS, SingleStore
 from patchrerank.types import Floats, Rows
 
+CODED = PQStore, RabitqStore
+
 Found: TypeAlias = tuple[Floats, Rows, Spans]
 
 
 def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Found | None:
     """Return what ``patch_max`` does and where the rows lie, by one compiled call, or None.
 
-    None: something is not as it must be, not ready to be read in place, or lies in a part that
-    is not open yet; the general way says what, or does what is needed.
+    None: something is not as it must be, not ready to be read in place, lies in a part that is
+    not open yet, or scores
+    no number; the general way says what, or does what is needed.
     """
     if not (_plain(queries, np.float32, 2) and _plain(rows, np.int64, 2)):
         return None
@@ -39,6 +42,8 @@ def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Fo
     asked = (*head, len(store), data, scales, stops, parts, queries, rows)
     if not _entry(kind)(*asked, (begins, counts), scores, patches):
         return None
+    if kind in CODED and not (scores < np.inf).all():
+        return None
     return scores, patches, Spans(rows, begins, counts)
 
 
@@ -54,7 +59,7 @@ def _entry(kind: type) -> Callable[..., bool]:
     from patchrerank.kernels.jit import entry_of
 
     flat, table = np.zeros((1, 1), np.float32), np.zeros((1, 1), np.int64)
-    coded = kind in (PQStore, RabitqStore)
+    coded = kind in CODED
     head: tuple[Any, ...] = (np.zeros((1, 1, 1), np.float32), (False, 8, 1))
     if not coded:
         head = TAGS[kind], 1, False
