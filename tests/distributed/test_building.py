@@ -137,13 +137,59 @@ def test_whitening_is_that_of_a_local_build(tmp_path, photo_folder, tiny_encoder
         )
 
 
+def killed(folder, photos, encoder, notes, at, how):
+    """Begin a build whose only worker ends itself at its ``at``-th chunk."""
+    notes.mkdir()
+    dies = partial(dying, encoder, notes, 1, at)
+    with pytest.raises(GalleryError, match="ended its worker"):
+        build_gallery_with_ray(folder, photos, dies, "grid:1", how, replace(ONE, attempts=1))
+
+
 @pytest.mark.slow
 def test_a_build_killed_in_its_sample_does_not_go_on_plain(tmp_path, photo_folder, tiny_encoder):
-    (tmp_path / "g" / "shards" / "sample" / "part").mkdir(parents=True)
+    white = replace(QUIET, whiten=8)
+    killed(tmp_path / "g", photo_folder, tiny_encoder, tmp_path / "notes", 1, white)
+    held = sorted(path.parent.name for path in tmp_path.glob("g/shards/*/*/manifest.json"))
+    assert held == ["000000"], "of the sample's parts"
+    build = partial(build_gallery_with_ray, tmp_path / "g", photo_folder, tiny_encoder, "grid:1")
     with pytest.raises(GalleryError, match="begun with whitening"):
-        build_gallery_with_ray(
-            tmp_path / "g", photo_folder, tiny_encoder, "grid:1", replace(QUIET, whiten="none"), ONE
-        )
+        build(replace(QUIET, whiten="none"), ONE)
+    local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:1", white)
+    same(build(white, ONE), local, tmp_path / "copy")
+
+
+@pytest.mark.slow
+def test_a_build_killed_behind_its_sample_whitens_as_it_is_asked_now(
+    tmp_path, photo_folder, tiny_encoder, other_encoder, monkeypatch
+):
+    """Its sample is kept; what is learned on it is what the run that goes on wants."""
+    monkeypatch.setattr("patchrerank.gallery.whitening_sample.SAMPLE_IMAGES", 16)
+    white, now = (replace(QUIET, whiten=dim) for dim in (8, 4))
+    killed(tmp_path / "g", photo_folder, tiny_encoder, tmp_path / "notes", 1, white)
+    assert Gallery(tmp_path / "g" / "shards" / "whitening").dim == 8
+    build = partial(build_gallery_with_ray, tmp_path / "g", photo_folder)
+    with pytest.raises(GalleryError, match="regions grid:1, now it is grid:2"):
+        build(tiny_encoder, "grid:2", white, ONE)
+    with pytest.raises(GalleryError, match=r"another (encoder|identity)"):
+        build(other_encoder, "grid:1", white, ONE)
+    local = build_gallery(tmp_path / "local", photo_folder, tiny_encoder, "grid:1", now)
+    made = build(tiny_encoder, "grid:1", now, ONE)
+    assert made.dim == 4
+    same(made, local, tmp_path / "copy")
+
+
+@pytest.mark.slow
+def test_a_shard_that_was_begun_with_another_whitening_says_so(
+    tmp_path, photo_folder, tiny_encoder, monkeypatch
+):
+    monkeypatch.setattr("patchrerank.gallery.whitening_sample.SAMPLE_IMAGES", 4)
+    monkeypatch.setattr(sys.modules[__name__], "ONE", replace(ONE, block=32))
+    white = replace(QUIET, whiten=8)
+    killed(tmp_path / "g", photo_folder, tiny_encoder, tmp_path / "notes", 2, white)
+    build = partial(build_gallery_with_ray, tmp_path / "g", photo_folder, tiny_encoder, "grid:1")
+    with pytest.raises(GalleryError, match=r"000000: was begun with another whitening"):
+        build(replace(QUIET, whiten=4), ONE)
+    assert build(white, ONE).dim == 8
 
 
 def test_whitening_of_files_of_pictures(tmp_path, tiny_encoder):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -152,6 +154,28 @@ def test_the_cache_copies_from_a_sibling(tmp_path, dataset, encoder, monkeypatch
         assert made.manifest.regions == spec
         assert made.folder == gallery_folder(cache, dataset, encoder, parse_regions(spec))
         assert dataset_gallery(dataset, encoder, parse_regions(spec), cache, QUIET)[1]
+
+
+def test_the_cache_knows_a_data_set_by_its_pictures(tmp_path, dataset, encoder):
+    """Wherever they lie and however old they are; other bytes of the same size and time miss."""
+    cache, copy, grid = tmp_path / "cache", tmp_path / "copy", GridPyramid(1)
+    made, _ = dataset_gallery(dataset, encoder, grid, cache, QUIET)
+    shutil.copytree(
+        dataset.root, copy, copy_function=shutil.copyfile, ignore=shutil.ignore_patterns("cache")
+    )
+    found, cached = dataset_gallery(load_dataset(copy), encoder, grid, cache, QUIET)
+    assert cached and found.folder == made.folder
+    changed, state = copy / "1.png", (copy / "1.png").stat()
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1  # of the checksum of PNG's last chunk
+    changed.write_bytes(content)
+    os.utime(changed, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (changed.stat().st_size, changed.stat().st_mtime_ns) == (
+        state.st_size,
+        state.st_mtime_ns,
+    )
+    assert gallery_folder(cache, load_dataset(copy), encoder, grid) != made.folder
+    assert gallery_folder(cache, load_dataset(dataset.root), encoder, grid) == made.folder
 
 
 def test_supersets():

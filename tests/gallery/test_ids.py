@@ -66,13 +66,33 @@ def test_numpy_numbers_are_whole_numbers_too():
         ("int", [5, "5"], r"id '5' is a str \(position 1\); the gallery's ids are whole numbers"),
         ("int", [5, True], "id True is a bool"),
         ("int", [5, 1.0], "id 1.0 is a float"),
-        ("int", [2**63], "whole numbers"),
+        ("int", [2**63, "5"], r"id '5' is a str \(position 1\)"),
         ("uuid", ["a"], "the gallery's ids are UUIDs"),
     ],
 )
 def test_ids_of_another_kind_are_refused(kind, given, message):
     with pytest.raises(ShortlistError, match=message):
         ids_of(kind, KINDS[kind]).rows_of(given)
+
+
+BEYOND = [2**63, -(2**63) - 1, 10**400, np.uint64(2**64 - 1)]
+
+
+def test_a_number_of_more_than_64_bits_is_not_held_and_no_other_kind():
+    ids = ids_of("int", [5, -(2**63)])
+    for item in BEYOND:
+        assert ids.rows_of([5, item, -(2**63)]).tolist() == [0, -1, 1]
+        assert ids.rows_of([item]).tolist() == [-1] and item not in ids
+    assert ids.rows_of(np.array([2**64 - 1, 5], np.uint64)).tolist() == [-1, 0]
+    assert ids.kind.read([str(2**64)]) == [2**64]
+    with pytest.raises(ShortlistError, match=r"id 9223372036854775808 has more than 64 bits"):
+        ID_TYPES["int"].packed([1, 2**63])
+
+
+def test_text_and_uuids_that_no_gallery_holds_are_missing_likewise():
+    odd = ["", "\ud800", "a\0b\0", "x" * 100_000]
+    assert ids_of("text", KINDS["text"]).rows_of([*odd, "a"]).tolist() == [-1] * 4 + [0]
+    assert ids_of("uuid", KINDS["uuid"]).rows_of([UUID(int=9)]).tolist() == [-1]
 
 
 @pytest.fixture

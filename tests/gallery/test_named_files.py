@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
+import numpy as np
 import pytest
 
 from patchrerank.errors import GalleryError, ImageError
@@ -15,6 +17,7 @@ from patchrerank.gallery import (
     compact,
     compress,
     derive_gallery,
+    import_gallery,
     merge,
     record_files,
     remove,
@@ -71,6 +74,27 @@ def test_they_may_move(tmp_path, gallery, photos):
         Gallery(gallery.folder, root=tmp_path)
 
 
+def test_an_id_that_the_gallery_lacks_is_refused_by_name(gallery, photos):
+    held = (gallery.folder / FILES).read_bytes()
+    for wrong in ({"p99": photos["p1"]}, {**photos, "P1": photos["p2"]}):
+        with pytest.raises(GalleryError, match=f"1 of .* not in it.*'{list(wrong)[-1]}'"):
+            record_files(gallery, wrong, gallery.folder)
+    remove(gallery.folder, ["p1"])  # the open gallery still has it
+    with pytest.raises(GalleryError, match="not in it, for example 'p1'"):
+        record_files(gallery, {"p1": photos["p1"]}, gallery.folder)
+    assert "p1" not in json.loads((gallery.folder / FILES).read_text())["files"]
+    assert len(held) > len((gallery.folder / FILES).read_bytes())
+
+
+def test_whole_numbers_are_named_as_text_or_as_they_are(tmp_path, photos):
+    given, rows = list(photos.values())[:2], np.eye(2, 4, dtype=np.float32)
+    made = import_gallery(tmp_path / "n", [7, 8], rows, encoder="somebody's", progress=False)
+    record_files(made, {"7": given[0], 8: given[1]}, tmp_path)
+    assert where(Gallery(made.folder)) == {"7": given[0], "8": given[1]}
+    with pytest.raises(GalleryError, match="not in it, for example '01'"):
+        record_files(made, {"01": given[1]}, tmp_path)
+
+
 def test_what_is_made_of_it_knows_them_too(tmp_path, gallery, photos, tiny_encoder):
     compress(gallery, tmp_path / "c", CompressOptions("int8", progress=False))
     derive_gallery(gallery, tmp_path / "d", tiny_encoder, GridPyramid(1), progress=False)
@@ -78,8 +102,9 @@ def test_what_is_made_of_it_knows_them_too(tmp_path, gallery, photos, tiny_encod
         assert where(Gallery(tmp_path / made)) == photos
     other = {f"q{name}": path for name, path in photos.items()}
     second = build_gallery(tmp_path / "h", list(other.items())[:9], tiny_encoder, "grid:1", QUIET)
-    record_files(second, other, tmp_path)
-    both = dict(photos) | dict(list(other.items())[:9])
+    nine = dict(list(other.items())[:9])
+    record_files(second, nine, tmp_path)
+    both = dict(photos) | nine
     assert where(merge(tmp_path / "all", [gallery, second], progress=False)) == both
     assert where(merge(tmp_path / "one", [gallery, second], copy=True, progress=False)) == both
     with pytest.raises(GalleryError, match="knows where its pictures lie"):

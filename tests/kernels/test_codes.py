@@ -12,7 +12,7 @@ import pytest
 
 from kernel_twins import make_store, shortlists
 from patchrerank.errors import QueryError, SettingError, ShortlistError
-from patchrerank.kernels import PQStore, RabitqStore, patch_max
+from patchrerank.kernels import PQStore, RabitqStore, patch_max, quantise_rabitq
 from patchrerank.kernels._code_tables import (
     fold_table,
     products_of,
@@ -169,6 +169,30 @@ def test_what_is_wrong_is_said_as_ever():
         patch_max(query, store, np.array([3, 8]), rows)
     with pytest.raises(SettingError, match="shortlists"):
         patch_max(query, store, ends, np.array([[0], [1]]))
+
+
+@pytest.mark.parametrize("kind", ["pq1", "pq2", "pq4", "pq8", "rabitq1", "rabitq2", "rabitq4"])
+def test_products_beyond_float32_are_refused(kind):
+    """Look-up tables cannot hold them: every score was NaN, and every patch the first."""
+    rng, ends, rows = np.random.default_rng(7), np.array([3, 3, 9]), np.array([[2, 1], [0, -1]])
+    bits = int(kind[-1])
+    if kind.startswith("pq"):
+        store = pq_store(bits, 16, 16, 9, rng)
+    else:
+        vectors = rng.standard_normal((9, 16), dtype=np.float32)
+        store = RabitqStore(*quantise_rabitq(vectors, bits), 16)
+    plain = rng.choice(np.array([-1, 1], np.float32), (2, 16))
+    huge = plain * np.array([[1], [3e38]], np.float32)
+    for threads in (1, 2):
+        with pytest.raises(QueryError, match=r"query vector 1 has products .* beyond float32"):
+            patch_max(huge, store, ends, rows, threads=threads)
+    large, small = (patch_max(plain * scale, store, ends, rows) for scale in (2.0**100, 1.0))
+    np.testing.assert_array_equal(large[1], small[1])
+    np.testing.assert_array_equal(large[0], small[0] * np.float32(2.0**100))
+    if isinstance(store, PQStore):
+        wide = PQStore(store.codes, np.clip(store.centroids, -3, 3) * np.float32(1e38))
+        with pytest.raises(QueryError, match="query vector 0 has products"):
+            patch_max(plain, wide, ends, rows)
 
 
 CODED = """

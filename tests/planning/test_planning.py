@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from patchrerank.errors import SettingError
-from patchrerank.gallery import Gallery, import_gallery
+from patchrerank.gallery import BuildOptions, Gallery, build_gallery, import_gallery
 from patchrerank.gallery.compress import CompressOptions, compress
 from patchrerank.gallery.stores import STORES
+from patchrerank.images import list_images
 from patchrerank.planning import (
     Machine,
     Rates,
@@ -74,8 +75,22 @@ def test_bytes_are_those_of_a_gallery_on_disk(tmp_path, store, images):
     if store != "float32":
         compress(made, tmp_path / store, CompressOptions(store, m=4, progress=False))
         made = Gallery(tmp_path / store)
-    work = Workload(images, dim, patches, store, m=4, id_bytes=6)
+    work = Workload(images, dim, patches, store, m=4, id_bytes=6, stamped=False)
     assert array_bytes(work) == made.nbytes()
+
+
+@pytest.mark.parametrize("store", ["int8", "rabitq2+int8"])
+def test_bytes_are_those_of_an_indexed_gallery(tmp_path, photo_folder, tiny_encoder, store):
+    """One that is built of pictures knows their files, too, and its copies do."""
+    pictures = [(f"{row:06d}", path) for row, path in enumerate(list_images(photo_folder))]
+    options = BuildOptions(progress=False, store="int8" if store == "int8" else "float32")
+    made = build_gallery(tmp_path / "g", pictures, tiny_encoder, "grid:1", options)
+    if store != "int8":
+        compress(made, tmp_path / store, CompressOptions(store, progress=False))
+        made = Gallery(tmp_path / store)
+    work = Workload(len(pictures), tiny_encoder.dim, 5, store, id_bytes=6)
+    assert array_bytes(work) == made.nbytes()
+    assert array_bytes(work)["stamps"] == 32 * len(pictures)
 
 
 def test_levels_and_stores():

@@ -101,6 +101,22 @@ def test_kept_ones_keep_their_places_and_say_so(galleries, numbers, rising, kind
             assert hits == dropped == ranker.rank(query, ids, scores)
 
 
+ODD = {"text": ["", "\ud800"], "int": [2**63, -(10**30)], "uuid": [UUID(int=2**128 - 1)]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_that_no_gallery_can_hold_are_missing_ones(galleries, kind):
+    ranker, query = Patchify(galleries[kind]), unit(1)[0]
+    ids = [ODD[kind][0], *map(KINDS[kind], range(4)), *ODD[kind][1:]]
+    kept = ranker.rank(query, ids, missing="keep")
+    assert kept[0].id == ids[0] and sorted(map(str, ids)) == sorted(str(hit.id) for hit in kept)
+    assert {hit.id for hit in kept if hit.status == "kept"} == set(ODD[kind])
+    dropped = ranker.rank(query, ids, missing="drop")
+    assert [hit.id for hit in dropped] == [hit.id for hit in kept if hit.status != "kept"]
+    with pytest.raises(ShortlistError, match=f"{len(ODD[kind])} of {len(ids)} ids are not in"):
+        ranker.rank(query, ids)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.lists(candidates, min_size=1, max_size=4), st.sampled_from(["keep", "drop"]))
 def test_a_batch_is_its_queries_and_arrays_are_its_hits(galleries, lists, missing):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -21,6 +23,7 @@ from patchrerank.gallery import Gallery, compact, import_gallery, remove
 from patchrerank.pipeline import Recipe
 from patchrerank.rerankers import Patchify
 from patchrerank.serving import Engine, ServiceSettings
+from patchrerank.serving.running import DRAIN
 from served import served, served_process
 
 IMAGES, PATCHES, DIM, CLIENTS = 300, 6, 32, 8
@@ -240,6 +243,50 @@ def test_open_connections_are_answered_once_more(folder):
         time.sleep(0.2)
         answer = client.get(f"{url}/healthz")
         assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert process.wait(30) == 0
+
+
+def state_of(pid):
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, check=True)
+    return told.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_came_before_the_signal_is_answered(tmp_path, fresh):
+    """The process stands still meanwhile, as on a busy machine: nothing of it is read, or taken.
+
+    Connections that the kernel alone has accepted; and idle ones on which a request comes while
+    the time until they are closed runs out.
+    """
+    ids = [f"{number}.jpg" for number in range(9)]
+    gallery = draw_gallery(tmp_path / "g", ids, 2, 8)
+    asked = {"query": {"vector": gallery.global_vectors[0].tolist()}, "documents": ids}
+    with served_process(gallery.folder, "--lazy", "--poll", 0) as (process, url):
+        clients = [http.client.HTTPConnection(*url[7:].split(":"), 30) for _ in range(8)]
+
+        def ask():
+            for client in clients:
+                client.request("POST", "/rerank", json.dumps(asked))
+
+        def answers():
+            found = [client.getresponse() for client in clients]
+            return [(one.status, len(json.loads(one.read())["results"])) for one in found]
+
+        if not fresh:
+            ask()
+            assert answers() == [(200, 9)] * 8
+            process.send_signal(signal.SIGTERM)
+            time.sleep(DRAIN / 2)
+        process.send_signal(signal.SIGSTOP)
+        while not state_of(process.pid).startswith("T"):
+            time.sleep(0.01)
+        ask()
+        if fresh:
+            process.send_signal(signal.SIGTERM)
+        else:
+            time.sleep(DRAIN)
+        process.send_signal(signal.SIGCONT)
+        assert answers() == [(200, 9)] * 8
         assert process.wait(30) == 0
 
 

@@ -283,6 +283,11 @@ def test_descriptors_of_changed_pictures_or_other_encoders_are_made_anew(tmp_pat
     seen.add(folder(encoder))
     seen.add(folder(dense(96)))
     os.utime(two_pictures.images[0].file, (1, 1))
+    assert folder(encoder) in seen, "the same picture, at another time"
+    changed = bytearray(two_pictures.images[0].file.read_bytes())
+    changed[-1] ^= 1  # of the checksum of an empty chunk
+    two_pictures.images[0].file.write_bytes(changed)
+    os.utime(two_pictures.images[0].file, (1, 1))
     seen.add(folder(encoder))
     shutil.copy(two_pictures.images[1].file, two_pictures.images[0].file)
     os.utime(two_pictures.images[0].file, (1, 1))

@@ -26,6 +26,7 @@ from patchrerank.gallery import (
 from patchrerank.gallery.derive import misfit
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.named_files import read_named_files
+from patchrerank.gallery.stamps import digests_of
 from patchrerank.gallery.stores import check_store, split_store
 from patchrerank.gallery.whiten_choice import AUTO, NONE, check_whiten
 from patchrerank.regions import GridPyramid, Regions, SlidingWindows
@@ -85,7 +86,7 @@ class StoreSettings:
 
 def gallery_folder(cache: Path, dataset: Dataset, encoder: Encoder, regions: Regions) -> Path:
     """Return the folder below ``cache`` for this data set, encoder and region strategy."""
-    return _folder(cache, _contents(dataset), encoder, regions)
+    return _folder(cache, _contents(dataset, progress=False), encoder, regions)
 
 
 def dataset_gallery(
@@ -98,7 +99,7 @@ def dataset_gallery(
     Returns:
         The gallery, and whether it was there already.
     """
-    contents = _contents(dataset)
+    contents = _contents(dataset, progress=options.progress)
     folder = _folder(cache, contents, encoder, regions)
     if (folder / MANIFEST).is_file():
         return with_files(Gallery(folder), dataset), True
@@ -123,7 +124,9 @@ def with_files(gallery: Gallery, dataset: Dataset) -> Gallery:
     with suppress(GalleryError, SettingError, OSError):  # a cache may be read-only
         known = read_named_files(gallery.folder)
         if (known is None or known.root != there) and len(dataset.images) <= MOST_NAMED:
-            record_files(gallery, {image.id: image.file for image in dataset.images}, there)
+            held = set(gallery.ids.living())  # pictures that could not be read are not in it
+            files = {image.id: image.file for image in dataset.images if image.id in held}
+            record_files(gallery, files, there)
             return Gallery(gallery.folder)
     return gallery
 
@@ -145,13 +148,14 @@ def _levels(lowest: int) -> range:
     return range(lowest, HIGHEST_LEVEL + 1)
 
 
-def _contents(dataset: Dataset) -> str:
-    """Return a digest of what the data set says and of its pictures' sizes and dates."""
-    stats = [image.file.stat() for image in dataset.images]
-    pictures = hashlib.sha256(
-        repr([(s.st_size, s.st_mtime_ns) for s in stats]).encode()
-    ).hexdigest()
-    return f"{dataset.fingerprint}|{pictures}"
+def _contents(dataset: Dataset, *, progress: bool) -> str:
+    """Return a digest of what the data set says, of its pictures' ids and of their bytes.
+
+    Not of where they lie, nor of times: a copy is the same data set.
+    """
+    digests = digests_of([image.file for image in dataset.images], progress=progress)
+    named = [(image.id, digest) for image, digest in zip(dataset.images, digests, strict=True)]
+    return f"{dataset.fingerprint}|{hashlib.sha256(repr(named).encode()).hexdigest()}"
 
 
 def _folder(cache: Path, contents: str, encoder: Encoder, regions: Regions) -> Path:

@@ -97,7 +97,12 @@ MaxRegions = Annotated[
     int, typer.Option("--max-regions", help="The most regions of an image that are allowed.")
 ]
 Cache = Annotated[
-    Path | None, typer.Option("--cache", help="Folder where galleries are kept for the next call.")
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Folder where galleries are kept for the next call, which finds them by what the "
+        "data set says and by its pictures' bytes, wherever it lies.",
+    ),
 ]
 Json = Annotated[
     bool,

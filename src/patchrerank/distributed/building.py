@@ -14,7 +14,7 @@ from tqdm import tqdm
 from patchrerank.distributed.cluster import connected
 from patchrerank.distributed.cutting import check_can_be_cut, cut, sample_blocks
 from patchrerank.distributed.options import LocalWork, RayOptions
-from patchrerank.distributed.plan import Plan, check_same, read_plan
+from patchrerank.distributed.plan import Plan, agree, held_plan
 from patchrerank.distributed.pool import Pool
 from patchrerank.distributed.worker import Recipe, Task, Worker
 from patchrerank.errors import GalleryError, SettingError
@@ -23,20 +23,18 @@ from patchrerank.gallery.block import Block
 from patchrerank.gallery.builder import strategy
 from patchrerank.gallery.compress import SHARDS
 from patchrerank.gallery.finished import is_complete
-from patchrerank.gallery.folder import lock_folder
 from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.gallery.sources import Images, Source, open_source
 from patchrerank.gallery.whiten_choice import (
     AUTO,
     NONE,
     WHITENED_STORE,
-    check_begun,
     check_no_sample,
     log_plain,
     why_plain,
 )
-from patchrerank.gallery.whitening import whitening_by_default
-from patchrerank.gallery.whitening_sample import SEED
+from patchrerank.gallery.whitening import asked_for, check_begun, whitening_by_default
+from patchrerank.gallery.whitening_sample import SEED, begin_sample, drop_sample
 from patchrerank.gallery.write_backgrounds import keep_backgrounds
 
 if TYPE_CHECKING:
@@ -91,7 +89,7 @@ def build_gallery_with_ray(
     options, ray = options or BuildOptions(), ray or RayOptions()
     _check_options(options)
     target = Path(folder).resolve()
-    plan = _held_plan(target, ray)
+    plan = held_plan(target, ray)
     made = strategy(regions, options.on_error)
     source = open_source(images, options)
     check_can_be_cut(source)
@@ -101,7 +99,7 @@ def build_gallery_with_ray(
     ):
         size = plan.block if plan else _block_size(pool, ray, source)
         blocks = cut(source, size)
-        _agree(target, plan, Plan.of(blocks, size), bool(blocks))
+        agree(target, plan, Plan.of(blocks, size), bool(blocks))
         build = _Build(pool, target / SHARDS, options, ray.threads)
         known, whiten = build.learned(images, source, size)
         store = options.store or build.store(whiten)
@@ -109,8 +107,8 @@ def build_gallery_with_ray(
         own = [replace(block, known=known) for block in blocks]
         parts = build.shards(target / SHARDS, own, options, local=local is not None)
     gallery = _joined(target, parts, local is not None)
-    for name in (SAMPLE, WHITENING):
-        shutil.rmtree(target / SHARDS / name, ignore_errors=True)
+    drop_sample(target / SHARDS, SAMPLE)
+    shutil.rmtree(target / SHARDS / WHITENING, ignore_errors=True)
     kept = build.options.backgrounds
     return keep_backgrounds(gallery, kept, images) if gallery.live_count else gallery
 
@@ -139,12 +137,16 @@ class _Build:
             return None, NONE
         if whiten is not None and not isinstance(whiten, int) and whiten != AUTO:
             return None, Path(whiten).resolve()
+        if begin_sample(self.place, source, SAMPLE):
+            known = None
+            shutil.rmtree(whitening, ignore_errors=True)
         if known is None:
             drawn = sample_blocks(images, source, size)
             plain = replace(self.options, store="float32", whiten=NONE, backgrounds=0)
             parts = self.shards(self.place / SAMPLE, drawn, plain, local=False)
             merge(sample, parts, copy=True, progress=False)
-        if not is_complete(whitening):
+        if not (is_complete(whitening) and asked_for(Gallery(whitening).manifest, whiten)):
+            shutil.rmtree(whitening, ignore_errors=True)  # of another number of dimensions
             if whiten is None and not whitening_by_default(Gallery(sample), target, SEED):
                 return sample, NONE
             how = CompressOptions("float32", whiten=whiten or AUTO, seed=SEED, progress=False)
@@ -185,25 +187,6 @@ def _check_options(options: BuildOptions) -> None:
         )
 
 
-def _held_plan(target: Path, ray: RayOptions) -> Plan | None:
-    """Return the plan of a gallery that is begun, or complete; None: of one that is new."""
-    plan = read_plan(target / SHARDS)
-    if plan is None and ((target / MANIFEST).exists() or _holds_any(target / SHARDS)):
-        raise GalleryError(f"{target}: was not built on Ray; choose another folder")
-    if target.exists():
-        lock_folder(target, {SHARDS}).close()  # refuses files of others
-    if plan is not None and ray.block is not None and not 0 <= plan.block - ray.block < ray.block:
-        raise GalleryError(
-            f"{target}: was begun with blocks of {plan.block} images, now they are {ray.block}; "
-            "leave the size out, or use another folder"
-        )
-    return plan
-
-
-def _holds_any(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
 def _block_size(pool: Pool[Task], ray: RayOptions, source: Source) -> int:
     chunk = pool.wait()
     count = source.count(None)
@@ -212,15 +195,6 @@ def _block_size(pool: Pool[Task], ray: RayOptions, source: Source) -> int:
         shared = MOST_IMAGES if count is None else -(-count // (BLOCKS_A_WORKER * pool.size))
         wanted = min(MOST_IMAGES, shared)
     return max(1, -(-wanted // chunk)) * chunk
-
-
-def _agree(target: Path, held: Plan | None, now: Plan, any_blocks: bool) -> None:
-    if not any_blocks:
-        raise GalleryError(f"{target}: there are no images to index")
-    if held is None:
-        now.write(target / SHARDS)
-    else:
-        check_same(target, held, now)
 
 
 def _first_whole(place: Path) -> Gallery | None:

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from patchrerank.distributed.options import RayOptions
 from patchrerank.errors import GalleryError
 from patchrerank.files import written_beside
 from patchrerank.gallery.block import Block
+from patchrerank.gallery.compress import SHARDS
+from patchrerank.gallery.folder import lock_folder
+from patchrerank.gallery.manifest import MANIFEST
 from patchrerank.json_files import read_json
 
 PLAN = "blocks.json"
@@ -83,3 +87,40 @@ def check_same(gallery: Path, held: Plan, now: Plan) -> None:
         "restore them, or index new ones into a folder of their own and join both (patchrerank "
         f"merge {gallery} FOLDER --append)"
     )
+
+
+def held_plan(target: Path, ray: RayOptions) -> Plan | None:
+    """Return the plan of a gallery that is begun, or complete; None: of one that is new.
+
+    Raises:
+        GalleryError: it was not built on Ray, or begun with blocks of another size.
+    """
+    plan = read_plan(target / SHARDS)
+    if plan is None and ((target / MANIFEST).exists() or _holds_any(target / SHARDS)):
+        raise GalleryError(f"{target}: was not built on Ray; choose another folder")
+    if target.exists():
+        lock_folder(target, {SHARDS}).close()  # refuses files of others
+    if plan is not None and ray.block is not None and not 0 <= plan.block - ray.block < ray.block:
+        raise GalleryError(
+            f"{target}: was begun with blocks of {plan.block} images, now they are {ray.block}; "
+            "leave the size out, or use another folder"
+        )
+    return plan
+
+
+def _holds_any(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def agree(target: Path, held: Plan | None, now: Plan, any_blocks: bool) -> None:
+    """Write the plan of a new gallery, or refuse another than it was begun with.
+
+    Raises:
+        GalleryError: there are no images, or they are others.
+    """
+    if not any_blocks:
+        raise GalleryError(f"{target}: there are no images to index")
+    if held is None:
+        now.write(target / SHARDS)
+    else:
+        check_same(target, held, now)

@@ -18,9 +18,9 @@ from patchrerank.gallery.build_options import BuildOptions, OnError
 from patchrerank.gallery.encoding import encode_all
 from patchrerank.gallery.finished import finished, is_complete, other_folder
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.preparing import Preparer
+from patchrerank.gallery.preparing import Prepare, Preparer
 from patchrerank.gallery.progress import unfinished
-from patchrerank.gallery.settings import check_pictures, pictures_so_far
+from patchrerank.gallery.settings import check_pictures, check_settings, pictures_so_far
 from patchrerank.gallery.sources import Images, items_to_come, open_source
 from patchrerank.gallery.whiten_choice import NONE
 from patchrerank.gallery.whitening_sample import drop_sample, whiten_writer, with_sample
@@ -102,9 +102,12 @@ def build_gallery(
             source,
             lambda place, drawn: build_gallery(place, drawn, encoder, regions, raw),
         )
-        prepare = with_sample(Preparer(encoder, regions, options), sample)
-        if isinstance(images, Block) and images.known is not None:
-            prepare = with_sample(prepare, Gallery(images.known))
+        prepare: Prepare = Preparer(encoder, regions, options)
+        given = images.known if isinstance(images, Block) else None
+        for known in (sample, None if given is None else Gallery(given)):
+            if known is not None:
+                check_settings(known.folder, known.manifest, encoder, regions, raw)
+                prepare = with_sample(prepare, known, skip=options.on_error == "skip")
         before = writer.progress.before()
         items = items_to_come(source, before, options)
         with (

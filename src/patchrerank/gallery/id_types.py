@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import numpy as np
@@ -24,8 +24,10 @@ Packed: TypeAlias = tuple[bytes, Rows, int]
 OTHERS = (TypeError, OverflowError, ValueError, AttributeError)
 """What packing raises for something that is no such id."""
 
-NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-"""A whole number as text; beyond 64 bits it is refused where it is packed."""
+NUMBER = re.compile(r"-?[0-9]+", re.ASCII)
+"""A whole number as text; one beyond 64 bits is held by no gallery."""
+MOST = 1 << 63
+"""Whole numbers lie in ``-MOST … MOST - 1``."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +58,40 @@ class IdType:
         """Return the bytes of ids.
 
         Raises:
-            ShortlistError: one is of another kind.
+            ShortlistError: one is of another kind, or a number of more than 64 bits.
         """
         try:
             return self.pack(ids)
         except OTHERS:
+            self.check(ids)
             for place, item in enumerate(ids):
-                if not self._fits(item):
+                if self.beyond(item):
+                    raise ShortlistError(
+                        f"id {shown(item)} has more than 64 bits (position {place}); whole numbers "
+                        "as ids lie in -2^63 … 2^63 - 1; use text"
+                    ) from None
+            raise
+
+    def check(self, ids: Sequence[Any]) -> None:
+        """Refuse ids of another kind; numbers that no gallery can hold are of the same.
+
+        Raises:
+            ShortlistError: names the first.
+        """
+        try:
+            self.pack(ids)
+        except OTHERS:
+            for place, item in enumerate(ids):
+                if not (self._fits(item) or self.beyond(item)):
                     raise ShortlistError(
                         f"id {shown(item)} is a {type(item).__name__} (position {place}); the "
                         f"gallery's ids are {self.words}, as they were when it was built"
                     ) from None
-            raise
+
+    def beyond(self, item: object) -> bool:
+        """Tell a whole number of more than 64 bits: of this kind, and held by no gallery."""
+        whole = isinstance(item, int | np.integer) and not isinstance(item, bool)
+        return self.kind is int and whole and not -MOST <= int(cast(int, item)) < MOST
 
     def joined(self, ids: Sequence[Any]) -> bytes:
         """Return the bytes of ids; where ids are of any size, a zero byte stands between two.
@@ -131,7 +155,7 @@ def _pack_numbers(ids: Sequence[int]) -> Packed:
         raise TypeError("truth values")
     if numbers.dtype.kind not in "iu" and len(ids):
         raise TypeError("no whole numbers")
-    if numbers.dtype.kind == "u" and len(ids) and numbers.max() >= 1 << 63:
+    if numbers.dtype.kind == "u" and len(ids) and numbers.max() >= MOST:
         raise OverflowError("beyond 64 bits")
     return numbers.astype("<i8").tobytes(), np.arange(1, len(ids) + 1) * 8, 0
 

@@ -18,7 +18,7 @@ from patchrerank.gallery.ends import checked_ends
 from patchrerank.gallery.id_table import table_size
 from patchrerank.gallery.id_types import ID_TYPES
 from patchrerank.kernels.segments import Segments, plain, span_bytes, spans_of
-from patchrerank.types import Rows
+from patchrerank.types import EMPTY, Rows
 
 if TYPE_CHECKING:
     from patchrerank.kernels.id_lists import ListReader
@@ -175,14 +175,27 @@ class Ids(Sequence[Any]):
     def rows_of(self, ids: Sequence[Any]) -> Rows:
         """Return the living row of each id, int64, ``-1`` where it is none of them.
 
+        A whole number of more than 64 bits is none of them, as any other that is not there.
+
         Raises:
             ShortlistError: an id of another kind.
         """
         from patchrerank.kernels.ids import find_rows
 
-        raw, stops, gap = self.kind.packed(ids)
+        try:
+            raw, stops, gap = self.kind.packed(ids)
+        except ShortlistError:
+            self.kind.check(ids)
+            return self._rows_within(ids)
         held = self.table, self._blob, self._ends
         return find_rows(raw, stops, *held, gap=gap, removed=self._removed)
+
+    def _rows_within(self, ids: Sequence[Any]) -> Rows:
+        """Return the same, where some are numbers of more than 64 bits."""
+        places = [place for place, item in enumerate(ids) if not self.kind.beyond(item)]
+        rows = np.full(len(ids), EMPTY, dtype=np.int64)
+        rows[places] = self.rows_of([ids[place] for place in places])
+        return rows
 
     def unknown(self, ids: Sequence[Any], rows: Rows) -> ShortlistError:
         """Return the error of ids that are not among these, with what they may have meant.

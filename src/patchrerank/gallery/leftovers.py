@@ -29,7 +29,7 @@ PARTS = "parts.tmp"
 """Folder of shards that are being written."""
 OURS = re.compile(
     r"(manifest|building|building\.synced|compacted|local|parts)\.tmp"
-    r"|backgrounds\.npz(\.partial)?|pictures\.json(\.partial)?|whitening\.(npz(\.partial)?|sample)|\.[0-9a-f]+\.part"
+    r"|backgrounds\.npz(\.partial)?|pictures\.json(\.partial)?|whitening\.(npz(\.partial)?|sample(\.json)?)|\.[0-9a-f]+\.part"
 )
 """Other files and folders that a killed run may leave behind."""
 MANIFEST = json_with("a manifest", "format", "arrays")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
-from patchrerank.errors import GalleryError
+from patchrerank.errors import GalleryError, near_matches, shown
 from patchrerank.gallery.folder import lock_folder
 from patchrerank.gallery.gallery import Gallery
+from patchrerank.gallery.ids import NEAR_AMONG
 from patchrerank.gallery.named_files import NamedFiles, read_named_files
 
 
@@ -23,21 +25,37 @@ def record_files(
 
     Args:
         gallery: of one folder; it sees them once it is opened again.
-        files: by id, as text.
+        files: by id, as text; images that are not named have files named by their ids.
         root: the folder that they lie in; those elsewhere are kept as absolute paths.
 
     Raises:
-        GalleryError: a gallery of shards, or of pictures in tar or Parquet files; another process
-            is at work on it.
+        GalleryError: an id that the gallery does not hold (any more); a gallery of shards, or of
+            pictures in tar or Parquet files; another process is at work on it.
         SettingError: the folder cannot be written.
     """
     made = gallery.manifest
     if gallery.shards is not None or made.pictures is not None:
         raise GalleryError(f"{gallery.folder}: knows where its pictures lie")
     there = Path(os.path.abspath(root))
-    inside = {name: _below(Path(os.path.abspath(file)), there) for name, file in files.items()}
+    inside = {str(name): _below(Path(os.path.abspath(file)), there) for name, file in files.items()}
     with lock_folder(gallery.folder):
+        _check_ids(Gallery(gallery.folder), inside)  # as it is now
         NamedFiles(str(there), inside).write(gallery.folder)
+
+
+def _check_ids(gallery: Gallery, files: Mapping[str, str]) -> None:
+    """Refuse ids that a gallery lacks: an image that comes under one later is another picture."""
+    unknown = dict.fromkeys(files)
+    for held in gallery.ids.living():
+        unknown.pop(str(held), None)
+    if not unknown:
+        return
+    first = next(iter(unknown))
+    near = near_matches(first, islice(map(str, gallery.ids.living()), NEAR_AMONG))
+    raise GalleryError(
+        f"{gallery.folder}: {len(unknown)} of {len(files)} ids are not in it, for example "
+        f"{shown(first)}{near or ';'} leave out those that it does not hold"
+    )
 
 
 def joined_files(galleries: Sequence[Gallery], folder: Path) -> None:

@@ -35,7 +35,7 @@ from patchrerank.gallery.places import FILES, PLACES, PLACES_RECORD
 from patchrerank.gallery.removed_rows import removed_flags
 from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.stores import gallery_records
-from patchrerank.gallery.whiten_choice import check_begun
+from patchrerank.gallery.whitening import check_begun
 from patchrerank.regions import FixedBoxes
 from patchrerank.types import Floats
 from patchrerank.version import __version__

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from patchrerank.errors import GalleryError, SettingError, described
-from patchrerank.gallery.manifest import Manifest
 
 AUTO = "auto"
 """As many dimensions as the spectrum of the patches says."""
@@ -67,32 +66,6 @@ def check_whiten(whiten: Whiten) -> None:
             raise SettingError(f"whiten must keep at least 1 dimension, got {whiten}")
     elif whiten != AUTO and not _is_folder(whiten):
         raise SettingError(f"whiten is {os.fspath(whiten)!r}; {_usage()}")
-
-
-def check_begun(folder: Path, made: Manifest, whiten: Whiten) -> None:
-    """Refuse to go on with another whitening than a gallery was begun with.
-
-    Raises:
-        GalleryError: it is whitened and shall not be, or is not, or to another number of
-            dimensions.
-    """
-    if whiten == NONE:
-        if made.whitened:
-            raise GalleryError(
-                f"{folder}: was begun with whitening; leave --whiten (whiten=) out to keep it, or "
-                "use another folder"
-            )
-        return
-    if not made.whitened:
-        raise GalleryError(
-            f"{folder}: was begun without whitening; leave --whiten (whiten=) out, or use another "
-            "folder"
-        )
-    if isinstance(whiten, int) and whiten != made.dim:
-        raise GalleryError(
-            f"{folder}: was begun with whitening to {made.dim} dimensions, now they are {whiten}; "
-            "leave --whiten (whiten=) out to keep its own, or use another folder"
-        )
 
 
 def check_no_sample(folder: Path, *, begun: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,14 @@ import numpy as np
 
 from patchrerank.errors import EncoderError, GalleryError
 from patchrerank.gallery.gallery import Gallery
-from patchrerank.gallery.identity import combined_identity
+from patchrerank.gallery.identity import combined_identity, encoder_identity
 from patchrerank.gallery.manifest import Manifest, WhiteningRecord
 from patchrerank.gallery.region_vectors import decoded_patches
 from patchrerank.gallery.whiten_choice import (
     AUTO,
     FEW_IMAGES,
     LEAST_DIM,
+    NONE,
     Whiten,
     log_plain,
     why_plain,
@@ -35,6 +37,39 @@ SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
 Learned = tuple["Whitening", WhiteningRecord | None]
 
 logger = logging.getLogger(__name__)
+
+
+def check_begun(folder: Path, made: Manifest, whiten: Whiten) -> None:
+    """Refuse to go on with another whitening than a gallery was begun with.
+
+    Raises:
+        GalleryError: it is whitened and shall not be, or is not, or to another number of
+            dimensions, or otherwise than the gallery whose whitening is to be taken.
+    """
+    if whiten == NONE:
+        if made.whitened:
+            raise GalleryError(
+                f"{folder}: was begun with whitening; leave --whiten (whiten=) out to keep it, or "
+                "use another folder"
+            )
+        return
+    if not made.whitened:
+        raise GalleryError(
+            f"{folder}: was begun without whitening; leave --whiten (whiten=) out, or use another "
+            "folder"
+        )
+    if isinstance(whiten, int) and whiten != made.dim:
+        raise GalleryError(
+            f"{folder}: was begun with whitening to {made.dim} dimensions, now they are {whiten}; "
+            "leave --whiten (whiten=) out to keep its own, or use another folder"
+        )
+    if not isinstance(whiten, int) and whiten != AUTO:
+        plain = encoder_identity(made)
+        if combined_identity(plain, whitening_of_gallery(Path(whiten), plain)[0]) != made.identity:
+            raise GalleryError(
+                f"{folder}: was begun with another whitening than that of {os.fspath(whiten)}; "
+                "leave --whiten (whiten=) out to keep its own, or use another folder"
+            )
 
 
 def find_whitening(gallery: Gallery, whiten: Whiten, seed: int) -> Learned:
@@ -112,6 +147,16 @@ def whitening_of_gallery(folder: Path, identity: str) -> Learned:
             "and image size of that gallery, or learn one here (--whiten auto)"
         )
     return whitening, other.manifest.whitening
+
+
+def asked_for(made: Manifest, whiten: Whiten | None) -> bool:
+    """Tell a gallery that was whitened as is asked for: so many dimensions, ``auto``, or None.
+
+    None asks for none in particular.
+    """
+    if isinstance(whiten, int):
+        return made.dim == whiten
+    return whiten is None or (made.whitening is not None and made.whitening.chosen)
 
 
 def whitened_manifest(made: Manifest, found: Learned) -> Manifest:

@@ -7,6 +7,8 @@ what was learned on it, which is on the disk before the first image is.
 
 from __future__ import annotations
 
+import json
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ import numpy as np
 
 from patchrerank.boxes import WHOLE_IMAGE
 from patchrerank.errors import GalleryError, ImageError
+from patchrerank.files import written_beside
 from patchrerank.gallery.build_options import BuildOptions
 from patchrerank.gallery.folder import writing
 from patchrerank.gallery.gallery import WHITENING, Gallery
@@ -51,6 +54,8 @@ FOLDER = "whitening.sample"
 SAMPLE_IMAGES = 2_048
 """That a whitening is learned on before a gallery is built; of fewer, all."""
 SEED = 0
+
+logger = logging.getLogger(__name__)
 
 Encode = Callable[[Path, Items], Gallery]
 
@@ -93,6 +98,7 @@ def whiten_writer(
         found = whitening_of_gallery(Path(whiten), writer.manifest.identity)
         _whiten(writer, found, options.store)
         return None, source
+    begin_sample(writer.folder, source)
     drawn, source = draw_sample(images, source)
     try:
         sample = encode(folder, drawn)
@@ -105,9 +111,47 @@ def whiten_writer(
     return sample, source
 
 
-def drop_sample(gallery: Path) -> None:
+def begin_sample(place: Path, source: Source, name: str = FOLDER) -> bool:
+    """Note whose pictures a sample is of; drop one that was begun of others, under the same ids.
+
+    Args:
+        place: the folder that the sample's folder lies in.
+        source: what is indexed now.
+        name: of the sample's folder.
+
+    Returns:
+        Whether one was dropped.
+    """
+    note, now = _note(place, name), json.dumps(_told(source)).encode()
+    if note.is_file() and note.read_bytes() == now:
+        return False
+    held = (place / name).is_dir()
+    if held:
+        logger.info("%s: the sample was begun of other pictures; it is begun anew", place)
+    drop_sample(place, name)
+    with writing(place), written_beside(note) as scratch:
+        scratch.write_bytes(now)
+    return held
+
+
+def _note(place: Path, name: str) -> Path:
+    return place / f"{name}.json"
+
+
+def _told(source: Source) -> dict[str, object]:
+    """Return what tells one source from another, as far as that shows without its ids."""
+    told: dict[str, object] = {"root": source.root}
+    if isinstance(source, PackedSource):
+        read = source.pictures
+        told |= {"kind": read.kind, "ids": read.ids, "column": read.column}
+        told["files"] = list(source.files)
+    return told
+
+
+def drop_sample(place: Path, name: str = FOLDER) -> None:
     """Remove the sample of a gallery, if there is one."""
-    folder = gallery / FOLDER
+    folder = place / name
+    _note(place, name).unlink(missing_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)  # without it what a killed run leaves is no gallery
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -139,12 +183,13 @@ def draw_sample(images: Images, source: Source) -> tuple[Items, Source]:
     return (item for number, item in enumerate(items) if number in chosen), source
 
 
-def with_sample(prepare: Prepare, sample: Gallery | None) -> Prepare:
-    """Return what prepares images, of which those of the sample are known already."""
-    if sample is None:
-        return prepare
+def with_sample(prepare: Prepare, sample: Gallery, *, skip: bool) -> Prepare:
+    """Return what prepares images, of which those of the sample are known already.
+
+    ``skip``: those that it skipped are skipped; else they are tried again, which says why.
+    """
     rows = {image_id: row for row, image_id in enumerate(sample.ids)}
-    skipped = dict(sample.manifest.skipped)
+    skipped = dict(sample.manifest.skipped) if skip else {}
 
     def prepared(image_id: Any, image: ImageSource | Packed) -> PreparedImage | Unusable:
         name = str(image_id)

@@ -20,8 +20,8 @@ Found: TypeAlias = tuple[Floats, Rows, Spans]
 def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Found | None:
     """Return what ``patch_max`` does and where the rows lie, by one compiled call, or None.
 
-    None: something is not as it must be, not ready to be read in place, or lies in a part that
-    is not open yet; the general way says what, or does what is needed.
+    None: something is not as it must be, not ready to be read in place, lies in a part that is
+    not open yet, or scores no number; the general way says what, or does what is needed.
     """
     if not (_plain(queries, np.float32, 2) and _plain(rows, np.int64, 2)):
         return None
@@ -40,6 +40,8 @@ def answer_at_once(queries: Any, store: SingleStore, ends: Any, rows: Any) -> Fo
     kernels, head = (_walkers(kind, len(queries) > 1), head[1:]) if plain else (_scanner(), head)
     asked = (kernels, *head, len(store), data, scales, stops, parts, queries, rows)
     if not _entry(plain)(*asked, (begins, counts), scores, patches):
+        return None
+    if not plain and not (scores < np.inf).all():
         return None
     return scores, patches, Spans(rows, begins, counts)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from patchrerank.errors import SettingError
+from patchrerank.errors import QueryError, SettingError
 from patchrerank.kernels.answers import answer_at_once
 from patchrerank.kernels.checks import Spans, check_queries, check_spans, check_threads
 from patchrerank.kernels.code_stores import PQStore, RabitqStore
@@ -64,7 +64,8 @@ def patch_max(
         equals the lowest, ``-1`` for none.
 
     Raises:
-        QueryError: queries of the wrong shape, or not finite.
+        QueryError: queries of the wrong shape, or not finite; products with codes (of ``PQStore``
+            and ``RabitqStore``) that float32 cannot hold.
         ShortlistError: rows outside the gallery, or of the wrong shape.
         SettingError: ``ends`` does not fit the store, unknown store, device or thread count.
     """
@@ -193,6 +194,17 @@ def _codes(
         scan(query, where, (scores[here], patches[here]))
 
     run_parts(threads, answer, _slots(spans.counts, threads))
+    _refuse_beyond(scores)
+
+
+def _refuse_beyond(scores: Floats) -> None:
+    """Refuse what look-up tables hold no numbers of: they are of whole numbers, scaled."""
+    beyond = np.flatnonzero(~(scores < np.inf).all(axis=1))
+    if beyond.size:
+        raise QueryError(
+            f"query vector {beyond[0]} has products with the store's codes that are beyond "
+            "float32; give vectors of unit norm, queries and rows"
+        )
 
 
 def _group(spans: Spans, starts: Rows, scales: Rows, places: Places) -> tuple[Rows, Rows, Rows]:

@@ -8,6 +8,7 @@ from patchrerank.errors import SettingError
 from patchrerank.gallery.arrays import record_bytes
 from patchrerank.gallery.id_table import ID_TABLE, TABLE_FROM, TABLE_RECORD, table_size
 from patchrerank.gallery.manifest import ArrayRecord
+from patchrerank.gallery.stamps import STAMPS, STAMPS_RECORD
 from patchrerank.gallery.storage import patches_at
 from patchrerank.gallery.stores import (
     EXACT_ARRAYS,
@@ -36,6 +37,8 @@ class Workload:
         candidates: of a request.
         rescore: how many of them finer rows beside codes score again; None: as many as is usual.
         id_bytes: of an id, on average.
+        stamped: whether it keeps the size, time and digest of each picture's file, as one that is
+            indexed does; one that is imported does not.
     """
 
     images: int
@@ -46,6 +49,7 @@ class Workload:
     candidates: int = 400
     rescore: int | None = None
     id_bytes: int = ID_BYTES
+    stamped: bool = True
 
     def __post_init__(self) -> None:
         check_store(self.store)
@@ -78,12 +82,14 @@ class Workload:
 def array_bytes(workload: Workload) -> dict[str, int]:
     """Return the bytes of every array of the gallery, by name: what ``Gallery.nbytes()`` would say.
 
-    The ids' bytes are their mean length times the images; all others are exact.
+    The ids' bytes are their mean length times the images; all others are exact, of pictures that
+    are files (where each lies in a tar or Parquet file takes 24 bytes more).
     """
     images, patches = workload.images, workload.images * workload.patches
     rows = {"ids": images * workload.id_bytes, "boxes": patches}
     rows |= dict.fromkeys(PATCH_ARRAYS, patches) | {"pq_centroids": workload.m}
     records = gallery_records(workload.store, workload.dim, workload.m)
+    records |= {STAMPS: STAMPS_RECORD} if workload.stamped else {}
     sizes = {name: _row_bytes(record) * rows.get(name, images) for name, record in records.items()}
     if images >= TABLE_FROM:
         sizes[ID_TABLE] = _row_bytes(TABLE_RECORD) * table_size(images)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,9 @@ DRAIN = 1.0
 LOOK = 0.05
 """Seconds until it is seen that none is open any more."""
 
+PAUSE, ROUNDS = 0.01, 100
+"""Seconds in which what came before the end is taken up, and how often that is looked at."""
+
 KEEP_ALIVE = 30
 BACKLOG = 512
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -29,9 +33,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> None:
     """Run an application of :func:`patchrerank.serving.app.make_app` until a signal comes.
 
-    SIGTERM and SIGINT end it: no connection is accepted any more, those that are open are closed
-    behind their next answer, and what was begun is answered. With none open it ends at once, as it
-    does at a second signal.
+    SIGTERM and SIGINT end it: connections that clients have by then are taken, no other is accepted
+    any more; those that are open are closed behind their next answer, or once they were idle for a
+    second; what was sent by then is answered. With none open it ends at once, as it does at a
+    second signal.
     What the process logs is thinned: see :class:`patchrerank.serving.thinned_log.ThinnedLog`.
 
     Args:
@@ -66,19 +71,37 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
             service.draining = True
             loop.call_soon_threadsafe(self.drain)
 
-        def drain(self) -> None:
+        def drain(self, left: int = ROUNDS) -> None:
+            if left and came([listener]):  # connected by the kernel: to close now would reset them
+                loop.call_later(PAUSE, self.drain, left - 1)
+                return
             for server in self.servers:
                 server.close()
             loop.call_later(DRAIN, self.stop)
             loop.call_later(LOOK, self.stop_alone)
 
         def stop_alone(self) -> None:
-            if not self.server_state.connections:
+            if self.server_state.connections:
+                loop.call_later(LOOK, self.stop_alone)
+            else:
                 self.stop()
-            loop.call_later(LOOK, self.stop_alone)
 
         def stop(self) -> None:
             self.should_exit = True
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for _ in range(ROUNDS):  # a request that nobody has read yet is no idle connection
+                if self.force_exit or not came(self.idle()):
+                    break
+                await asyncio.sleep(PAUSE)
+            await super().shutdown(sockets)
+
+        def idle(self) -> list[Any]:
+            held: list[Any] = [
+                one for one in self.server_state.connections if hasattr(one, "cycle")
+            ]
+            quiet = [one for one in held if one.cycle is None or one.cycle.response_complete]
+            return [one.transport.get_extra_info("socket") for one in quiet]
 
     listener = listening(host, port)
     config = uvicorn.Config(
@@ -102,6 +125,15 @@ def serve(app: Any, host: str, port: int, started: Callable[[str], None]) -> Non
         gc.unfreeze()
         loop.close()
         listener.close()
+
+
+def came(sockets: Sequence[Any]) -> bool:
+    """Tell whether a connection, or bytes, came to any of these sockets that nobody took yet."""
+    with selectors.DefaultSelector() as selector:
+        for one in sockets:
+            if one is not None and one.fileno() >= 0:
+                selector.register(one.fileno(), selectors.EVENT_READ)
+        return bool(selector.get_map()) and bool(selector.select(0))
 
 
 def listening(host: str, port: int) -> socket.socket:

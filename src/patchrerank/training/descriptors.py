@@ -18,6 +18,7 @@ from patchrerank.gallery import LocalStore, encode_local_queries
 from patchrerank.gallery.local_manifest import LocalManifest
 from patchrerank.gallery.local_writer import open_local_writer
 from patchrerank.gallery.manifest import MANIFEST
+from patchrerank.gallery.stamps import digests_of
 from patchrerank.types import LocalDescriptors
 
 if TYPE_CHECKING:
@@ -155,8 +156,8 @@ class _Maker:
 
 
 def _digest_of(files: Sequence[Path]) -> str:
-    """Return a digest of the files' names, sizes and times."""
-    found = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    """Return a digest of the files' names and bytes."""
+    found = list(zip((file.name for file in files), digests_of(files), strict=True))
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 

@@ -7,7 +7,7 @@ from later import later
 
 qdrant_client = later("qdrant_client")
 
-from patchrerank.errors import GalleryError, SettingError
+from patchrerank.errors import GalleryError, SettingError, ShortlistError
 from patchrerank.fusion import Fusion
 from patchrerank.integrations.stores.points import point_id
 from patchrerank.integrations.stores.qdrant import QdrantStore
@@ -35,6 +35,16 @@ def test_ids_are_mapped_reversibly():
     assert point_id("12", "text") != 12
     uuid = "00000000-0000-0000-0000-000000000005"
     assert point_id(uuid, "uuid") == uuid
+
+
+def test_a_number_that_no_gallery_can_hold_is_not_there(store, tmp_path):
+    store.push(made_gallery(tmp_path / "gallery", "int"), progress=False)
+    asked = [7, 2**63, -(2**70), 2**62, 10**30]
+    assert (store.gallery.rows_of(asked, strict=False) >= 0).tolist() == [
+        item in (7, 2**62) for item in asked
+    ]
+    with pytest.raises(ShortlistError, match="3 of 5 ids"):
+        store.gallery.rows_of(asked)
 
 
 def fused_is_right(store, gallery, fusion):

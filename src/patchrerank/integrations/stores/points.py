@@ -11,6 +11,7 @@ import numpy as np
 
 from patchrerank.errors import SettingError
 from patchrerank.fusion import Fusion
+from patchrerank.gallery.id_types import MOST
 from patchrerank.integrations.stores.records import Record
 from patchrerank.types import Floats
 
@@ -33,7 +34,7 @@ def point_id(key: str, id_type: str) -> int | str:
     """Return what Qdrant takes for an id: unsigned numbers and UUIDs; others get a UUIDv5."""
     if id_type == "uuid":
         return key
-    if id_type == "int" and not key.startswith("-"):
+    if id_type == "int" and 0 <= int(key) < MOST:
         return int(key)
     return str(uuid5(NAMESPACE, key))
 

@@ -186,7 +186,7 @@ class VectorStore(DescribedStore):
         Raises:
             ShortlistError: ids of another kind than the store's.
         """
-        ID_TYPES[self.space.id_type].packed(list(ids))
+        ID_TYPES[self.space.id_type].check(list(ids))
         return [str(item) for item in ids]
 
     def search(self, queries: Queries, size: int) -> Shortlist:
