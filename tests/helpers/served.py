@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import faulthandler
 import io
 import json
 import threading
@@ -48,7 +49,9 @@ class Served:
     def stop(self):
         self.server.should_exit = True
         self.thread.join(20)
-        assert not self.thread.is_alive()
+        if self.thread.is_alive():
+            faulthandler.dump_traceback(all_threads=True)
+            raise AssertionError(f"still open: {vars(self.server.server_state)}")
 
 
 @contextlib.contextmanager
