@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from patchrerank.kernels._byte_tiles import added_fours
 from patchrerank.kernels._processor import FEATURES, FOURS, multiplies_bytes
 from patchrerank.kernels._tiles import load
+from patchrerank.kernels._vectors import ask_for
 
 ROWS = 6  # candidate rows a tile
 
@@ -81,13 +82,14 @@ def _all_fours(builder: Any, sums: Any, query: Any, row: Any) -> Any:
 
 def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: int) -> list[Any]:
     """Return the inner products, one vector for each (row, query vector); int32 if ``whole``."""
-    query, base, stride, steps = args
+    query, base, stride, steps, later = args
     scalar, kind = (_INT32, _INTS) if whole else (_FLOAT, _FLOATS)
     add = _adder(builder, whole, kind)
     zero = ir.Constant(kind, [scalar(0)] * WIDTH)
     sums = [cgutils.alloca_once_value(builder, zero) for _ in range(len(rows) * vectors)]
     starts = [builder.add(base, builder.mul(stride, row)) for row in rows]
     with cgutils.for_range_slice(builder, _INT64(0), steps, _INT64(1), intp=_INT64) as (step, _):
+        ask_for(builder, later, builder.mul(step, _INT64(4 * ROWS)))
         line = builder.add(query, builder.mul(step, _INT64(4 * WIDTH * vectors)))
         queries = [
             builder.load(place_of(builder, line, _INT64(column), _INT64(4 * WIDTH), kind), align=4)
@@ -141,8 +143,9 @@ def _set_tile(
 ) -> Any:
     """Compare 6 rows with ``len(vectors)`` query vectors.
 
-    ``operands``: addresses and sizes (query, base, stride, steps); ``extras``: addresses of the
-    rows' scales and biases; ``answer``: (number of the first row, best, where).
+    ``operands``: addresses and sizes (query, base, stride, steps, and from where as many bytes as
+    the rows have are asked for meanwhile); ``extras``: addresses of the rows' scales and biases;
+    ``answer``: (number of the first row, best, where).
     """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:

@@ -59,14 +59,17 @@ def _pass_queries(
     tag: np.generic,
     packed: Floats,
     rows: tuple[int, int],
-    operands: tuple[int, int, int],
+    operands: tuple[int, int, int, int],
     extras: tuple[int, int],
     best: Floats,
     where: npt.NDArray[np.int32],
 ) -> None:
-    """Compare a chunk of candidate rows (number of the first, count) with all queries."""
+    """Compare a chunk of candidate rows (number of the first, count) with all queries.
+
+    The first of them pass while as many rows from ``later`` on, the last operand, come nearer.
+    """
     first, count = rows
-    base, stride, steps = operands
+    base, stride, steps, later = operands
     last, query = count - 1, np.int64(packed.ctypes.data)
     best_at, where_at = np.int64(best.ctypes.data), np.int64(where.ctypes.data)
     left = len(best) // WIDTH
@@ -74,7 +77,8 @@ def _pass_queries(
         vectors = min(left, VECTORS)
         for r in range(0, count, ROWS):
             six = _six(r, last)
-            walk, answer = (query, base, stride, steps), (first + r, best_at, where_at)
+            walk, answer = (query, base, stride, steps, later), (first + r, best_at, where_at)
+            later += ROWS * stride
             if vectors == 4:
                 set_tile(tag, (0, 0, 0, 0), six, walk, extras, answer)
             elif vectors == 3:
@@ -83,7 +87,7 @@ def _pass_queries(
                 set_tile(tag, (0, 0), six, walk, extras, answer)
             else:
                 set_tile(tag, (0,), six, walk, extras, answer)
-        query += 4 * WIDTH * vectors * steps
+        query, later = query + 4 * WIDTH * vectors * steps, base
         best_at += 4 * WIDTH * vectors
         where_at += 4 * WIDTH * vectors
         left -= vectors
@@ -125,7 +129,9 @@ def compare_slots(
                     target = np.int64(line[row].ctypes.data)
                     widen(tag, source + row * stride, dim, scale, target)
                 source, step = np.int64(line.ctypes.data), 4 * dim
-            operands = (source, step, dim)
+            then = min(slot + 1, len(counts) - 1)
+            later = places[0] + places[1] * begins[then] + first * stride
+            operands = (source, step, dim, source if step != stride else later)
             _pass_queries(whole, packed, rows, operands, (0, 0), best[slot], where[slot])
 
 
@@ -158,7 +164,9 @@ def compare_int8_slots(
                 biases[row] = BIAS * total
             scale_at_first = places[2] + places[3] * scales[slot] + 4 * first
             extras = (scale_at_first, biases.ctypes.data)
-            operands = (source, dim, dim // 4)
+            then = min(slot + 1, len(counts) - 1)
+            later = places[0] + places[1] * begins[then] + first * dim
+            operands = (source, dim, dim // 4, later)
             _pass_queries(tag, packed, rows, operands, extras, best[slot], where[slot])
 
 
