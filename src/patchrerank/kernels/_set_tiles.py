@@ -35,6 +35,7 @@ HAS_INT8 = FOURS or multiplies_bytes(FEATURES)
 BIAS = 0 if FOURS else 128  # what makes signed query bytes unsigned, where they have to be
 WIDTH = 16 if _WIDE else 8  # query descriptors a vector
 VECTORS = 4 if _WIDE else 2  # vectors a tile: with 6 rows they fill the registers
+SOON = 12  # steps ahead that lines of a wide query are asked for into the first cache
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _FLOATS, _INTS = ir.VectorType(_FLOAT, WIDTH), ir.VectorType(_INT32, WIDTH)
@@ -91,6 +92,8 @@ def _products(builder: Any, whole: bool, args: Any, rows: list[Any], vectors: in
     with cgutils.for_range_slice(builder, _INT64(0), steps, _INT64(1), intp=_INT64) as (step, _):
         ask_for(builder, later, builder.mul(step, _INT64(4 * ROWS)))
         line = builder.add(query, builder.mul(step, _INT64(4 * WIDTH * vectors)))
+        for column in range(vectors if _WIDE else 0):
+            ask_for(builder, line, _INT64(4 * WIDTH * (SOON * vectors + column)), 3)
         queries = [
             builder.load(place_of(builder, line, _INT64(column), _INT64(4 * WIDTH), kind), align=4)
             for column in range(vectors)

@@ -37,12 +37,12 @@ def load(builder: Any, kind: Any, address: Any, offset: Any = 0) -> Any:
     return builder.load(at(builder, kind, address, offset), align=1)
 
 
-def ask_for(builder: Any, address: Any, offset: Any) -> None:
-    """Ask for the cache line that lies some bytes behind an address, into the second cache."""
+def ask_for(builder: Any, address: Any, offset: Any, cache: int = 2) -> None:
+    """Ask for the line some bytes behind an address, into the second cache, or the first (3)."""
     place = at(builder, BYTE, address, offset)
     kind = ir.FunctionType(ir.VoidType(), [place.type, INT32, INT32, INT32])
     call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    builder.call(call, [place, INT32(0), INT32(2), INT32(1)])
+    builder.call(call, [place, INT32(0), INT32(cache), INT32(1)])
 
 
 def interleaved(builder: Any, one: Any, other: Any, half: int) -> Any:
