@@ -46,19 +46,13 @@ def listed(
         if plain is not None:
             return Shortlist.trusted(plain[0][None], plain[1][None]), True
     ids, scores = _once(ids, scores)
-    return _listed(gallery, queries, ids, scores, metric, missing), False
+    if scores is None:
+        return _by_cosine(gallery, queries, ids, missing), False
+    return _from_ids(gallery, ids, scores, missing, metric=metric), False
 
 
-def _listed(
-    gallery: Gallery,
-    queries: Queries,
-    ids: list[Any],
-    scores: Doubles | None,
-    metric: Metric | None,
-    missing: Missing,
-) -> Shortlist:
-    if scores is not None:
-        return _from_ids(gallery, ids, scores, missing, metric=metric)
+def _by_cosine(gallery: Gallery, queries: Queries, ids: list[Any], missing: Missing) -> Shortlist:
+    """Return ids by the cosines of the gallery's global vectors; those it lacks come last."""
     rows = gallery.rows_of(ids, strict=missing == "error")
     held = rows >= 0
     cosines = np.full(len(ids), ABSENT, dtype=np.float32)
