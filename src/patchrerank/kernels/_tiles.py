@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 from patchrerank.kernels._byte_tiles import LINE, byte_sums
 from patchrerank.kernels._lane_sums import lane_sums, write_sums
 from patchrerank.kernels._processor import FEATURES, FOURS
+from patchrerank.kernels._vectors import ask_for
 
 LANES = 16
 _WIDE = bool(FEATURES.get("avx512f"))
@@ -53,21 +54,12 @@ def load(builder: Any, tag: Any, address: Any, index: Any, width: int) -> Any:
     return convert(value, _wide(_FLOAT, width))
 
 
-def _prefetch(builder: Any, address: Any, offset: Any, cache: int = 2) -> None:
-    """Ask for a line to be brought into the first cache (3) or the second (2)."""
-    pointer_type = _BYTE.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer_type, _INT32, _INT32, _INT32])
-    call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    pointer = builder.inttoptr(builder.add(address, offset), pointer_type)
-    builder.call(call, [pointer, _INT32(0), _INT32(cache), _INT32(1)])
-
-
 def _ask(builder: Any, rows: list[Any], ahead: list[Any], again: bool, offset: Any) -> None:
     """Ask for what will be read of ``ahead``, and ``again`` for what will soon be of rows."""
     for row, later in zip(rows, ahead, strict=False):
-        _prefetch(builder, later, offset)
+        ask_for(builder, later, offset)
         if again:
-            _prefetch(builder, row, builder.add(offset, _INT64(NEAR)), 3)
+            ask_for(builder, row, builder.add(offset, _INT64(NEAR)), 3)
 
 
 def _accumulate(
@@ -205,7 +197,7 @@ def _fetch(context: Any, address: Any) -> Any:
     """Ask for the cache line at an address; any address is allowed."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _prefetch(builder, args[0], _INT64(0))
+        ask_for(builder, args[0], _INT64(0))
         return context.get_dummy_value()
 
     return types.void(address), build
